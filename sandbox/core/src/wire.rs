@@ -1,0 +1,181 @@
+//! The messages between our own processes: length-prefixed, versioned, bounded JSON. The I/O is the callers'.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    Digest, Refusal, Request, ResourceId,
+    look::Seen,
+    permit::{Redeemed, Token},
+};
+
+/// Raised whenever a message changes its shape; both ends are the same binary, so a difference is a fault.
+pub const VERSION: u8 = 1;
+
+/// Longest message in bytes. The longest honest one is a request with a full excerpt and 256 operations.
+pub const LONGEST: usize = 1 << 20;
+
+/// Broker to supervisor.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToSupervisor {
+    /// Please judge this; `ask` names it in the answers.
+    Ask {
+        /// Chosen by the broker, unique in the session.
+        ask: u64,
+        /// What would be done.
+        request: Box<Request>,
+    },
+    /// The client of `ask` has gone: do not permit it.
+    Gone {
+        /// The one it named.
+        ask: u64,
+    },
+    /// About to act: strike this token.
+    Redeem {
+        /// The one it named.
+        ask: u64,
+        /// The token's nonce.
+        nonce: String,
+        /// The digest of what is about to be sent.
+        digest: Digest,
+    },
+    /// Plain allowances that the broker judged itself, for the ledger.
+    Record {
+        /// In order.
+        drafts: Vec<crate::ledger::Draft>,
+    },
+    /// A deed ended: for the ledger and for who else waits on the same hold.
+    Done {
+        /// The one it named.
+        ask: u64,
+        /// `200`, `connection reset`; made safe.
+        outcome: String,
+    },
+}
+
+/// Supervisor to broker.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToBroker {
+    /// Yes: redeem this before the deed.
+    Permitted {
+        /// The one that was asked.
+        ask: u64,
+        /// One use.
+        token: Token,
+    },
+    /// No.
+    Refused {
+        /// The one that was asked.
+        ask: u64,
+        /// For the agent.
+        refusal: Refusal,
+    },
+    /// The token was unspent and the entry is on disk: act now.
+    Redeemed {
+        /// The one that was asked.
+        ask: u64,
+        /// Proof.
+        proof: Redeemed,
+    },
+}
+
+/// Supervisor to the looker, the process that holds credentials and never sees the agent's bytes.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LookRequest {
+    /// Names the answer.
+    pub id: u64,
+    /// What to look at; its text was made safe by [`ResourceId`].
+    pub resource: ResourceId,
+    /// Where the operation would go.
+    pub destination: crate::Destination,
+    /// The operation's action.
+    pub action: String,
+}
+
+/// Looker to supervisor.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LookAnswer {
+    /// The one that was asked.
+    pub id: u64,
+    /// What was found, or why nothing was.
+    pub seen: Result<Seen, String>,
+}
+
+/// A message that could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BadMessage {
+    /// Longer than [`LONGEST`].
+    #[error("a message of {0} bytes is longer than {LONGEST}")]
+    TooLong(usize),
+    /// From another version.
+    #[error("message version {0}, this program speaks {VERSION}")]
+    OtherVersion(u8),
+    /// Not what was expected.
+    #[error("not a message: {0}")]
+    Malformed(#[from] serde_json::Error),
+}
+
+/// Bytes before the body: four of length (little endian, of what follows them) and one of version.
+pub const HEADER: usize = 5;
+
+/// Encodes a message with its header.
+///
+/// # Errors
+/// It would be longer than [`LONGEST`].
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, BadMessage> {
+    let body = serde_json::to_vec(message)?;
+    let length = body.len() + 1;
+    if length > LONGEST {
+        return Err(BadMessage::TooLong(length));
+    }
+    let length = u32::try_from(length).map_err(|_| BadMessage::TooLong(body.len()))?;
+    let mut bytes = Vec::with_capacity(body.len() + HEADER);
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.push(VERSION);
+    bytes.extend_from_slice(&body);
+    Ok(bytes)
+}
+
+/// Takes the first whole message off the front of `buffer`, if it is there.
+///
+/// # Errors
+/// The peer does not speak our language: the connection must end.
+pub fn decode<T: DeserializeOwned>(buffer: &mut Vec<u8>) -> Result<Option<T>, BadMessage> {
+    let Some((head, _)) = buffer.split_first_chunk::<4>() else { return Ok(None) };
+    let length = u32::from_le_bytes(*head) as usize;
+    if length == 0 || length > LONGEST {
+        return Err(BadMessage::TooLong(length));
+    }
+    let Some(whole) = buffer.get(4..4 + length) else { return Ok(None) };
+    let Some((version, body)) = whole.split_first() else { return Ok(None) };
+    if *version != VERSION {
+        return Err(BadMessage::OtherVersion(*version));
+    }
+    let message = serde_json::from_slice(body)?;
+    buffer.drain(..4 + length);
+    Ok(Some(message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_comes_back_and_leaves_the_rest() {
+        let mut bytes = encode(&ToSupervisor::Gone { ask: 7 }).unwrap();
+        bytes.extend_from_slice(&[9, 9]);
+        assert!(matches!(decode::<ToSupervisor>(&mut bytes), Ok(Some(ToSupervisor::Gone { ask: 7 }))));
+        assert_eq!(bytes, [9, 9]);
+    }
+
+    #[test]
+    fn partial_is_none_and_long_is_refused() {
+        let bytes = encode(&ToSupervisor::Gone { ask: 7 }).unwrap();
+        for cut in 0..bytes.len() {
+            assert!(matches!(decode::<ToSupervisor>(&mut bytes[..cut].to_vec()), Ok(None)));
+        }
+        assert!(matches!(decode::<ToSupervisor>(&mut vec![255, 255, 255, 255]), Err(BadMessage::TooLong(_))));
+        let mut other = bytes.clone();
+        other[4] = 9;
+        assert!(matches!(decode::<ToSupervisor>(&mut other), Err(BadMessage::OtherVersion(9))));
+    }
+}
