@@ -1,2 +1,8 @@
-//! x
-fn main() {}
+//! The program: one command a file, and the wiring of the rooms that never see each other.
+
+mod cli;
+mod commands;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

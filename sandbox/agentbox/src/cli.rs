@@ -1,0 +1,76 @@
+//! The command line: which words there are, and which file answers each.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands;
+
+/// Exit code of agentbox's own failures, as `env`, `nohup` and container engines use it.
+pub(crate) const FAILED: u8 = 125;
+
+/// The box in which agents, CI jobs and container entrypoints run: nothing irreversible happens without a person.
+#[derive(Debug, Parser)]
+#[command(name = "agentbox", version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a known agent, or any command, in a box
+    Run(commands::run::RunArguments),
+    /// What this machine can enforce, proven by trying it, and the fix for what is missing
+    Doctor(commands::doctor::DoctorArguments),
+    /// The operations that wait for a person
+    Holds(commands::holds::HoldsArguments),
+    /// The card of one waiting operation
+    Show(commands::show::ShowArguments),
+    /// Let one waiting operation happen, once
+    Approve(commands::approve::ApproveArguments),
+    /// Refuse one waiting operation, and say why
+    Deny(commands::deny::DenyArguments),
+    /// What was refused last, by which rule, and what to do instead
+    Why(commands::why::WhyArguments),
+    /// The ledger: every decision, each sealed to the one before
+    Log(commands::log::LogArguments),
+    /// The policy: check, explain, test, trust
+    #[command(subcommand)]
+    Policy(commands::policy::PolicyCommand),
+    /// What requests on standard input would be taken for, one JSON line each
+    Classify(commands::classify::ClassifyArguments),
+    /// Replay a real incident against stand-ins on this machine and show that it is contained
+    Drill(commands::drill::DrillArguments),
+    /// Completions for a shell, on standard output
+    Completions(commands::completions::CompletionsArguments),
+    /// Manual pages, written into a folder
+    Man(commands::man::ManArguments),
+}
+
+/// Parses the command line and answers it.
+pub(crate) fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            // `--help` and `--version` are no failures; a misspelt command is ours, not the agent's.
+            return if error.use_stderr() { ExitCode::from(FAILED) } else { ExitCode::SUCCESS };
+        }
+    };
+    match arguments.command {
+        Command::Run(arguments) => commands::run::run(arguments),
+        Command::Doctor(arguments) => commands::doctor::run(&arguments),
+        Command::Holds(arguments) => commands::holds::run(&arguments),
+        Command::Show(arguments) => commands::show::run(&arguments),
+        Command::Approve(arguments) => commands::approve::run(&arguments),
+        Command::Deny(arguments) => commands::deny::run(&arguments),
+        Command::Why(arguments) => commands::why::run(&arguments),
+        Command::Log(arguments) => commands::log::run(&arguments),
+        Command::Policy(command) => commands::policy::run(&command),
+        Command::Classify(arguments) => commands::classify::run(&arguments),
+        Command::Drill(arguments) => commands::drill::run(&arguments),
+        Command::Completions(arguments) => commands::completions::run(&arguments),
+        Command::Man(arguments) => commands::man::run(&arguments),
+    }
+}

@@ -1,0 +1,15 @@
+//! One file per command; its doc comment is its help.
+
+pub(crate) mod approve;
+pub(crate) mod classify;
+pub(crate) mod completions;
+pub(crate) mod deny;
+pub(crate) mod doctor;
+pub(crate) mod drill;
+pub(crate) mod holds;
+pub(crate) mod log;
+pub(crate) mod man;
+pub(crate) mod policy;
+pub(crate) mod run;
+pub(crate) mod show;
+pub(crate) mod why;
