@@ -1,3 +1,9 @@
 //! Room: kernel.
 
 pub mod layer;
+pub mod calls;
+pub mod capabilities;
+pub mod rlimits;
+pub mod seccomp;
+mod sys;
+mod trial;
