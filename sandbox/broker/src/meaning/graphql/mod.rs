@@ -1,0 +1,135 @@
+//! GraphQL of any API: which root fields a request would run, judged by the API's vocabulary or by their names.
+
+mod document;
+mod envelope;
+
+use agentbox_core::{Effect, Operation};
+
+pub(crate) use document::{Kind, RootField, root_fields};
+pub(crate) use envelope::path_says_graphql;
+
+use super::{
+    BodyWant, Head, ReplyStyle,
+    api::{Api, Reading, host_resource, opaque_at},
+    call::Call,
+    content,
+    route::Route,
+    words,
+};
+use envelope::{Envelope, Found};
+
+/// Most bytes of a GraphQL request that are read: file uploads travel in the same form as the document.
+pub(crate) const LONGEST_BODY: usize = 16 << 20;
+
+/// What the root fields of one API mean.
+pub(crate) trait Vocabulary: Sync {
+    /// The operation's action where no field can be named: `graphql.opaque`.
+    fn opaque_action(&self) -> &'static str;
+
+    /// What one field would do.
+    fn field(&self, head: &Head<'_>, field: &RootField) -> Vec<Operation>;
+}
+
+/// Reads a GraphQL request by one vocabulary; `None` where there is no GraphQL in it.
+#[must_use]
+pub(crate) fn read(call: &Call<'_>, vocabulary: &dyn Vocabulary) -> Option<Vec<Operation>> {
+    let opaque = |why: String| vec![opaque_at(vocabulary.opaque_action(), host_resource(call.head), why)];
+    let envelopes = match envelope::find(call) {
+        Found::Nothing => return None,
+        Found::Unclear(why) => return Some(opaque(why)),
+        Found::Envelopes(envelopes) => envelopes,
+    };
+    let mut operations = Vec::new();
+    for envelope in &envelopes {
+        match fields(envelope) {
+            Ok(fields) => operations.extend(fields.iter().flat_map(|field| vocabulary.field(call.head, field))),
+            Err(why) => operations.extend(opaque(why)),
+        }
+    }
+    Some(operations)
+}
+
+fn fields(envelope: &Envelope) -> Result<Vec<RootField>, String> {
+    let Some(query) = envelope.query.as_deref().filter(|query| !query.trim().is_empty()) else {
+        return Err("only the name or hash of a stored document was sent, not the document".to_owned());
+    };
+    if envelope.names_stored {
+        return Err("it names a stored document beside the one it sends; the server may run either".to_owned());
+    }
+    if let Some(hash) = &envelope.sha256 {
+        let own = content::sha256_hex(query.as_bytes());
+        if !own.eq_ignore_ascii_case(hash) {
+            return Err("the persisted query's hash is not that of the document".to_owned());
+        }
+    }
+    root_fields(query, envelope.operation_name.as_deref(), &envelope.variables).map_err(|why| why.to_string())
+}
+
+/// GraphQL of an API that nobody has described: recognised by its path, its content type, or its body.
+pub(crate) struct AnyGraphQl;
+
+impl Api for AnyGraphQl {
+    fn wants(&self, _head: &Head<'_>, route: &Route) -> Option<BodyWant> {
+        envelope::route_says_graphql(route).then_some(BodyWant::UpTo(LONGEST_BODY))
+    }
+
+    fn read(&self, call: &Call<'_>) -> Option<Reading> {
+        let at_home = path_says_graphql(call) || matches!(call.media.essence.as_str(), "application/graphql" | "application/graphql+json");
+        let operations = match envelope::find(call) {
+            Found::Nothing if !at_home || call.has_no_body() => return None,
+            Found::Nothing => vec![opaque_at("graphql.opaque", host_resource(call.head), "no GraphQL document was found where one belongs")],
+            Found::Unclear(_) if !at_home => return None,
+            Found::Unclear(_) | Found::Envelopes(_) => {
+                if !at_home && !reads_as_graphql(call) {
+                    return None;
+                }
+                read(call, &ByName)?
+            }
+        };
+        Some(Reading { operations, reply: ReplyStyle::GraphQl })
+    }
+}
+
+/// Away from GraphQL's own paths a `query` may be a search: it counts as GraphQL if it begins like it, whether or not it parses.
+fn reads_as_graphql(call: &Call<'_>) -> bool {
+    let Found::Envelopes(envelopes) = envelope::find(call) else { return false };
+    envelopes.iter().any(|envelope| match &envelope.query {
+        Some(query) => {
+            envelope::starts_with_operation(query) || (envelope::looks_like_document(query) && root_fields(query, None, &envelope.variables).is_ok())
+        }
+        None => true,
+    })
+}
+
+/// Fields judged by their names: what nobody has described is never less strict for it.
+struct ByName;
+
+impl Vocabulary for ByName {
+    fn opaque_action(&self) -> &'static str {
+        "graphql.opaque"
+    }
+
+    fn field(&self, head: &Head<'_>, field: &RootField) -> Vec<Operation> {
+        let action = format!("graphql.{}", field.name);
+        let operation = |effect, why: String| vec![Operation::new(effect, &action, host_resource(head), why)];
+        match field.kind {
+            Kind::Query => operation(Effect::Read, "a GraphQL query reads".into()),
+            Kind::Subscription => operation(Effect::Read, "a GraphQL subscription reads".into()),
+            Kind::Mutation if field.name.starts_with("__") => operation(Effect::Read, "introspection reads".into()),
+            Kind::Mutation => {
+                // Namespaces: `mutation { users { delete(id: 1) } }` runs the inner field.
+                let inner = field.nested.iter().find(|nested| !nested.arguments.is_empty() && words::effect_of(&nested.name) == Some(Effect::Destroy));
+                if words::effect_of(&field.name) == Some(Effect::Destroy) {
+                    operation(Effect::Destroy, format!("the mutation {} destroys by its name", agentbox_core::safe::line(&field.name, 80)))
+                } else if let Some(inner) = inner {
+                    operation(Effect::Destroy, format!("the mutation's field {} destroys by its name", agentbox_core::safe::line(&inner.name, 80)))
+                } else {
+                    operation(Effect::Write, "a GraphQL mutation writes".into())
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! What a request means: which operations it would do, told in the policy's words, whatever carries them.
+//!
+//! Everything here is a pure function of the request's bytes. The rooms below are asked in the order of
+//! [`api::APIS`]; the last one knows only HTTP's methods and recognises everything.
+
+mod api;
+mod call;
+mod content;
+mod credentials;
+mod example;
+mod excerpt;
+mod git;
+mod graphql;
+mod http_rules;
+mod models;
+mod packages;
+mod railway;
+mod refusal;
+mod route;
+mod words;
+
+use agentbox_core::{Credential, HostName, Operation};
+
+pub use example::{example, request};
+pub use refusal::{GitAnswer, ReplyStyle, refusal_response};
+
+/// How the request travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As in a URL.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+}
+
+/// All of a request but its body.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// As sent.
+    pub method: &'a http::Method,
+    /// Clear or TLS.
+    pub scheme: Scheme,
+    /// Where it goes, by name.
+    pub host: &'a HostName,
+    /// Where it goes.
+    pub port: u16,
+    /// Path and query as sent.
+    pub target: &'a str,
+    /// As sent, without the framing.
+    pub headers: &'a http::HeaderMap,
+}
+
+/// How much of the body must be read before the request can be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyWant {
+    /// None of it: the head says all.
+    Nothing,
+    /// Up to this many bytes; if there are more, hand over the first ones as [`Body::TooLong`].
+    UpTo(usize),
+}
+
+/// What was read of the body: without its framing, still content-encoded.
+#[derive(Clone, Copy, Debug)]
+pub enum Body<'a> {
+    /// There is none, or none was wanted.
+    Absent,
+    /// All of it.
+    Whole(&'a [u8]),
+    /// It goes on beyond the bound.
+    TooLong {
+        /// The bytes up to the bound.
+        first: &'a [u8],
+    },
+}
+
+/// What a request was understood to be.
+#[derive(Clone, Debug)]
+pub struct Meaning {
+    /// All that it would do; never empty.
+    pub operations: Vec<Operation>,
+    /// The decoded text of what was understood, cut to a readable length. May be hostile.
+    pub excerpt: String,
+    /// In which tongue a refusal is told.
+    pub reply: ReplyStyle,
+    /// Credentials in authenticating positions. Never the secrets.
+    pub credentials: Vec<Credential>,
+}
+
+/// How much of the body must be read before judging.
+#[must_use]
+pub fn wants(head: &Head<'_>) -> BodyWant {
+    api::wants(head)
+}
+
+/// What the request would do. Hand over as much of the body as [`wants`] asked for.
+#[must_use]
+pub fn understand(head: &Head<'_>, body: Body<'_>) -> Meaning {
+    api::understand(head, body)
+}
+
+#[cfg(test)]
+mod tests;
