@@ -7,3 +7,4 @@ pub mod rlimits;
 pub mod seccomp;
 mod sys;
 mod trial;
+pub mod landlock;
