@@ -8,3 +8,5 @@ pub mod seccomp;
 mod sys;
 mod trial;
 pub mod landlock;
+pub mod selfguard;
+mod own_calls;
