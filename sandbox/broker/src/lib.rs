@@ -1,3 +1,7 @@
 //! Room: broker.
 
 pub mod meaning;
+
+pub mod look;
+
+pub mod looker;

@@ -21,7 +21,9 @@ mod words;
 
 use agentbox_core::{Credential, HostName, Operation};
 
+pub(crate) use content::parse_json;
 pub use example::{example, request};
+pub(crate) use railway::{is_railway, may_lose};
 pub use refusal::{GitAnswer, ReplyStyle, refusal_response};
 
 /// How the request travels.

@@ -46,6 +46,14 @@ pub(crate) fn is_railway(host: &str) -> bool {
     HOSTS.contains(&host)
 }
 
+/// Whether an action of this API could lose something: whether a look has to count what.
+#[must_use]
+pub(crate) fn may_lose(action: &str) -> bool {
+    let Some(field) = action.strip_prefix("railway.") else { return true };
+    let row = MUTATIONS.iter().find(|row| row.field == field);
+    row.is_none_or(|row| row.effects != table::Effects::Always(Effect::Write) && row.effects != table::Effects::Always(Effect::Read))
+}
+
 /// The API.
 pub(crate) struct Railway;
 
