@@ -144,6 +144,8 @@ pub enum Gap {
     Closed,
     /// Other layers do most of it.
     Narrowed,
+    /// It is not used at any ABI, because another layer does it better.
+    Unused,
 }
 
 /// Every right by its ABI, with what stands in for it. An ABI without a line brought nothing that a box needs.
@@ -174,7 +176,7 @@ pub const RIGHTS: &[Right] = &[
         since: 4,
         instead: &[Layer::NetworkNamespace],
         how: "not used at any ABI: every address of the box's network namespace leads to the broker",
-        gap: Gap::Closed,
+        gap: Gap::Unused,
     },
     Right {
         what: "ioctl on devices",
@@ -209,7 +211,7 @@ pub const RIGHTS: &[Right] = &[
         since: 10,
         instead: &[Layer::NetworkNamespace],
         how: "not used at any ABI: the box's network namespace answers DNS and refuses all other UDP",
-        gap: Gap::Closed,
+        gap: Gap::Unused,
     },
 ];
 

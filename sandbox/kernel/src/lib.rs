@@ -10,3 +10,4 @@ mod trial;
 pub mod landlock;
 pub mod selfguard;
 mod own_calls;
+pub mod doctor;

@@ -1,8 +1,10 @@
 //! The one room for unsafe code: one system call a function, each saying what it relies on.
 #![allow(unsafe_code, reason = "system calls that no crate offers safely; nothing else lives here")]
 
+pub(crate) mod bpf;
 pub(crate) mod fork;
 pub(crate) mod landlock;
+pub(crate) mod pidfd;
 pub(crate) mod prctl;
 #[cfg(test)]
 pub(crate) mod raw;

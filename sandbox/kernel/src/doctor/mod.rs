@@ -1,0 +1,154 @@
+//! What this machine can enforce, layer by layer, proven by trying it in a child; and the exact fix for what is missing.
+
+mod facts;
+mod fixes;
+mod namespaces;
+mod processes;
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::layer::{Layer, LayerReport, LayerStatus, Requirement};
+
+/// Something worth knowing that no box depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fact {
+    /// A short name.
+    pub name: &'static str,
+    /// What was found.
+    pub value: String,
+    /// What it means.
+    pub meaning: &'static str,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Kernel release and architecture.
+    pub kernel: String,
+    /// The user that it holds for: another may be allowed less, or more.
+    pub uid: u32,
+    /// Every layer.
+    pub layers: Vec<LayerReport>,
+    /// All else.
+    pub facts: Vec<Fact>,
+    /// What `landlock` offers; `None` if nothing.
+    pub landlock_abi: Option<u32>,
+    /// How long the trials took.
+    pub milliseconds: u64,
+}
+
+impl Report {
+    /// Whether `agentbox run` would start here with a policy that requires nothing more.
+    #[must_use]
+    pub fn can_run(&self) -> bool {
+        Layer::ALL.iter().filter(|layer| layer.is_essential()).all(|layer| self.holds(*layer))
+    }
+
+    /// What a policy requires and this machine has not, each with the reason.
+    #[must_use]
+    pub fn unmet(&self, requirements: &[Requirement]) -> Vec<String> {
+        requirements.iter().filter_map(|requirement| self.lacks(*requirement)).collect()
+    }
+
+    fn lacks(&self, requirement: Requirement) -> Option<String> {
+        let layer = requirement.layer();
+        match self.layers.iter().find(|report| report.layer == layer).map(|report| &report.status) {
+            None => return Some(format!("{requirement}: not looked at")),
+            Some(LayerStatus::Missing { why, fix }) => return Some(format!("{requirement}: {why} (fix: {fix})")),
+            Some(LayerStatus::Enforced | LayerStatus::Partial { .. }) => {}
+        }
+        match requirement {
+            Requirement::LandlockAtLeast(wanted) if self.landlock_abi.is_none_or(|abi| abi < wanted) => {
+                Some(format!("{requirement}: this kernel offers ABI {} (fix: a newer kernel)", self.landlock_abi.unwrap_or(0)))
+            }
+            Requirement::LandlockAtLeast(_) | Requirement::Layer(_) => None,
+        }
+    }
+
+    fn holds(&self, layer: Layer) -> bool {
+        self.layers.iter().any(|report| report.layer == layer && report.holds())
+    }
+}
+
+/// Tries every layer, each in a child of its own. Call it while this process has one thread.
+#[must_use]
+pub fn examine() -> Report {
+    let start = Instant::now();
+    let layers = Layer::ALL.iter().map(|layer| look_at(*layer)).collect();
+    let uname = nix::sys::utsname::uname();
+    let kernel = uname.map_or_else(|e| e.to_string(), |u| format!("{} {}", u.release().display(), u.machine().display()));
+    Report {
+        kernel,
+        uid: nix::unistd::geteuid().as_raw(),
+        layers,
+        facts: facts::gather(),
+        landlock_abi: crate::landlock::offered().ok(),
+        milliseconds: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn look_at(layer: Layer) -> LayerReport {
+    match layer {
+        Layer::UserNamespace => namespaces::user(),
+        Layer::MountNamespace => namespaces::mount(),
+        Layer::PidNamespace => namespaces::pid(),
+        Layer::NetworkNamespace => namespaces::network(),
+        Layer::IpcNamespace => namespaces::ipc(),
+        Layer::UtsNamespace => namespaces::uts(),
+        Layer::Landlock => processes::landlock(),
+        Layer::Seccomp => processes::seccomp(),
+        Layer::Cgroup => processes::cgroup(),
+        Layer::KernelGate => LayerReport::missing(
+            layer,
+            "not in this version of agentbox: files are fenced by mounts and Landlock, the network by its namespace",
+            "nothing to do; `bpf-lsm` and `bpf-programs` below tell whether this machine could carry it",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(missing: Option<Layer>, landlock_abi: Option<u32>) -> Report {
+        let layers = Layer::ALL
+            .iter()
+            .map(|layer| if Some(*layer) == missing { LayerReport::missing(*layer, "why", "fix") } else { LayerReport::enforced(*layer) })
+            .collect();
+        Report { kernel: String::new(), uid: 0, layers, facts: Vec::new(), landlock_abi, milliseconds: 0 }
+    }
+
+    #[test]
+    fn an_essential_layer_decides() {
+        assert!(report(None, Some(7)).can_run());
+        for layer in Layer::ALL {
+            assert_eq!(report(Some(*layer), Some(7)).can_run(), !layer.is_essential(), "{layer}");
+        }
+    }
+
+    #[test]
+    fn what_is_required_and_missing_is_named() {
+        let report = report(Some(Layer::Cgroup), Some(4));
+        let require = ["cgroup", "landlock", "landlock>=4", "landlock>=5", "seccomp"].map(|w| w.parse().unwrap());
+        let unmet = report.unmet(&require);
+        assert_eq!(unmet.len(), 2, "{unmet:?}");
+        assert!(unmet[0].starts_with("cgroup: why") && unmet[0].contains("fix"));
+        assert!(unmet[1].starts_with("landlock>=5: ") && unmet[1].contains("ABI 4"));
+    }
+
+    #[test]
+    fn looks_at_every_layer_once_and_says_what_to_do() {
+        let report = examine();
+        assert_eq!(report.layers.iter().map(|l| l.layer).collect::<Vec<_>>(), Layer::ALL);
+        for layer in &report.layers {
+            match &layer.status {
+                LayerStatus::Enforced => {}
+                LayerStatus::Partial { why } => assert!(!why.is_empty()),
+                LayerStatus::Missing { why, fix } => assert!(!why.is_empty() && !fix.is_empty(), "{}", layer.layer),
+            }
+        }
+        println!("{report:#?}");
+    }
+}

@@ -1,0 +1,199 @@
+//! Namespaces and mounts, each by doing in a child what a box does.
+
+use std::{
+    fs,
+    os::fd::AsRawFd,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno,
+    mount::{MsFlags, mount as mount_call},
+    sched::{CloneFlags, unshare},
+    sys::{
+        socket::{AddressFamily, SockFlag, SockProtocol, SockType, setsockopt, socket, sockopt},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
+    unistd::{getegid, geteuid, getpid},
+};
+
+use super::fixes::Settings;
+use crate::{
+    layer::{Layer, LayerReport},
+    sys::fork::{Side, exit_now, fork},
+    trial::in_child,
+};
+
+/// The longest that a grandchild of a trial may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Turns an error into "call: errno", the form in which the kernel is quoted.
+fn said(call: &str) -> impl Fn(Errno) -> String + '_ {
+    move |errno| format!("{call}: {errno}")
+}
+
+/// A user namespace with these others, mapped as a box maps it; whether it has power is not known yet.
+fn enter(others: CloneFlags) -> Result<(), String> {
+    let (uid, gid) = (geteuid(), getegid());
+    unshare(CloneFlags::CLONE_NEWUSER | others).map_err(said("unshare"))?;
+    let write = |file: &str, text: String| fs::write(file, text).map_err(|error| format!("{file}: {error}"));
+    write("/proc/self/setgroups", "deny".to_owned())?;
+    write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
+    write("/proc/self/gid_map", format!("{gid} {gid} 1"))
+}
+
+/// Power over the namespace, and not only its name: on Ubuntu AppArmor lets it be made and then takes all capabilities.
+fn has_power() -> Result<(), String> {
+    let udp = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::Udp).map_err(said("socket"))?;
+    setsockopt(&udp, sockopt::IpTransparent, &true).map_err(said("a capability in the new namespace (IP_TRANSPARENT)"))
+}
+
+pub(super) fn user() -> LayerReport {
+    let made = in_child(|| unshare(CloneFlags::CLONE_NEWUSER).map(|()| String::new()).map_err(|errno| (errno as i32).to_string()));
+    if let Err(why) = made.result() {
+        let errno = why.parse().ok().map(Errno::from_raw);
+        let why = errno.map_or(why, |errno| format!("unshare(CLONE_NEWUSER): {errno}"));
+        return LayerReport::missing(Layer::UserNamespace, why, Settings::read().for_user_namespace(errno));
+    }
+    let powerful = in_child(|| enter(CloneFlags::CLONE_NEWNET).and_then(|()| has_power()).map(|()| String::new()));
+    match powerful.result() {
+        Ok(_) => LayerReport::enforced(Layer::UserNamespace),
+        Err(why) => LayerReport::missing(Layer::UserNamespace, format!("it can be made, but has no power: {why}"), Settings::read().for_user_namespace(None)),
+    }
+}
+
+/// All the others lean on the user namespace, so their first fix is its.
+fn tried(layer: Layer, fix: impl FnOnce(&str) -> String, trial: impl FnOnce() -> Result<String, String>) -> LayerReport {
+    match in_child(trial).result() {
+        Ok(_) => LayerReport::enforced(layer),
+        Err(why) if why.starts_with("unshare") || why.starts_with("/proc/self/") => {
+            LayerReport::missing(layer, why, format!("first what user-namespace needs; then CONFIG_NAMESPACES and {} in the kernel", built_as(layer)))
+        }
+        Err(why) => {
+            let fix = fix(&why);
+            LayerReport::missing(layer, why, fix)
+        }
+    }
+}
+
+fn built_as(layer: Layer) -> &'static str {
+    match layer {
+        Layer::UserNamespace => "CONFIG_USER_NS",
+        Layer::PidNamespace => "CONFIG_PID_NS",
+        Layer::NetworkNamespace => "CONFIG_NET_NS",
+        Layer::IpcNamespace => "CONFIG_IPC_NS",
+        Layer::UtsNamespace => "CONFIG_UTS_NS",
+        Layer::MountNamespace | Layer::Landlock | Layer::Seccomp | Layer::Cgroup | Layer::KernelGate => "nothing more",
+    }
+}
+
+/// A place that is there on every machine and that a trial may mount over in its own namespace.
+const OVER: &str = "/tmp";
+
+pub(super) fn mount() -> LayerReport {
+    let fix = |_: &str| Settings::read().for_user_namespace(None);
+    tried(Layer::MountNamespace, fix, || {
+        enter(CloneFlags::CLONE_NEWNS)?;
+        let none = None::<&str>;
+        mount_call(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).map_err(said("making mounts private"))?;
+        mount_call(Some("tmpfs"), OVER, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("size=64k")).map_err(said("mounting a tmpfs"))?;
+        let (inside, file) = (Path::new(OVER).join("inside"), Path::new(OVER).join("inside/file"));
+        fs::create_dir(&inside).map_err(|e| format!("a folder in the tmpfs: {e}"))?;
+        mount_call(Some(&inside), &inside, none, MsFlags::MS_BIND, none).map_err(said("a bind mount"))?;
+        // What mount_setattr does to a whole tree in one call where it is (5.12).
+        let read_only = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        mount_call(none, &inside, none, read_only, none).map_err(said("making a mount read-only"))?;
+        match fs::write(&file, "x") {
+            Err(error) if error.raw_os_error() == Some(libc::EROFS) => Ok(String::new()),
+            other => Err(format!("writing to a read-only mount: {other:?}")),
+        }
+    })
+}
+
+pub(super) fn pid() -> LayerReport {
+    let fix = |why: &str| {
+        let settings = Settings::read();
+        if why.contains("/proc") { settings.for_proc() } else { settings.for_user_namespace(None) }
+    };
+    tried(Layer::PidNamespace, fix, || {
+        enter(CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS)?;
+        let (mut reader, mut writer) = std::io::pipe().map_err(|e| e.to_string())?;
+        match fork().map_err(said("fork"))? {
+            Side::Child => {
+                let says = be_pid_one().err().unwrap_or_default();
+                let written = std::io::Write::write_all(&mut writer, says.as_bytes());
+                exit_now(u8::from(written.is_err()))
+            }
+            Side::Parent(child) => {
+                drop(writer);
+                end_of(child)?;
+                let mut says = String::new();
+                std::io::Read::read_to_string(&mut reader, &mut says).map_err(|e| e.to_string())?;
+                if says.is_empty() { Ok(says) } else { Err(says) }
+            }
+        }
+    })
+}
+
+fn be_pid_one() -> Result<(), String> {
+    if getpid().as_raw() != 1 {
+        return Err(format!("the first process of a new namespace has number {}", getpid()));
+    }
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount_call(Some("proc"), "/proc", Some("proc"), flags, None::<&str>).map_err(said("mounting /proc"))?;
+    if fs::exists("/proc/1/status").unwrap_or(false) { Ok(()) } else { Err("the new /proc does not show its PID 1".to_owned()) }
+}
+
+fn end_of(child: nix::unistd::Pid) -> Result<(), String> {
+    let end = Instant::now() + DEADLINE;
+    while Instant::now() < end {
+        match waitpid(child, Some(WaitPidFlag::WNOHANG)).map_err(said("waitpid"))? {
+            WaitStatus::Exited(_, 0) => return Ok(()),
+            WaitStatus::StillAlive => std::thread::sleep(Duration::from_millis(1)),
+            other => return Err(format!("PID 1 of a new namespace ended: {other:?}")),
+        }
+    }
+    Err("PID 1 of a new namespace does not end".to_owned())
+}
+
+pub(super) fn network() -> LayerReport {
+    let fix = |why: &str| {
+        if why.contains("netfilter") {
+            "sudo modprobe -a nf_tables nft_tproxy nf_tproxy_ipv4 nf_tproxy_ipv6   (to keep it: these names in /etc/modules-load.d/agentbox.conf)".to_owned()
+        } else {
+            Settings::read().for_user_namespace(None)
+        }
+    };
+    tried(Layer::NetworkNamespace, fix, || {
+        enter(CloneFlags::CLONE_NEWNET)?;
+        has_power()?;
+        let netfilter =
+            socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkNetFilter).map_err(said("a netfilter socket"))?;
+        if netfilter.as_raw_fd() < 0 { Err("no netfilter socket".to_owned()) } else { Ok(String::new()) }
+    })
+}
+
+pub(super) fn ipc() -> LayerReport {
+    tried(
+        Layer::IpcNamespace,
+        |_| Settings::read().for_user_namespace(None),
+        || {
+            let before = fs::read_link("/proc/self/ns/ipc").map_err(|e| e.to_string())?;
+            enter(CloneFlags::CLONE_NEWIPC)?;
+            let after = fs::read_link("/proc/self/ns/ipc").map_err(|e| e.to_string())?;
+            if before == after { Err("the namespace is the old one".to_owned()) } else { Ok(String::new()) }
+        },
+    )
+}
+
+pub(super) fn uts() -> LayerReport {
+    tried(
+        Layer::UtsNamespace,
+        |_| Settings::read().for_user_namespace(None),
+        || {
+            enter(CloneFlags::CLONE_NEWUTS)?;
+            nix::unistd::sethostname("agentbox").map_err(said("sethostname")).map(|()| String::new())
+        },
+    )
+}

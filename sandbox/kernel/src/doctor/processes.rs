@@ -1,0 +1,106 @@
+//! Landlock, seccomp and the cgroup, each by doing in a child what a box does.
+
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    capabilities,
+    landlock::{self, Abi, LandlockPlan},
+    layer::{Layer, LayerReport},
+    seccomp::{self, FilterPlan},
+    trial::in_child,
+};
+
+pub(super) fn landlock() -> LayerReport {
+    let abi = match landlock::offered() {
+        Ok(abi) => abi,
+        Err(absence) => return LayerReport::missing(Layer::Landlock, absence.to_string(), absence.fix()),
+    };
+    let trial = in_child(|| {
+        let plan = LandlockPlan { readable: vec!["/".into()], writable: Vec::new(), devices: Vec::new(), abi: Abi::Kernel };
+        let _report = landlock::restrict(&plan).map_err(|e| e.to_string())?;
+        fs::read_dir("/").map_err(|e| format!("reading / in a domain that may: {e}"))?;
+        match fs::File::create(std::env::temp_dir().join(format!("agentbox-doctor-{}", std::process::id()))) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(String::new()),
+            Err(error) => Err(format!("creating a file: {error} instead of a refusal")),
+            Ok(_) => Err("a file was created in a domain that may not".to_owned()),
+        }
+    });
+    match trial.result() {
+        Ok(_) => landlock::report(abi),
+        Err(why) => LayerReport::missing(Layer::Landlock, why, "report it: the kernel offers Landlock but does not keep it"),
+    }
+}
+
+pub(super) fn seccomp() -> LayerReport {
+    let filters = match seccomp::compile(&FilterPlan::default()) {
+        Ok(filters) => filters,
+        Err(error) => return LayerReport::missing(Layer::Seccomp, error.to_string(), "use x86_64 or aarch64"),
+    };
+    let trial = in_child(|| {
+        capabilities::drop_all().map_err(|e| e.to_string())?;
+        nix::sys::prctl::set_no_new_privs().map_err(|e| e.to_string())?;
+        filters.install().map_err(|e| format!("seccomp(SET_MODE_FILTER): {e}"))?;
+        // A family that every kernel has, so that the answer is the filter's.
+        let packet =
+            nix::sys::socket::socket(nix::sys::socket::AddressFamily::Packet, nix::sys::socket::SockType::Raw, nix::sys::socket::SockFlag::SOCK_CLOEXEC, None);
+        match packet {
+            Err(nix::errno::Errno::EAFNOSUPPORT) => Ok(String::new()),
+            other => Err(format!("a packet socket behind the filters: {other:?}")),
+        }
+    });
+    match trial.result() {
+        Ok(_) => LayerReport::enforced(Layer::Seccomp),
+        Err(why) => LayerReport::missing(Layer::Seccomp, why, "use a kernel with CONFIG_SECCOMP_FILTER=y; a container must not refuse seccomp(2)"),
+    }
+}
+
+/// Where the unified hierarchy is mounted and which of its groups is ours.
+fn own_group() -> Result<PathBuf, String> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|e| format!("/proc/self/mountinfo: {e}"))?;
+    let mount = mounts
+        .lines()
+        .find_map(|line| {
+            let (before, after) = line.split_once(" - ")?;
+            after.starts_with("cgroup2 ").then(|| before.split(' ').nth(4)).flatten()
+        })
+        .ok_or("no cgroup v2 is mounted")?;
+    let groups = fs::read_to_string("/proc/self/cgroup").map_err(|e| format!("/proc/self/cgroup: {e}"))?;
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::/")).ok_or("this process is in no cgroup v2")?;
+    Ok(Path::new(mount).join(group))
+}
+
+pub(super) fn cgroup() -> LayerReport {
+    const FIX: &str = "systemd-run --user --scope -p Delegate=yes agentbox run …   (without it limits are set a process, not for the box as a whole)";
+    let trial = in_child(|| {
+        let own = own_group()?;
+        let below = own.join(format!("agentbox-doctor-{}", std::process::id()));
+        fs::create_dir(&below).map_err(|e| format!("a group below {}: {e}", own.display()))?;
+        // Whoever owns the group may also hand it the controllers.
+        let controllers = fs::read_to_string(below.join("cgroup.controllers")).unwrap_or_default();
+        let joined = fs::write(below.join("cgroup.procs"), "0");
+        let left = fs::write(own.join("cgroup.procs"), "0");
+        let removed = fs::remove_dir(&below);
+        joined.map_err(|e| format!("joining a group: {e}"))?;
+        left.map_err(|e| format!("leaving a group: {e}"))?;
+        removed.map_err(|e| format!("removing a group: {e}"))?;
+        Ok(controllers.split_whitespace().collect::<Vec<_>>().join(" "))
+    });
+    match trial.result() {
+        Ok(controllers) => {
+            let lacks: Vec<_> = ["memory", "pids"].into_iter().filter(|wanted| !controllers.split(' ').any(|c| c == *wanted)).collect();
+            if lacks.is_empty() {
+                LayerReport::enforced(Layer::Cgroup)
+            } else {
+                LayerReport::partial(
+                    Layer::Cgroup,
+                    format!("groups can be made, but without the controllers {}: limits are set a process, not for the box as a whole", lacks.join(", ")),
+                )
+            }
+        }
+        Err(why) => LayerReport::missing(Layer::Cgroup, why, FIX),
+    }
+}
