@@ -113,10 +113,17 @@ impl Asking<'_> {
         };
         let Some((detail, rest)) = rest.split_first() else { return self.ask(query::VOLUMES, &json!({ "project": project })) };
         let project = answer::data::<ProjectAnswer>(detail)?.project;
-        let volume = project.volumes.nodes(MOST_INSTANCES, "volumes of one project")?.into_iter().find(|volume| volume.id.eq_ignore_ascii_case(id)).ok_or(LookError::NotFound("volume"))?;
+        let volume = project
+            .volumes
+            .nodes(MOST_INSTANCES, "volumes of one project")?
+            .into_iter()
+            .find(|volume| volume.id.eq_ignore_ascii_case(id))
+            .ok_or(LookError::NotFound("volume"))?;
         let services = project.services.map(|services| services.nodes(MOST_INSTANCES, "services of one project")).transpose()?.unwrap_or_default();
         let instances = volume.volume_instances.nodes(MOST_INSTANCES, "instances of one volume")?;
-        let Some(backups) = self.backups(&instances, rest)? else { return self.ask(&query::backups(instances.len()), &query::backup_variables(instances.iter().map(|i| i.id.as_str()))) };
+        let Some(backups) = self.backups(&instances, rest)? else {
+            return self.ask(&query::backups(instances.len()), &query::backup_variables(instances.iter().map(|i| i.id.as_str())));
+        };
         let in_project = Named { id: project.id, name: project.name };
         self.seen(Facts::volume(volume.name, in_project, instances, services, backups))
     }
@@ -167,14 +174,20 @@ impl Asking<'_> {
         let project = answer::data::<WholeProjectAnswer>(second)?.project;
         let volumes = environment.volume_instances.nodes(MOST_INSTANCES, "volumes of one environment")?;
         let services = environment.service_instances.nodes(MOST_INSTANCES, "services of one environment")?;
-        self.seen(Facts::environment(Named { id: environment.id, name: environment.name }, Named { id: project.id, name: project.name }, volumes.len(), services.len()))
+        self.seen(Facts::environment(
+            Named { id: environment.id, name: environment.name },
+            Named { id: project.id, name: project.name },
+            volumes.len(),
+            services.len(),
+        ))
     }
 
     fn service(&self, id: &str) -> Result<Step, LookError> {
         let Some(first) = self.answers.first() else { return self.ask(query::SERVICE, &json!({ "id": id })) };
         let service = answer::data::<ServiceAnswer>(first)?.service;
         let environments = service.project.environments.nodes(MOST_INSTANCES, "environments of one project")?;
-        let lives_in: Vec<String> = service.service_instances.nodes(MOST_INSTANCES, "instances of one service")?.into_iter().map(|instance| instance.environment_id).collect();
+        let lives_in: Vec<String> =
+            service.service_instances.nodes(MOST_INSTANCES, "instances of one service")?.into_iter().map(|instance| instance.environment_id).collect();
         let project = Named { id: service.project.id, name: service.project.name };
         self.seen(Facts::service(service.name, project, environments, &lives_in))
     }

@@ -60,7 +60,11 @@ pub(super) struct Facts {
 impl Facts {
     pub(super) fn volume(name: String, project: Named, instances: Vec<Instance>, services: Vec<Named>, backups: Vec<Backups>) -> Self {
         let details = instances.iter().map(|instance| {
-            let service = instance.service_id.as_ref().and_then(|id| services.iter().find(|service| &service.id == id)).map_or_else(String::new, |service| format!(" of {}", safe(&service.name)));
+            let service = instance
+                .service_id
+                .as_ref()
+                .and_then(|id| services.iter().find(|service| &service.id == id))
+                .map_or_else(String::new, |service| format!(" of {}", safe(&service.name)));
             format!("{}: {:.0} of {:.0} MB in use, at {}{service}", safe(&instance.environment.name), instance.used, instance.size, safe(&instance.mount_path))
         });
         let attached = Loss { what: "attached volumes".to_owned(), count: Some(instances.len() as u64), detail: several(details) };
@@ -69,7 +73,13 @@ impl Facts {
             Some(0) => "there are no backups",
             Some(_) | None => "its backups lie in the volume and go with it",
         };
-        Self { name, environments: instances.into_iter().map(|instance| instance.environment).collect(), project, losses: vec![attached, kept], undo: Undo::No(undo.to_owned()) }
+        Self {
+            name,
+            environments: instances.into_iter().map(|instance| instance.environment).collect(),
+            project,
+            losses: vec![attached, kept],
+            undo: Undo::No(undo.to_owned()),
+        }
     }
 
     pub(super) fn backup(id: &str, volume: &str, project: Named, instances: Vec<Instance>, backups: Vec<Backups>) -> Result<Self, LookError> {
@@ -78,17 +88,30 @@ impl Facts {
         let name = backup.name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| backup.id.clone());
         let detail = format!("made {} of {}; {} would remain", safe(&backup.created_at), safe(volume), all.len() - 1);
         let losses = vec![Loss { what: "backups".to_owned(), count: Some(1), detail }];
-        Ok(Self { name, environments: instances.into_iter().map(|i| i.environment).collect(), project, losses, undo: Undo::No("a deleted backup is gone".to_owned()) })
+        Ok(Self {
+            name,
+            environments: instances.into_iter().map(|i| i.environment).collect(),
+            project,
+            losses,
+            undo: Undo::No("a deleted backup is gone".to_owned()),
+        })
     }
 
     pub(super) fn environment(environment: Named, project: Named, volumes: usize, services: usize) -> Self {
         let undo = if volumes > 0 { Undo::No("its volumes go with it, and their backups with them".to_owned()) } else { Undo::Unknown };
-        Self { name: environment.name.clone(), environments: vec![environment], project, losses: vec![counted("volumes", volumes), counted("services", services)], undo }
+        Self {
+            name: environment.name.clone(),
+            environments: vec![environment],
+            project,
+            losses: vec![counted("volumes", volumes), counted("services", services)],
+            undo,
+        }
     }
 
     pub(super) fn service(name: String, project: Named, environments: Vec<Named>, lives_in: &[String]) -> Self {
         // An instance in an environment that is not listed is kept by its id, so that nothing is left out.
-        let missing = lives_in.iter().filter(|id| !environments.iter().any(|environment| &environment.id == *id)).map(|id| Named { id: id.clone(), name: String::new() });
+        let missing =
+            lives_in.iter().filter(|id| !environments.iter().any(|environment| &environment.id == *id)).map(|id| Named { id: id.clone(), name: String::new() });
         let missing: Vec<Named> = missing.collect();
         let mut environments: Vec<Named> = environments.into_iter().filter(|environment| lives_in.contains(&environment.id)).collect();
         environments.extend(missing);

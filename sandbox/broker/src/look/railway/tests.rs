@@ -145,8 +145,11 @@ fn errors_and_absurdities() {
 
 #[test]
 fn hostile_names_stay_in_their_place() {
-    let environment = data(json!({ "environment": { "id": "e1", "name": "x/../production\u{202e}", "projectId": "p1", "volumeInstances": edges(json!([{ "id": "i" }])), "serviceInstances": edges(json!([])) } }));
-    let project = data(json!({ "project": { "id": "p1", "name": "", "environments": edges(json!([])), "services": edges(json!([])), "volumes": edges(json!([])) } }));
+    let environment = data(
+        json!({ "environment": { "id": "e1", "name": "x/../production\u{202e}", "projectId": "p1", "volumeInstances": edges(json!([{ "id": "i" }])), "serviceInstances": edges(json!([])) } }),
+    );
+    let project =
+        data(json!({ "project": { "id": "p1", "name": "", "environments": edges(json!([])), "services": edges(json!([])), "volumes": edges(json!([])) } }));
     let seen = seen(act("environment/e1", "railway.environmentDelete", &[environment, project]));
     assert_eq!(seen.lineages[0].iter().map(ResourceId::as_str).collect::<Vec<_>>(), ["railway:environment/x%2F..%2Fproduction%E2%80%AE", "railway:project/p1"]);
     assert!(!seen.name.contains('\u{202e}'));
@@ -155,19 +158,28 @@ fn hostile_names_stay_in_their_place() {
 
 #[test]
 fn the_other_things() {
-    let project = || data(json!({ "project": { "id": "p1", "name": "shop", "environments": edges(json!([{ "id": "e1", "name": "production" }, { "id": "e2", "name": "staging" }])), "services": edges(json!([{ "id": "s" }])), "volumes": edges(json!([{ "id": "v" }])) } }));
+    let project = || {
+        data(
+            json!({ "project": { "id": "p1", "name": "shop", "environments": edges(json!([{ "id": "e1", "name": "production" }, { "id": "e2", "name": "staging" }])), "services": edges(json!([{ "id": "s" }])), "volumes": edges(json!([{ "id": "v" }])) } }),
+        )
+    };
     let seen_project = seen(act("project/p1", "railway.projectDelete", &[project()]));
     assert_eq!(seen_project.lineages.len(), 2, "a project hits every environment in it");
     assert_eq!(seen_project.lineages[0][1].as_str(), "railway:environment/production");
-    let service = data(json!({ "service": { "name": "api", "project": { "id": "p1", "name": "shop", "environments": edges(json!([{ "id": "e1", "name": "production" }, { "id": "e2", "name": "staging" }])) }, "serviceInstances": edges(json!([{ "environmentId": "e1" }, { "environmentId": "e9" }])) } }));
+    let service = data(
+        json!({ "service": { "name": "api", "project": { "id": "p1", "name": "shop", "environments": edges(json!([{ "id": "e1", "name": "production" }, { "id": "e2", "name": "staging" }])) }, "serviceInstances": edges(json!([{ "environmentId": "e1" }, { "environmentId": "e9" }])) } }),
+    );
     let lines: Vec<String> = seen(act("service/s", "railway.serviceDelete", &[service])).lineages.iter().map(|line| line[0].to_string()).collect();
     assert_eq!(lines, ["railway:environment/e1", "railway:environment/e9"]);
-    let instance = data(json!({ "volumeInstance": { "id": "i1", "mountPath": "/d", "sizeMB": 1, "currentSizeMB": 1, "serviceId": null, "environment": { "id": "e1", "name": "production" }, "volume": { "name": "v", "project": { "id": "p1", "name": "shop" } } } }));
+    let instance = data(
+        json!({ "volumeInstance": { "id": "i1", "mountPath": "/d", "sizeMB": 1, "currentSizeMB": 1, "serviceId": null, "environment": { "id": "e1", "name": "production" }, "volume": { "name": "v", "project": { "id": "p1", "name": "shop" } } } }),
+    );
     assert!(asks(act("backup/i1/k1", "railway.volumeInstanceBackupDelete", std::slice::from_ref(&instance))).0.contains("BackupList"));
     let list = data(json!({ "b0": [{ "id": "k1", "name": "nightly", "createdAt": "2026-01-01" }] }));
     let backup = seen(act("backup/i1/k1", "railway.volumeInstanceBackupDelete", &[instance, list]));
     assert_eq!((backup.name.as_str(), backup.losses[0].count), ("nightly", Some(1)));
-    let deployment = data(json!({ "deployment": { "projectId": "p1", "environment": { "id": "e1", "name": "production" }, "service": { "id": "s", "name": "api" } } }));
+    let deployment =
+        data(json!({ "deployment": { "projectId": "p1", "environment": { "id": "e1", "name": "production" }, "service": { "id": "s", "name": "api" } } }));
     assert_eq!(seen(act("deployment/d", "railway.deploymentRemove", &[deployment, project()])).lineages[0][0].as_str(), "railway:environment/e1");
 }
 
