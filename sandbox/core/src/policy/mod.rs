@@ -1,15 +1,43 @@
 //! The policy: a table of place × effect, its exceptions, and what the box needs to know before it starts.
 
+mod address;
+mod assemble;
+mod check;
+mod example;
+mod explain;
+mod files;
+mod judge;
+mod keys;
+mod layers;
+mod parse;
+mod pattern;
+mod raw;
+mod read;
 pub mod settings;
+mod source;
+mod table;
+#[cfg(test)]
+mod tests;
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
+pub use example::ExampleReport;
+pub use explain::{CellExplained, Explanation, PlaceExplained, RuleExplained};
+pub use keys::LAYERS;
+pub use layers::{Binding, bind};
 pub use settings::Settings;
 
 use crate::{
-    Judgement, Refusal, RefusalKind, Request,
+    Destination, Granted, Hold, HostName, Judgement, Refusal, RefusalKind, Request, Verdict,
     verdict::{Because, Denied},
 };
+use judge::{Circumstances, Outcome};
+use pattern::HostPattern;
+use table::Table;
 
 /// Which of the three layers a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +56,7 @@ pub enum LayerKind {
 /// The text of one layer, read by the caller.
 #[derive(Clone, Debug)]
 pub struct LayerText {
-    /// As shown in errors.
+    /// As shown in errors. Two files never have the same.
     pub name: String,
     /// The folder that its relative paths start from.
     pub base: PathBuf,
@@ -39,7 +67,7 @@ pub struct LayerText {
 }
 
 /// What the policy's words are resolved against.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Context {
     /// What `~` means.
     pub home: PathBuf,
@@ -47,6 +75,8 @@ pub struct Context {
     pub workspace: PathBuf,
     /// For `expires`: when the box was started, Unix time in milliseconds.
     pub started: u64,
+    /// The machine's own addresses: part of the built-in place `local`.
+    pub own_addresses: Vec<IpAddr>,
 }
 
 /// A policy that cannot be used, with line, column, caret and hint in its text.
@@ -60,18 +90,25 @@ pub type Resolve<'a> = dyn FnMut(&str, &Path) -> Result<LayerText, String> + 'a;
 /// A compiled policy. Plain data: it may be shared, and crosses to the broker by fork.
 #[derive(Clone, Debug)]
 pub struct Policy {
+    /// One, or two where a repository's layer is not trusted: with it and without it. The strictest answer counts.
+    tables: Vec<Table>,
     settings: Settings,
     warnings: Vec<String>,
+    examples: Vec<example::Example>,
+    pass_through: Vec<HostPattern>,
+    context: Context,
 }
 
 impl Policy {
     /// Reads the layers, loosest first: profile, repository, user.
     ///
+    /// The examples are not checked here, since what an HTTP request means is the broker's knowledge: see [`Policy::check_examples`].
+    ///
     /// # Errors
     /// Whatever is wrong with any of them.
     pub fn load(layers: Vec<LayerText>, context: &Context, resolve: &mut Resolve<'_>) -> Result<Self, PolicyError> {
-        let _ = (layers, context, resolve);
-        Ok(Self { settings: Settings::default(), warnings: Vec::new() })
+        let all = layers::expand(layers, context, resolve)?;
+        assemble::assemble(&all, context)
     }
 
     /// What is likely not meant, for `policy check` and the start of a box.
@@ -88,15 +125,138 @@ impl Policy {
 
     /// The one judgement. The strictest of all operations decides.
     pub fn judge(&self, request: Request) -> Judgement {
-        let because = Because { action: String::new(), place: "nowhere".into(), rule: "floor".into(), reason: "no policy yet".into() };
-        let refusal = Refusal {
-            kind: RefusalKind::Denied,
-            operation: because.action.clone(),
-            place: because.place.clone(),
-            reason: because.reason.clone(),
-            guidance: String::new(),
-            approval_id: None,
-        };
-        Judgement::Deny(Box::new(Denied { request, because, refusal }))
+        self.judge_at(request, now())
     }
+
+    /// As [`Policy::judge`], at another time: Unix time in milliseconds.
+    pub fn judge_at(&self, request: Request, now: u64) -> Judgement {
+        let outcome = self.outcome(&request, now);
+        let because = outcome.because();
+        match outcome.voice.verdict {
+            Verdict::Allow => Judgement::Allow(Granted::by_policy(request, because)),
+            Verdict::Hold => {
+                let terms = outcome.terms(self.settings.approval.patience);
+                Judgement::Hold(Box::new(Hold::by_policy(request, because, terms)))
+            }
+            Verdict::Deny => {
+                let refusal = Refusal {
+                    kind: RefusalKind::Denied,
+                    operation: because.action.clone(),
+                    place: because.place.clone(),
+                    reason: because.reason.clone(),
+                    guidance: outcome.guidance(),
+                    approval_id: None,
+                };
+                Judgement::Deny(Box::new(Denied { request, because, refusal }))
+            }
+        }
+    }
+
+    /// What would be said of a request, without the right to act on it: for `classify`, `why` and `policy test`.
+    #[must_use]
+    pub fn preview(&self, request: &Request) -> (Verdict, Because) {
+        let outcome = self.outcome(request, now());
+        (outcome.voice.verdict, outcome.because())
+    }
+
+    fn outcome<'t>(&'t self, request: &'t Request, now: u64) -> Outcome<'t> {
+        let mapped = request.destination.as_ref().is_some_and(|destination| self.settings.names.contains_key(&destination.host));
+        let circumstances = Circumstances { own: &self.context.own_addresses, started: self.context.started, now, mapped };
+        judge_all(&self.tables, request, circumstances)
+    }
+
+    /// Whether a connection to this very address may be made for this destination: `Deny` where the address is near
+    /// and nobody named it, else `Allow` (the request itself is judged by [`Policy::judge`]).
+    ///
+    /// Call it with the address that is about to be connected to, whatever the name was resolved to before.
+    #[must_use]
+    pub fn allows_address(&self, destination: &Destination, address: IpAddr) -> Verdict {
+        if !address::is_near(address, &self.context.own_addresses) {
+            return Verdict::Allow;
+        }
+        if let Some((mapped, _)) = self.settings.names.get(&destination.host) {
+            return if mapped.to_canonical() == address.to_canonical() { Verdict::Allow } else { Verdict::Deny };
+        }
+        let named = self.tables.iter().all(|table| table.names_host(destination) || table.names_address(address, destination.port));
+        if named { Verdict::Allow } else { Verdict::Deny }
+    }
+
+    /// Whether the user said that connections to this host are passed on without being understood: they are opaque.
+    #[must_use]
+    pub fn passes_through(&self, destination: &Destination) -> bool {
+        let name = destination.host.as_str();
+        self.pass_through.iter().any(|pattern| {
+            pattern.port_fits(destination.port)
+                && match &pattern.kind {
+                    pattern::HostKind::Name(mine) => mine == name,
+                    pattern::HostKind::Below(suffix) => name.ends_with(suffix.as_str()),
+                    pattern::HostKind::Any => true,
+                    pattern::HostKind::Address(address) => destination.host.address().is_some_and(|theirs| theirs.to_canonical() == *address),
+                    pattern::HostKind::Range(range, bits) => destination
+                        .host
+                        .address()
+                        .map(|theirs| theirs.to_canonical())
+                        .is_some_and(|theirs| theirs.is_ipv4() == range.is_ipv4() && pattern::masked(theirs, *bits) == *range),
+                }
+        })
+    }
+
+    /// The host names that places list. Whoever can resolve them tells the answers to [`Policy::learn_addresses`], so
+    /// that a place is found under another name or the bare address as well.
+    #[must_use]
+    pub fn host_names(&self) -> Vec<HostName> {
+        let mut names: Vec<HostName> = self.tables.iter().flat_map(Table::exact_names).filter_map(|name| HostName::parse(name).ok()).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Takes the addresses of one of the policy's names. It can only make judgements stricter.
+    pub fn learn_addresses(&mut self, name: &HostName, addresses: &[IpAddr]) {
+        for table in &mut self.tables {
+            table.learn(name.as_str(), addresses);
+        }
+    }
+
+    /// The credentials that the supervisor holds for the box.
+    #[must_use]
+    pub fn credential_rules(&self) -> &[settings::CredentialRule] {
+        &self.settings.credentials
+    }
+
+    /// Checks every example. `decode` says what an HTTP example (`METHOD URL [BODY]`) would do; the other form is understood here.
+    ///
+    /// # Errors
+    /// The first example that comes out differently, or cannot be read, with its line and a caret.
+    pub fn check_examples(&self, decode: &dyn Fn(&str) -> Result<Request, String>) -> Result<Vec<ExampleReport>, PolicyError> {
+        self.examples.iter().map(|example| example.check(self, decode)).collect()
+    }
+
+    /// As [`Policy::check_examples`], but tells of all of them, also of those that fail.
+    #[must_use]
+    pub fn try_examples(&self, decode: &dyn Fn(&str) -> Result<Request, String>) -> Vec<ExampleReport> {
+        self.examples.iter().map(|example| example.report(self, decode)).collect()
+    }
+
+    /// How many examples there are.
+    #[must_use]
+    pub fn example_count(&self) -> usize {
+        self.examples.len()
+    }
+
+    /// The effective table, with the origin of every cell.
+    #[must_use]
+    pub fn explain(&self) -> Explanation {
+        explain::explain(self)
+    }
+}
+
+fn judge_all<'t>(tables: &'t [Table], request: &'t Request, circumstances: Circumstances<'_>) -> Outcome<'t> {
+    let mut outcomes = tables.iter().map(|table| table.judge(request, circumstances));
+    let first = outcomes.next().unwrap_or_else(Outcome::without_policy);
+    outcomes.fold(first, Outcome::or_stricter)
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,6 +1,12 @@
 //! All of a policy that is not the table: how people are asked, what the box is made of, which credentials exist.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    net::IpAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use crate::HostName;
 
@@ -129,4 +135,89 @@ pub struct Settings {
     pub caches: Vec<PathBuf>,
     /// Whether the agent may make user namespaces of its own.
     pub nested_userns: bool,
+}
+
+/// Words in a variable's name that say it holds a secret.
+const SECRET_WORDS: &[&str] = &["TOKEN", "KEY", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL", "AUTH", "PRIVATE", "COOKIE", "JWT", "DSN", "DATABASE_URL", "CONNECTION_STRING", "SIGNATURE", "WEBHOOK"];
+
+impl Env {
+    /// What of `variables` goes in, with what is set on top. What looks like a secret goes in only by its exact name.
+    pub fn filter(&self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
+        let mut kept: Vec<(OsString, OsString)> = variables.into_iter().filter(|(name, value)| self.passes(name, value) && !name.to_str().is_some_and(|name| self.set.contains_key(name))).collect();
+        kept.extend(self.set.iter().map(|(name, value)| (name.into(), value.into())));
+        kept
+    }
+
+    fn passes(&self, name: &OsStr, value: &OsStr) -> bool {
+        let Some(name) = name.to_str() else { return false };
+        let exact = self.pass.iter().any(|pattern| pattern == name);
+        exact || (!is_secret(name, value) && self.pass.iter().any(|pattern| pattern.contains('*') && star_matches(pattern, name)))
+    }
+}
+
+/// Whether a variable's name or value looks like a secret.
+fn is_secret(name: &str, value: &OsStr) -> bool {
+    let name = name.to_ascii_uppercase();
+    if SECRET_WORDS.iter().any(|word| name.contains(word)) || name.split('_').any(|part| part == "PAT" || part == "PW" || part == "PWD" && name != "PWD") {
+        return true;
+    }
+    // scheme://user:password@host
+    let value = value.to_string_lossy();
+    value.match_indices("://").any(|(at, separator)| {
+        let authority = value.get(at + separator.len()..).unwrap_or_default().split(['/', ' ', '?', '#']).next().unwrap_or_default();
+        authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+    })
+}
+
+/// Whether `pattern`, in which each `*` stands for anything, matches all of `text`. Its time is bounded by the product of both lengths.
+fn star_matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = rest.get(at + part.len()..).unwrap_or_default(),
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(pass: &[&str], variables: &[(&str, &str)]) -> Vec<String> {
+        let env = Env { pass: pass.iter().map(|p| (*p).to_owned()).collect(), set: BTreeMap::new() };
+        env.filter(variables.iter().map(|(n, v)| (n.into(), v.into()))).into_iter().map(|(n, _)| n.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn only_what_is_named_goes_in() {
+        let there = [("PATH", "/bin"), ("LC_ALL", "C"), ("LC_", "x"), ("XLC_A", ""), ("HOME", "/h")];
+        assert_eq!(filter(&["PATH", "LC_*"], &there), ["PATH", "LC_ALL", "LC_"]);
+        assert!(filter(&[], &there).is_empty());
+    }
+
+    #[test]
+    fn secrets_need_their_exact_name() {
+        let there = [("GITHUB_TOKEN", "x"), ("API_KEY", "x"), ("MY_SECRET_X", "x"), ("db_password", "x"), ("SSH_AUTH_SOCK", "x"), ("DB", "postgres://u:p@h/d"), ("GH_PAT", "x"), ("PLAIN", "http://h/a:b@c")];
+        assert_eq!(filter(&["*"], &there), ["PLAIN"]);
+        assert_eq!(filter(&["GITHUB_TOKEN", "DB"], &there), ["GITHUB_TOKEN", "DB"]);
+    }
+
+    #[test]
+    fn what_is_set_wins() {
+        let env = Env { pass: vec!["A".into()], set: [("A".to_owned(), "new".to_owned())].into() };
+        assert_eq!(env.filter([("A".into(), "old".into())]), [(OsString::from("A"), OsString::from("new"))]);
+    }
+
+    #[test]
+    fn stars() {
+        for (pattern, text, fits) in [("a*c", "abc", true), ("a*c", "ac", true), ("a*b*c", "axbyc", true), ("*", "", true), ("a*", "b", false), ("a*a", "a", false), ("*ab", "aab", true)] {
+            assert_eq!(star_matches(pattern, text), fits, "{pattern} {text}");
+        }
+    }
 }

@@ -1,0 +1,170 @@
+//! From the layers to one policy: what references what, which settings count, what the table becomes.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Context, LayerKind, Policy, PolicyError, check,
+    example::Example,
+    files,
+    layers::{Layered, stack},
+    raw::RawLayer,
+    settings::{Approval, CredentialRule, Env, Limits, Settings},
+    source::nearest,
+    table::Table,
+};
+
+pub(super) fn assemble(all: &[Layered], context: &Context) -> Result<Policy, PolicyError> {
+    let full = stack(all, &|_| true);
+    let raw = |stack: &[&Layered]| Table::build(&stack.iter().map(|layer| layer.raw.as_ref()).collect::<Vec<_>>());
+    references(&full)?;
+    let has_untrusted = all.iter().any(Layered::is_untrusted);
+    let counted = if has_untrusted { stack(all, &|layer| !layer.is_untrusted()) } else { full.clone() };
+    let mut tables = vec![raw(&full)];
+    if has_untrusted {
+        tables.push(raw(&counted));
+    }
+    let mut settings = settings(&counted);
+    if has_untrusted {
+        tighten(&mut settings, &full);
+    }
+    let mut warnings = Vec::new();
+    settings.files = files::derive(&tables, &mut warnings);
+    let pass_through = counted.iter().flat_map(|layer| &layer.raw.pass_through).map(|at| at.value.clone()).collect();
+    check::warnings(&full, &tables, &mut warnings);
+    let examples = examples(&full, &tables);
+    Ok(Policy { tables, settings, warnings, examples, pass_through, context: context.clone() })
+}
+
+/// Every name that is spoken of must be somebody's.
+fn references(full: &[&Layered]) -> Result<(), PolicyError> {
+    let places: BTreeSet<&str> = full.iter().flat_map(|layer| layer.raw.places.keys()).map(String::as_str).collect();
+    let credentials: BTreeSet<&str> = full.iter().flat_map(|layer| layer.raw.credentials.keys()).map(String::as_str).collect();
+    let meant = |word: &str, words: &BTreeSet<&str>| nearest(word, words.iter().copied()).map(|meant| format!("did you mean \"{meant}\"?"));
+    for layer in full {
+        for place in layer.raw.rules.iter().filter_map(|rule| rule.place.as_ref()) {
+            if !places.contains(place.value.as_str()) {
+                return Err(place.mark.error(&format!("there is no place `{}`", place.value), meant(&place.value, &places).as_deref()));
+            }
+        }
+        for name in layer.raw.places.values().filter_map(|place| place.credentials.as_ref()).flatten() {
+            if !credentials.contains(name.value.as_str()) {
+                return Err(name.mark.error(&format!("there is no credential `{}`", name.value), meant(&name.value, &credentials).as_deref()));
+            }
+        }
+        for place in layer.raw.places.values() {
+            let asks = place.approvers.as_ref().filter(|approvers| approvers.value > 1).map(|at| &at.mark).or(place.confirm.as_ref().map(|at| &at.mark));
+            if let (Some(mark), Some(unprotected)) = (asks, place.protected.as_ref().filter(|protected| !protected.value)) {
+                return Err(unprotected.mark.error(
+                    &format!("a place that asks its approvers for more (line {}) cannot be unprotected: a deeper place could loosen it", mark.source.position(mark.range.start).0),
+                    Some("take `protected = false` out, or `approvers` and `confirm`"),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Appends what is not there yet.
+fn add<T: Clone + PartialEq>(all: &mut Vec<T>, new: impl IntoIterator<Item = T>) {
+    for item in new {
+        if !all.contains(&item) {
+            all.push(item);
+        }
+    }
+}
+
+fn settings(layers: &[&Layered]) -> Settings {
+    let mut settings = Settings { approval: Approval { channels: Vec::new(), ..Approval::default() }, env: Env::default(), ..Settings::default() };
+    for layer in layers {
+        let raw: &RawLayer = &layer.raw;
+        lay_approval(&mut settings.approval, raw);
+        add(&mut settings.approval.channels, raw.channels.iter().cloned());
+        add(&mut settings.env.pass, raw.env_pass.iter().cloned());
+        settings.env.set.extend(raw.env_set.clone());
+        lay_limits(&mut settings.limits, &raw.limits);
+        add(&mut settings.require, raw.require.iter().cloned());
+        settings.names.extend(raw.names.clone());
+        add(&mut settings.roots, raw.roots.iter().cloned());
+        add(&mut settings.pass_through, raw.pass_through.iter().map(|at| at.value.to_string()));
+        add(&mut settings.forward, raw.forward.iter().map(|at| at.value.clone()));
+        add(&mut settings.publish, raw.publish.iter().map(|at| at.value.clone()));
+        add(&mut settings.sockets, raw.sockets.iter().map(|at| at.value.clone()));
+        add(&mut settings.caches, raw.caches.iter().map(|at| at.value.clone()));
+        settings.nested_userns = raw.nested_userns.unwrap_or(settings.nested_userns);
+        for (name, credential) in &raw.credentials {
+            settings.credentials.retain(|old| old.name != *name);
+            settings.credentials.push(CredentialRule {
+                name: name.clone(),
+                source: credential.source.clone(),
+                hosts: credential.hosts.clone(),
+                allow: credential.allow.clone().unwrap_or_else(|| vec!["*".to_owned()]),
+                expires: credential.expires,
+            });
+        }
+    }
+    if settings.approval.channels.is_empty() {
+        settings.approval.channels = Approval::default().channels;
+    }
+    settings
+}
+
+fn lay_approval(approval: &mut Approval, raw: &RawLayer) {
+    approval.patience = raw.patience.unwrap_or(approval.patience);
+    approval.client_patience = raw.client_patience.unwrap_or(approval.client_patience);
+}
+
+fn each_limit(limits: &mut Limits, new: &Limits, choose: impl Fn(Option<u64>, u64) -> u64) {
+    let pairs = [
+        (&mut limits.processes, new.processes),
+        (&mut limits.open_files, new.open_files),
+        (&mut limits.memory, new.memory),
+        (&mut limits.file_size, new.file_size),
+        (&mut limits.connections, new.connections),
+        (&mut limits.holds, new.holds),
+    ];
+    for (old, new) in pairs {
+        if let Some(new) = new {
+            *old = Some(choose(*old, new));
+        }
+    }
+}
+
+fn lay_limits(limits: &mut Limits, new: &Limits) {
+    each_limit(limits, new, |_, new| new);
+}
+
+/// What an untrusted layer may still do to the settings: want more layers, lower limits, shorten patience, close namespaces.
+fn tighten(settings: &mut Settings, full: &[&Layered]) {
+    for layer in full.iter().filter(|layer| layer.is_untrusted()) {
+        let raw = &layer.raw;
+        add(&mut settings.require, raw.require.iter().cloned());
+        each_limit(&mut settings.limits, &raw.limits, |old, new| old.map_or(new, |old| old.min(new)));
+        settings.approval.patience = raw.patience.map_or(settings.approval.patience, |new| new.min(settings.approval.patience));
+        settings.approval.client_patience = raw.client_patience.map_or(settings.approval.client_patience, |new| new.min(settings.approval.client_patience));
+        settings.nested_userns &= raw.nested_userns.unwrap_or(true);
+    }
+}
+
+/// Each layer's examples, with the table as it is up to that layer.
+fn examples(full: &[&Layered], tables: &[Table]) -> Vec<Example> {
+    let mut all = Vec::new();
+    for (index, layer) in full.iter().enumerate() {
+        if layer.raw.examples.is_empty() {
+            continue;
+        }
+        let below = full.get(..=index).unwrap_or_default();
+        let raw = |layers: Vec<&Layered>| Table::build(&layers.into_iter().map(|layer| layer.raw.as_ref()).collect::<Vec<_>>());
+        let own: Vec<Table> = if index + 1 == full.len() {
+            tables.to_vec()
+        } else {
+            let mut own = vec![raw(below.to_vec())];
+            if below.iter().any(|layer| layer.is_untrusted()) {
+                own.push(raw(below.iter().copied().filter(|layer| !layer.is_untrusted()).collect()));
+            }
+            own
+        };
+        let own = std::sync::Arc::new(own);
+        all.extend(layer.raw.examples.iter().map(|example| Example::new(example, std::sync::Arc::clone(&own), layer.brought_by == LayerKind::Repository { trusted: false })));
+    }
+    all
+}

@@ -1,0 +1,92 @@
+//! What the mounts must enforce: each path that the policy names, sorted by what may be done there.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+};
+
+use super::{
+    judge::{Floor, Line, Secret, weigh},
+    pattern::{Glob, PathPattern, is_below},
+    settings::{FilePath, Files},
+    table::{Rule, Step, Table},
+};
+use crate::{Effect, Verdict};
+
+struct Entry<'t> {
+    pattern: &'t PathPattern,
+    place: String,
+    /// read, write, destroy: the strictest of all tables.
+    cells: [Verdict; 3],
+}
+
+/// Sorts the paths of all tables. Until there is a file gate nobody can be asked about a file, so `hold` counts as no.
+pub(super) fn derive(tables: &[Table], warnings: &mut Vec<String>) -> Files {
+    let mut entries: BTreeMap<(u32, PathBuf), Entry<'_>> = BTreeMap::new();
+    for table in tables {
+        for place in &table.places {
+            for pattern in &place.paths {
+                let key = (pattern.depth, pattern.whole.clone());
+                entries.entry(key).or_insert_with(|| Entry { pattern, place: place.name.to_string(), cells: cells(tables, pattern) });
+            }
+        }
+    }
+    let is = |entry: &Entry<'_>| {
+        let [read, write, destroy] = entry.cells.map(|verdict| verdict == Verdict::Allow);
+        (read, write, destroy)
+    };
+    let mut files = Files::default();
+    let writable_trees: Vec<&PathPattern> = entries.values().filter(|entry| matches!(is(entry), (true, true, _))).map(|entry| entry.pattern).collect();
+    for ((_, whole), entry) in &entries {
+        let path = FilePath { pattern: whole.clone(), place: entry.place.clone() };
+        let inside = writable_trees.iter().any(|tree| tree.whole != entry.pattern.whole && is_below(&entry.pattern.prefix, &tree.prefix));
+        match is(entry) {
+            (false, _, _) => files.masked.push(path),
+            (true, true, true) => files.writable.push(path),
+            (true, true, false) => {
+                warnings.push(format!(
+                    "place `{}` allows writing below {} but not destroying: that needs the file gate of a later version, and without it the box does not start. Until then set both, or neither.",
+                    path.place,
+                    crate::safe::line(&path.pattern.to_string_lossy(), 200)
+                ));
+                files.needs_gate.push(path);
+            }
+            (true, false, _) if inside => files.read_only.push(path),
+            // Outside writable trees everything is read-only anyway.
+            (true, false, _) => {}
+        }
+    }
+    files
+}
+
+fn cells(tables: &[Table], pattern: &PathPattern) -> [Verdict; 3] {
+    [Effect::Read, Effect::Write, Effect::Destroy].map(|effect| tables.iter().map(|table| cell(table, pattern, effect)).max().unwrap_or(Verdict::Deny))
+}
+
+fn cell(table: &Table, pattern: &PathPattern, effect: Effect) -> Verdict {
+    let mut steps = table.path_steps(if pattern.prefix.is_empty() { "/" } else { &pattern.prefix });
+    if pattern.globs.is_some() {
+        // The literal part alone does not match; the places that list this very pattern do.
+        let same = |place: &&super::table::Place| place.paths.iter().any(|other| other.whole == pattern.whole);
+        steps.extend(table.places.iter().filter(same).map(|place| Step { depth: pattern.depth, place }));
+        steps.sort_by_key(|step| std::cmp::Reverse(step.depth));
+    }
+    let line = Line::new(steps, Floor::File);
+    let by_rules = table.rules.iter().filter(|rule| tightens_files(rule, &line, effect)).map(|rule| rule.verdict).max();
+    weigh(&line, effect, None, Secret::Kept).verdict.max(by_rules.unwrap_or(Verdict::Allow))
+}
+
+/// Whether a rule could forbid this effect on files here. Mounts know neither actions nor time, so what might apply does.
+fn tightens_files(rule: &Rule, line: &Line<'_>, effect: Effect) -> bool {
+    let action = match &rule.operation {
+        None => true,
+        Some(Glob::Exact(word)) => word.starts_with("file."),
+        Some(Glob::Prefix(prefix)) => prefix.starts_with("file.") || "file.".starts_with(prefix.as_str()),
+        Some(glob @ Glob::Full(..)) => glob.matches("file.open") || glob.matches("file.unlink") || glob.text().starts_with("file."),
+    };
+    rule.verdict != Verdict::Allow
+        && action
+        && rule.effect.is_none_or(|wanted| wanted == effect)
+        && rule.resource.as_ref().is_none_or(|resource| resource.scheme == "file")
+        && rule.place.as_ref().is_none_or(|name| line.steps.iter().any(|step| step.place.name == *name))
+}

@@ -1,0 +1,29 @@
+//! Every key of the policy file, section by section: what the parser accepts, and what schema and documentation must name.
+
+/// Top level.
+pub(super) const TOP: &[&str] = &[
+    "extends", "place", "credential", "rule", "example", "approval", "require", "limits", "env", "names", "roots", "pass-through", "forward", "publish",
+    "sockets", "caches", "nested-userns",
+];
+/// `[place.NAME]`
+pub(super) const PLACE: &[&str] = &["paths", "hosts", "resources", "read", "write", "destroy", "protected", "approvers", "confirm", "credentials"];
+/// `[credential.NAME]`
+pub(super) const CREDENTIAL: &[&str] = &["source", "for", "allow", "expires"];
+/// `[[rule]]`
+pub(super) const RULE: &[&str] = &["name", "place", "operation", "effect", "resource", "verdict", "expires"];
+/// `[[example]]`
+pub(super) const EXAMPLE: &[&str] = &["operation", "verdict"];
+/// `[approval]`
+pub(super) const APPROVAL: &[&str] = &["patience", "client-patience", "channels", "approver"];
+/// `[limits]`
+pub(super) const LIMITS: &[&str] = &["processes", "open-files", "memory", "file-size", "connections", "holds"];
+/// `[env]`
+pub(super) const ENV: &[&str] = &["pass", "set"];
+
+/// Channels that this version has.
+pub(super) const CHANNELS: &[&str] = &["terminal"];
+
+/// What `require` may name besides `landlock>=N`: the layers of `agentbox doctor`.
+pub const LAYERS: &[&str] = &[
+    "user-namespace", "mount-namespace", "pid-namespace", "network-namespace", "ipc-namespace", "uts-namespace", "landlock", "seccomp", "cgroup", "kernel-gate",
+];

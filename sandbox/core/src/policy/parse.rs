@@ -1,0 +1,232 @@
+//! From a file's text to what it says: the one place that knows every key.
+
+use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc};
+
+use toml::de::DeTable;
+
+use super::{
+    Context, LayerKind, PolicyError, keys,
+    pattern::{Glob, HostPattern, PathPattern, ResourcePattern, split_port},
+    raw::{At, RawCredential, RawExample, RawLayer, RawPlace, RawRule},
+    read::{Section, absolute},
+    settings::{Limits, Source as SecretSource},
+    source::{Source, nearest},
+};
+use crate::{Effect, HostName, Verdict, verdict::Confirm};
+
+const VERDICTS: &[(&str, Verdict)] = &[("allow", Verdict::Allow), ("hold", Verdict::Hold), ("deny", Verdict::Deny)];
+const EFFECTS: &[(&str, Effect)] = &[("read", Effect::Read), ("write", Effect::Write), ("destroy", Effect::Destroy), ("opaque", Effect::Opaque)];
+const CONFIRMS: &[(&str, Confirm)] = &[("plain", Confirm::Plain), ("name", Confirm::Name)];
+
+/// The built-in place for what is near; no file can define it.
+pub(super) const LOCAL: &str = "local";
+
+/// Most that a count can be.
+const MOST: u64 = i64::MAX as u64;
+
+struct Bases<'a> {
+    /// What relative paths start from.
+    base: &'a Path,
+    home: &'a Path,
+}
+
+pub(super) fn parse(source: &Arc<Source>, context: &Context) -> Result<RawLayer, PolicyError> {
+    let document = DeTable::parse(&source.text).map_err(|error| {
+        let end = source.text.len();
+        let message = error.message();
+        let message = if message.is_empty() { "this is not TOML" } else { message };
+        source.error(&error.span().unwrap_or(end..end), message, None)
+    })?;
+    let top = Section::top(source, &document);
+    top.only(keys::TOP)?;
+    let base = match source.kind {
+        LayerKind::Repository { .. } => source.base.as_path(),
+        LayerKind::Profile | LayerKind::User => context.workspace.as_path(),
+    };
+    let bases = Bases { base, home: &context.home };
+    let pass_through = top.each("pass-through", HostPattern::parse)?;
+    if let (Some(first), LayerKind::Profile | LayerKind::Repository { .. }) = (pass_through.first(), source.kind) {
+        return Err(first.mark.error("`pass-through` may stand only in the user's own policy", Some("what passes through is not understood: only the person whose machine it is may want that")));
+    }
+    let path = |text: &str| absolute(text, bases.base, bases.home);
+    let plain = |at: At<std::path::PathBuf>| at.value;
+    let [patience, client_patience] = match top.section("approval")? {
+        Some(section) => {
+            approver(&section)?;
+            [section.duration("patience")?, section.duration("client-patience")?]
+        }
+        None => [None, None],
+    };
+    let (env_pass, env_set) = env(&top)?;
+    Ok(RawLayer {
+        source: Arc::clone(source),
+        extends: top.text("extends")?,
+        places: top.named_sections("place")?.into_iter().map(|(name, section)| Ok((name.clone(), place(&name, &section, &bases)?))).collect::<Result<_, _>>()?,
+        credentials: top.named_sections("credential")?.into_iter().map(|(name, section)| Ok((name, credential(&section, &bases)?))).collect::<Result<_, _>>()?,
+        rules: top.list_of_sections("rule")?.iter().map(rule).collect::<Result<_, _>>()?,
+        examples: top.list_of_sections("example")?.iter().map(example).collect::<Result<_, _>>()?,
+        patience,
+        client_patience,
+        channels: channels(&top)?,
+        require: require(&top)?,
+        limits: limits(&top)?,
+        env_pass,
+        env_set,
+        names: names(&top)?,
+        roots: top.each("roots", path)?.into_iter().map(plain).collect(),
+        pass_through,
+        forward: top.texts("forward")?.unwrap_or_default(),
+        publish: top.texts("publish")?.unwrap_or_default(),
+        sockets: top.each("sockets", path)?,
+        caches: top.each("caches", path)?,
+        nested_userns: top.boolean("nested-userns")?.map(|at| at.value),
+    })
+}
+
+fn place(name: &str, section: &Section<'_, '_>, bases: &Bases<'_>) -> Result<RawPlace, PolicyError> {
+    section.only(keys::PLACE)?;
+    if name == LOCAL {
+        return Err(section.mark.error("`local` is the built-in place for loopback, private and metadata addresses", Some("to open one of them, name its host or its address in a place of your own")));
+    }
+    let approvers = section.number("approvers", 1, 16)?.map(|at| At { value: u8::try_from(at.value).unwrap_or(16), mark: at.mark });
+    Ok(RawPlace {
+        mark: section.mark.clone(),
+        paths: section.each("paths", |text| PathPattern::parse(text, bases.base, bases.home))?,
+        hosts: section.each("hosts", HostPattern::parse)?,
+        resources: section.each("resources", ResourcePattern::parse)?,
+        cells: [section.word("read", VERDICTS)?, section.word("write", VERDICTS)?, section.word("destroy", VERDICTS)?],
+        protected: section.boolean("protected")?,
+        approvers,
+        confirm: section.word("confirm", CONFIRMS)?,
+        credentials: section.texts("credentials")?,
+    })
+}
+
+fn credential(section: &Section<'_, '_>, bases: &Bases<'_>) -> Result<RawCredential, PolicyError> {
+    section.only(keys::CREDENTIAL)?;
+    let text = section.needed("source", section.text("source")?)?;
+    let source = match text.value.split_once(':') {
+        Some(("env", name)) if !name.is_empty() && !name.contains('=') => SecretSource::Env(name.to_owned()),
+        Some(("file", path)) if !path.is_empty() => SecretSource::File(absolute(path, bases.base, bases.home).map_err(|why| text.mark.error(&why, None))?),
+        Some(("keyring", name)) if !name.is_empty() => SecretSource::Keyring(name.to_owned()),
+        Some(("command", line)) if !line.trim().is_empty() => SecretSource::Command(line.to_owned()),
+        // The value is not shown: somebody may have put the secret itself here.
+        _ => return Err(text.mark.source.error(&(text.mark.range.start..text.mark.range.start), "this is no source of a credential", Some("write env:NAME, file:PATH, keyring:NAME or command:LINE; the secret itself never stands in a policy"))),
+    };
+    let hosts = section.each("for", |text| {
+        let name = HostName::parse(text).map_err(|why| format!("`{text}`: {why}; a credential is for exact names, without ports or wildcards"))?;
+        Ok(name)
+    })?;
+    if hosts.is_empty() {
+        return Err(section.mark.error("a credential needs `for`: the hosts that may see it", None));
+    }
+    let allow = match section.texts("allow")? {
+        Some(words) => {
+            for word in &words {
+                Glob::parse(&word.value).map_err(|why| word.mark.error(&why, None))?;
+            }
+            Some(words.into_iter().map(|word| word.value).collect())
+        }
+        None => None,
+    };
+    Ok(RawCredential { mark: section.mark.clone(), source, hosts: hosts.into_iter().map(|at| at.value).collect(), allow, expires: section.duration("expires")? })
+}
+
+fn rule(section: &Section<'_, '_>) -> Result<RawRule, PolicyError> {
+    section.only(keys::RULE)?;
+    let operation = section.text("operation")?.map(|text| Glob::parse(&text.value).map_err(|why| text.mark.error(&why, None))).transpose()?;
+    let resource = section.text("resource")?.map(|text| ResourcePattern::parse(&text.value).map_err(|why| text.mark.error(&why, None))).transpose()?;
+    Ok(RawRule {
+        mark: section.mark.clone(),
+        name: section.needed("name", section.text("name")?)?.value,
+        place: section.text("place")?,
+        operation,
+        effect: section.word("effect", EFFECTS)?.map(|at| at.value),
+        resource,
+        verdict: section.needed("verdict", section.word("verdict", VERDICTS)?)?.value,
+        expires: section.duration("expires")?,
+    })
+}
+
+fn example(section: &Section<'_, '_>) -> Result<RawExample, PolicyError> {
+    section.only(keys::EXAMPLE)?;
+    let operation = section.needed("operation", section.long_text("operation")?)?;
+    let verdict = section.needed("verdict", section.word("verdict", VERDICTS)?)?;
+    Ok(RawExample { mark: operation.mark, operation: operation.value, verdict: verdict.value })
+}
+
+fn approver(section: &Section<'_, '_>) -> Result<(), PolicyError> {
+    section.only(keys::APPROVAL)?;
+    match section.find("approver") {
+        Some(value) => Err(section.mark_of(value).error(
+            "`approval.approver` wants signed rulings, and signatures come with a later version",
+            Some("take the line out to let the people of this machine approve without a signature; until then nothing runs with this policy"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn channels(top: &Section<'_, '_>) -> Result<Vec<String>, PolicyError> {
+    let Some(section) = top.section("approval")? else { return Ok(Vec::new()) };
+    let all = section.texts("channels")?.unwrap_or_default();
+    for channel in &all {
+        if !keys::CHANNELS.contains(&channel.value.as_str()) {
+            let message = format!("there is no channel `{}` in this version", channel.value);
+            return Err(channel.mark.error(&message, Some(&format!("the channels are: {}", keys::CHANNELS.join(", ")))));
+        }
+    }
+    Ok(all.into_iter().map(|at| at.value).collect())
+}
+
+fn require(top: &Section<'_, '_>) -> Result<Vec<String>, PolicyError> {
+    let all = top.texts("require")?.unwrap_or_default();
+    for word in &all {
+        let abi = word.value.strip_prefix("landlock>=").is_some_and(|abi| abi.parse::<u32>().is_ok_and(|abi| abi > 0));
+        if !abi && !keys::LAYERS.contains(&word.value.as_str()) {
+            let hint = match nearest(&word.value, keys::LAYERS.iter().copied()) {
+                Some(meant) => format!("did you mean \"{meant}\"?"),
+                None => format!("the layers are: {}, landlock>=N", keys::LAYERS.join(", ")),
+            };
+            return Err(word.mark.error(&format!("`{}` is no layer", word.value), Some(&hint)));
+        }
+    }
+    Ok(all.into_iter().map(|at| at.value).collect())
+}
+
+fn limits(top: &Section<'_, '_>) -> Result<Limits, PolicyError> {
+    let Some(section) = top.section("limits")? else { return Ok(Limits::default()) };
+    section.only(keys::LIMITS)?;
+    let count = |key| section.number(key, 1, MOST).map(|at| at.map(|at| at.value));
+    Ok(Limits {
+        processes: count("processes")?,
+        open_files: count("open-files")?,
+        memory: section.size("memory")?,
+        file_size: section.size("file-size")?,
+        connections: count("connections")?,
+        holds: count("holds")?,
+    })
+}
+
+fn env(top: &Section<'_, '_>) -> Result<(Vec<String>, BTreeMap<String, String>), PolicyError> {
+    let Some(section) = top.section("env")? else { return Ok(Default::default()) };
+    section.only(keys::ENV)?;
+    let pass = section.texts("pass")?.unwrap_or_default();
+    for pattern in &pass {
+        if pattern.value.contains(['=', ' ']) {
+            return Err(pattern.mark.error(&format!("`{}` is no name of a variable", pattern.value), Some("`pass` lists names; values are set in `env.set`")));
+        }
+    }
+    let set = section.pairs("set")?.into_iter().map(|(name, value)| (name.value, value.value)).collect();
+    Ok((pass.into_iter().map(|at| at.value).collect(), set))
+}
+
+fn names(top: &Section<'_, '_>) -> Result<BTreeMap<HostName, (IpAddr, Option<u16>)>, PolicyError> {
+    let one = |(name, value): (At<String>, At<String>)| {
+        let host = HostName::parse(&name.value).map_err(|why| name.mark.error(&format!("`{}`: {why}", name.value), None))?;
+        let bad = || value.mark.error(&format!("`{}` is no address", value.value), Some("write ADDRESS or ADDRESS:PORT, like \"127.0.0.1:8443\" or \"[::1]:8443\""));
+        let (address, port) = split_port(&value.value).map_err(|_| bad())?;
+        let address = address.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| bad())?;
+        Ok((host, (address, port)))
+    };
+    top.pairs("names")?.into_iter().map(one).collect()
+}
