@@ -90,7 +90,7 @@ mod tests {
             }
             for field in fields {
                 let value = status(field)?;
-                if value.trim_start_matches('0') != "" {
+                if !value.trim_start_matches('0').is_empty() {
                     return Err(format!("{field} is {value}"));
                 }
             }

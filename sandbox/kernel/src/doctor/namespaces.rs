@@ -197,3 +197,88 @@ pub(super) fn uts() -> LayerReport {
         },
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        doctor,
+        layer::LayerStatus,
+        seccomp::{FilterPlan, compile},
+    };
+
+    /// A machine that lets us set the stage; the tests of what it lacks need one.
+    fn can_set_the_stage() -> bool {
+        let can = in_child(|| enter(CloneFlags::empty()).map(|()| String::new())).result();
+        if let Err(why) = &can {
+            println!("SKIPPED: no user namespaces here: {why}");
+        }
+        can.is_ok()
+    }
+
+    #[test]
+    fn a_machine_without_user_namespaces_gets_its_sysctl() {
+        if !can_set_the_stage() {
+            return;
+        }
+        let trial = in_child(|| {
+            // The limit of this new namespace alone, as an administrator sets it for the whole machine.
+            unshare(CloneFlags::CLONE_NEWUSER).map_err(said("unshare"))?;
+            if let Err(error) = fs::write("/proc/sys/user/max_user_namespaces", "0") {
+                return Ok(format!("SKIPPED: /proc/sys is not ours to write: {error}"));
+            }
+            match user().status {
+                LayerStatus::Missing { why, fix } if why.contains("ENOSPC") && fix.contains("user.max_user_namespaces=15000") => Ok(String::new()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+        println!("{}", trial.result().unwrap());
+    }
+
+    #[test]
+    fn inside_a_fence_doctor_says_no() {
+        let filters = compile(&FilterPlan::default()).unwrap();
+        let trial = in_child(|| {
+            nix::sys::prctl::set_no_new_privs().map_err(said("prctl"))?;
+            filters.install().map_err(said("seccomp"))?;
+            let report = doctor::examine();
+            if report.can_run() {
+                return Err("it says that a box would start".to_owned());
+            }
+            for layer in [Layer::UserNamespace, Layer::MountNamespace, Layer::PidNamespace, Layer::NetworkNamespace] {
+                let found = report.layers.iter().find(|found| found.layer == layer).map(|found| &found.status);
+                match found {
+                    Some(LayerStatus::Missing { why, fix }) if why.contains("EPERM") && !fix.is_empty() => {}
+                    other => return Err(format!("{layer}: {other:?}")),
+                }
+            }
+            Ok(String::new())
+        });
+        assert_eq!(trial.result(), Ok(String::new()));
+    }
+
+    #[test]
+    fn a_namespace_without_power_is_missing() {
+        if !can_set_the_stage() {
+            return;
+        }
+        let trial = in_child(|| {
+            // As Ubuntu's AppArmor: the namespace is made, the capabilities are not there.
+            nix::sys::prctl::set_no_new_privs().map_err(said("prctl"))?;
+            let refuse = libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs();
+            let setsockopt = u32::try_from(libc::SYS_setsockopt).map_err(|e| e.to_string())?;
+            let filter = [
+                libc::sock_filter { code: 0x20, jt: 0, jf: 0, k: 0 },
+                libc::sock_filter { code: 0x15, jt: 0, jf: 1, k: setsockopt },
+                libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: refuse },
+                libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
+            ];
+            crate::sys::seccomp::add_filter(&filter).map_err(said("seccomp"))?;
+            match user().status {
+                LayerStatus::Missing { why, .. } if why.starts_with("it can be made, but has no power") => Ok(String::new()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+        assert_eq!(trial.result(), Ok(String::new()));
+    }
+}
