@@ -34,9 +34,5 @@ pub(crate) fn of(call: &Call<'_>) -> String {
 }
 
 fn cut(text: &str) -> String {
-    let mut end = LONGEST.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or_default().to_owned()
+    super::words::head(text, LONGEST).to_owned()
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     BodyWant, Head,
     api::{Api, Reading},
+    bodies,
     call::Call,
     content::{Content, Kind, Media},
     route::{Route, pairs},
@@ -111,18 +112,41 @@ fn judge(call: &Call<'_>) -> Operation {
         Effect::Read => match unreadable(call) {
             // RFC 9110 gives a body here no meaning, but servers read some (search): what can be read is judged, what cannot is not.
             Some(why) => operation(Effect::Opaque, format!("{method} with a body that cannot be read: {why}")),
-            None => match named(call) {
-                Some((Effect::Destroy, why)) if !call.has_no_body() || call.route.values("Action").next().is_some() => operation(Effect::Destroy, why),
-                _ => operation(Effect::Read, format!("{method} reads")),
+            None => match read_that_destroys(call) {
+                Some(why) => operation(Effect::Destroy, why),
+                None => operation(Effect::Read, format!("{method} reads")),
             },
         },
         Effect::Write => match (named(call), unreadable(call)) {
             (_, Some(why)) => operation(Effect::Opaque, format!("{method} with a body that cannot be read: {why}")),
             (Some((effect, why)), None) => operation(effect, why),
+            (None, None) if says_destroying(call).is_some() => operation(Effect::Destroy, says_destroying(call).unwrap_or_default()),
+            (None, None) if *method == Method::PUT && replaces_by_nothing(call) => operation(Effect::Destroy, "PUT replaces what is there by nothing".into()),
             (None, None) => operation(Effect::Write, format!("{method} writes; nothing more is known of this API")),
         },
         Effect::Destroy => operation(effect, format!("{method} deletes")),
         Effect::Opaque => operation(effect, "of this method nothing is known".into()),
+    }
+}
+
+/// A GET is believed to read unless its query, or its path as an RPC's name, says otherwise.
+fn read_that_destroys(call: &Call<'_>) -> Option<String> {
+    let rpc = !call.has_no_body() || call.route.values("Action").next().is_some();
+    let by_name = named(call).filter(|(effect, _)| rpc && *effect == Effect::Destroy).map(|(_, why)| why);
+    by_name.or_else(|| bodies::query_destroys(call.route.query()?))
+}
+
+fn says_destroying(call: &Call<'_>) -> Option<String> {
+    bodies::query_destroys(call.route.query().unwrap_or_default()).or_else(|| bodies::destroys(call.content()))
+}
+
+fn replaces_by_nothing(call: &Call<'_>) -> bool {
+    match call.content() {
+        Content::Json(Value::Null) => true,
+        Content::Json(Value::Array(items)) => items.is_empty(),
+        Content::Json(Value::Object(fields)) => fields.is_empty() && call.route.segments().len() > 0,
+        Content::Text(text) => text.trim() == "null",
+        _ => false,
     }
 }
 

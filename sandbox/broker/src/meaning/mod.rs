@@ -4,6 +4,7 @@
 //! [`api::APIS`]; the last one knows only HTTP's methods and recognises everything.
 
 mod api;
+mod bodies;
 mod call;
 mod content;
 mod credentials;

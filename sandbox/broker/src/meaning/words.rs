@@ -51,6 +51,39 @@ const READING: &[&str] = &[
 /// Words that, beside a destroying verb, name something that is made again at will or that undoes.
 const UNDOING: &[&str] = &["cancel", "undo", "un", "undelete", "restore", "prevent", "disallow"];
 
+/// Verbs that destroy where what follows guards something.
+const WEAKENING: &[&str] = &["disable", "stop", "suspend", "pause", "mute", "decrease", "deactivate"];
+
+/// What guards or records.
+const GUARDING: &[&str] = &[
+    "alarm",
+    "alarms",
+    "alert",
+    "alerting",
+    "alerts",
+    "audit",
+    "auditing",
+    "backup",
+    "backups",
+    "configuration",
+    "detector",
+    "firewall",
+    "lock",
+    "logging",
+    "monitoring",
+    "protection",
+    "recorder",
+    "recovery",
+    "replication",
+    "retention",
+    "rule",
+    "shield",
+    "snapshots",
+    "trail",
+    "versioning",
+    "waf",
+];
+
 /// Longest name that is split; a longer one is nobody's verb.
 const LONGEST: usize = 200;
 
@@ -99,11 +132,34 @@ pub(crate) fn effect_of(name: &str) -> Option<Effect> {
         return Some(Effect::Write);
     }
     let destroys = |word: &String| DESTROYING.contains(&word.as_str());
+    // Switching off what guards or records, and fixing a day for a deletion, lose as surely as deleting.
+    if WEAKENING.contains(&first) && words.iter().skip(1).any(|word| GUARDING.contains(&word.as_str())) {
+        return Some(Effect::Destroy);
+    }
+    if first == "schedule" && words.iter().any(|word| word == "deletion" || word == "delete") {
+        return Some(Effect::Destroy);
+    }
     if READING.contains(&first) && !words.iter().skip(1).any(|word| destroys(word)) {
         return Some(Effect::Read);
     }
     // `volumeDelete`, `deleteVolume`, `bulkDeleteUsers`, `volumeDeleteV2`, `usersDeleteAll`: anywhere, because missing one costs more than asking once.
     words.iter().any(destroys).then_some(Effect::Destroy)
+}
+
+/// Whether the first word is a destroying verb.
+#[must_use]
+pub(crate) fn begins_destroying(name: &str) -> bool {
+    split(head(name, LONGEST)).first().is_some_and(|first| DESTROYING.contains(&first.as_str()))
+}
+
+/// The first bytes of a text, cut between characters.
+#[must_use]
+pub(crate) fn head(text: &str, most: usize) -> &str {
+    let mut end = most.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
 }
 
 /// Whether a name begins or ends with a destroying verb: for parts of paths, where a word in the middle is a noun.

@@ -97,7 +97,8 @@ fn reads_as_graphql(call: &Call<'_>) -> bool {
         Some(query) => {
             envelope::starts_with_operation(query) || (envelope::looks_like_document(query) && root_fields(query, None, &envelope.variables).is_ok())
         }
-        None => true,
+        // `operationName` alone is a field of other APIs too.
+        None => envelope.sha256.is_some() || envelope.names_stored,
     })
 }
 
