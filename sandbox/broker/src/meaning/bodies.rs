@@ -11,7 +11,7 @@ const VERB_FIELDS: &[&str] =
 
 /// Fields whose value is SQL, or a script.
 const STATEMENT_FIELDS: &[&str] =
-    &["sql", "sqls", "statement", "statements", "stmt", "query", "querystring", "sqlstatement", "sqlquery", "ddl", "q", "extrastatements", "script", "source"];
+    &["sql", "sqls", "statement", "statements", "stmt", "query", "querystring", "sqlstatement", "sqlquery", "ddl", "extrastatements", "script", "source"];
 
 /// Longest value that is taken for a verb.
 const LONGEST_VERB: usize = 48;
@@ -115,6 +115,10 @@ fn names_deletion(name: &str, value: &Value) -> bool {
         return false;
     }
     let all = words::split(name);
+    // `deleteRetentionPolicy` keeps what is deleted.
+    if all.iter().any(|word| matches!(word.as_str(), "retention" | "protection" | "marker")) {
+        return false;
+    }
     let skip = usize::from(all.first().is_some_and(|first| matches!(first.as_str(), "is" | "do" | "should" | "force" | "request" | "auto")));
     all.get(skip).is_some_and(|word| matches!(word.as_str(), "delete" | "deletes" | "destroy" | "purge" | "wipe" | "truncate" | "erase"))
 }

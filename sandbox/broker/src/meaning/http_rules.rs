@@ -142,9 +142,9 @@ fn says_destroying(call: &Call<'_>) -> Option<String> {
 
 fn replaces_by_nothing(call: &Call<'_>) -> bool {
     match call.content() {
+        // `{}` is what many clients send for "all defaults", so it says nothing.
         Content::Json(Value::Null) => true,
         Content::Json(Value::Array(items)) => items.is_empty(),
-        Content::Json(Value::Object(fields)) => fields.is_empty() && call.route.segments().len() > 0,
         Content::Text(text) => text.trim() == "null",
         _ => false,
     }

@@ -140,6 +140,18 @@ fn names_that_destroy() {
     for target in ["/v1/deletions", "/v1/things", "/docs/how-to-delete-your-whole-account-today", "/v1/drop-ships/3/items"] {
         assert_eq!(worst("POST", target, &[JSON], Some(b"{}")), Effect::Write, "{target}");
     }
+    for (method, target, body, effect) in [
+        ("PUT", "/v1/lists/7/items", "[]", Effect::Destroy),
+        ("PUT", "/v1/lists/7", "null", Effect::Destroy),
+        ("PUT", "/v1/lists/7", "{}", Effect::Write),
+        ("PATCH", "/v1/db", r#"{"deletionProtection":false}"#, Effect::Destroy),
+        ("POST", "/v1/run", r#"{"statement":"DROP TABLE x"}"#, Effect::Destroy),
+        ("POST", "/v1/bulk", r#"{"action":"delete"}"#, Effect::Destroy),
+        ("POST", "/v1/bulk?action=DELETE", "{}", Effect::Destroy),
+    ] {
+        assert_eq!(worst(method, target, &[JSON], Some(body.as_bytes())), effect, "{method} {target} {body}");
+    }
+    assert_eq!(worst("GET", "/admin?action=DELETE&name=x", &[], None), Effect::Destroy);
     assert_eq!(worst("GET", "/docs/delete", &[], None), Effect::Read);
     assert_eq!(worst("GET", "/?Action=DeleteUser&Version=2010-05-08", &[], None), Effect::Destroy);
     // A reading name does not make a POST harmless, but where AWS itself listens.

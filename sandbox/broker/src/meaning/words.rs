@@ -139,7 +139,7 @@ pub(crate) fn effect_of(name: &str) -> Option<Effect> {
     if first == "schedule" && words.iter().any(|word| word == "deletion" || word == "delete") {
         return Some(Effect::Destroy);
     }
-    if READING.contains(&first) && !words.iter().skip(1).any(|word| destroys(word)) {
+    if READING.contains(&first) && !words.iter().skip(1).any(destroys) {
         return Some(Effect::Read);
     }
     // `volumeDelete`, `deleteVolume`, `bulkDeleteUsers`, `volumeDeleteV2`, `usersDeleteAll`: anywhere, because missing one costs more than asking once.

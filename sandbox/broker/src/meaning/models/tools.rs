@@ -114,10 +114,11 @@ fn request(fields: &Map<String, Value>, found: &mut Found) {
                     .or_else(|| server.get("streamableHttpTransport").and_then(|transport| transport.get("url")));
                 found.url("a remote MCP server", url);
             }),
-            "toolConfig" | "tool_config" => match value.get("tools") {
-                Some(tools) => each(tools, "tools in an unknown form", found, bedrock_tool),
-                None => {}
-            },
+            "toolConfig" | "tool_config" => {
+                if let Some(tools) = value.get("tools") {
+                    each(tools, "tools in an unknown form", found, bedrock_tool);
+                }
+            }
             "plugins" => each(value, "a plugin", found, |plugin, found| match plugin.get("id").and_then(Value::as_str) {
                 Some("web") => found.searches = true,
                 Some("file-parser" | "response-healing" | "moderation") => {}
