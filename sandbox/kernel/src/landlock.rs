@@ -52,6 +52,17 @@ pub struct LandlockPlan {
     pub abi: Abi,
 }
 
+/// The devices of a box's own `/dev`; whoever makes that folder makes all of these, for a place that is missing is an error.
+pub const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx", "/dev/pts"];
+
+impl LandlockPlan {
+    /// The plan of a box: reads everything that its mounts show, writes only these places, uses [`DEVICES`].
+    #[must_use]
+    pub fn of_box(writable: Vec<PathBuf>) -> Self {
+        Self { readable: vec!["/".into()], writable, devices: DEVICES.iter().map(PathBuf::from).collect(), abi: Abi::Kernel }
+    }
+}
+
 /// Why there is no domain.
 #[derive(Debug, thiserror::Error)]
 pub enum LandlockError {
@@ -293,7 +304,6 @@ pub(crate) fn restrict_to_reading(places: &[PathBuf]) -> Result<(), LandlockErro
     let rights = Rights::of(offered().map_err(LandlockError::Absent)?);
     let mut ruleset = rights.ruleset()?;
     for path in places.iter().filter(|path| path.exists()) {
-        // ResolveUnix: name services are asked through socket files in these places.
         ruleset = grant(ruleset, path, rights.look)?;
     }
     enforce(ruleset)
@@ -318,7 +328,7 @@ impl Rights {
         // Never granted anywhere: making device nodes, and connecting to socket files that were made outside the domain.
         let write = handled & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::ResolveUnix | AccessFs::IoctlDev);
         let device = handled & (AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev);
-        let look = handled & (AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::ResolveUnix);
+        let look = handled & (AccessFs::ReadFile | AccessFs::ReadDir);
         Self { handled, scoped: Scope::from_all(abi), read, write, device, look }
     }
 

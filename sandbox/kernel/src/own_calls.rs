@@ -44,10 +44,15 @@ pub(crate) const OWN_CALLS: &[Allowed] = &[
     always(libc::SYS_fcntl),
     always(libc::SYS_ioctl),  // FIONBIO, FIONREAD, TCGETS of a log on a terminal; TIOCSTI and its like are refused by the box's table
     always(libc::SYS_splice), // a body that need not be understood
-    // Sockets; which families, is in the box's table. No `listen`: listeners come from the box, by descriptor.
-    always(libc::SYS_socket),
-    always(libc::SYS_socketpair), // tokio wakes itself by one
-    always(libc::SYS_bind),       // the resolver's netlink socket, and UDP
+    // Sockets: IPv4, IPv6 and the resolver's netlink. No UNIX socket: Docker, D-Bus, the agent of ssh and our own approvals listen on those, and
+    // Landlock before ABI 9 does not see who connects to them. Name services that are asked that way say "unavailable", and libc goes on to DNS.
+    // No `listen`: listeners come from the box, by descriptor.
+    only(libc::SYS_socket, &[Condition { argument: 0, test: Test::Is(bits(libc::AF_INET)) }]),
+    only(libc::SYS_socket, &[Condition { argument: 0, test: Test::Is(bits(libc::AF_INET6)) }]),
+    only(libc::SYS_socket, &[Condition { argument: 0, test: Test::Is(bits(libc::AF_NETLINK)) }]),
+    // tokio wakes itself by a pair. Streams only: a pair of datagram sockets may send to any address all the same.
+    only(libc::SYS_socketpair, &[Condition { argument: 1, test: Test::Masked { mask: 0xf, is: bits(libc::SOCK_STREAM) } }]),
+    always(libc::SYS_bind), // the resolver's netlink socket, and UDP
     always(libc::SYS_connect),
     #[cfg(target_arch = "x86_64")]
     always(libc::SYS_accept),

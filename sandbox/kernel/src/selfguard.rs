@@ -7,10 +7,11 @@
 //! | ends with its parent | SIGTERM: it ends holds and ledger in order | SIGKILL | SIGKILL | no: it is the user's job |
 //! | no capabilities | no: root's supervisor makes namespaces | yes | yes | no: it passes signals on to what root started |
 //! | Landlock: reads system files, writes nothing, signals nobody | no: it writes the ledger | yes | yes | no |
+//! | the environment's bytes are erased: tokens of the user lie in them | no | yes | yes | no |
 //! | seccomp: only the calls of a network program; no exec, no new process | no: the box is its child | yes | yes | no |
 //!
 //! Call it after the fork and before any thread: Landlock and seccomp bind one thread and what it starts. What a process needs
-//! beyond this (secrets, certificates of the policy's `roots`) it reads before. A process that must not be guarded must not run: any error here is final.
+//! beyond this (secrets, proxy variables, certificates of the policy's `roots`) it reads before. A process that must not be guarded must not run: any error here is final.
 //!
 //! A trap for who launches a box: a process that is not dumpable owns none of its `/proc/PID` files, so an ordinary user's supervisor
 //! can no longer write `/proc/CHILD/uid_map` for a child that it then forks. Fork `init` first, or let it write its own map.
@@ -29,6 +30,7 @@ use crate::{
     own_calls::OWN_CALLS,
     rlimits::{self, RlimitError},
     seccomp::{self, FilterPlan, Filters, SeccompError},
+    sys,
 };
 
 /// Which of our processes.
@@ -101,6 +103,7 @@ pub fn guard(role: Role) -> Result<(), GuardError> {
         prctl::set_pdeathsig(signal).map_err(|e| GuardError::Prctl("PR_SET_PDEATHSIG", e))?;
     }
     if role.is_fenced() {
+        sys::environment::erase(|name| KEPT_VARIABLES.iter().any(|kept| kept.as_bytes() == name));
         capabilities::drop_all()?;
         landlock::restrict_to_reading(&system_files())?;
         // Last: it refuses the calls that the others need.
@@ -118,6 +121,9 @@ pub fn still_child_of(parent: Pid) -> Result<(), GuardError> {
     if getppid() == parent { Ok(()) } else { Err(GuardError::Orphan) }
 }
 
+/// What libc's resolver and our own log look up late; none of them is a place for a secret.
+const KEPT_VARIABLES: &[&str] = &["RES_OPTIONS", "LOCALDOMAIN", "LANG", "LC_ALL", "TZ", "NO_COLOR", "RUST_BACKTRACE"];
+
 /// The table of the box (families, namespaces, …), and on top of it only the calls that a network program makes.
 fn own_filters() -> Result<Filters, SeccompError> {
     seccomp::compile(&FilterPlan::default())?.and_only(OWN_CALLS)
@@ -134,13 +140,10 @@ fn system_files() -> Vec<PathBuf> {
         "/lib64",
         "/nix/store",
         "/gnu/store",
-        // Where resolv.conf leads to, and whom name service modules ask.
+        // Where resolv.conf leads to.
         "/run/systemd/resolve",
         "/run/resolvconf",
         "/run/NetworkManager",
-        "/run/nscd",
-        "/run/avahi-daemon/socket",
-        "/var/run/nscd",
         // Certificates on openSUSE and others.
         "/var/lib/ca-certificates",
         // Whether IPv6 is there, and how many connections may wait.

@@ -124,6 +124,8 @@ fn the_fenced_start_nothing_and_write_nothing() {
             call("a raw socket", libc::SYS_socket, [2, 3, 0, 0, 0, 0])?;
             call("a packet socket", libc::SYS_socket, [17, 3, 0, 0, 0, 0])?;
             call("vsock", libc::SYS_socket, [40, 1, 0, 0, 0, 0])?;
+            call("a UNIX socket", libc::SYS_socket, [1, 1, 0, 0, 0, 0])?;
+            call("a UNIX datagram pair", libc::SYS_socketpair, [1, 2 | 0x8_0000, 0, 0, 0, 0])?;
             call("executable memory", libc::SYS_mmap, [0, 4096, 7, 0x22, u64::MAX, 0])?;
             call("seccomp", libc::SYS_seccomp, [1, 0, 0, 0, 0, 0])?;
             call("dumpable again", libc::SYS_prctl, [4, 1, 0, 0, 0, 0])?;
@@ -183,6 +185,25 @@ fn the_fenced_still_talk_and_resolve() {
         });
         assert_eq!(result, Ok(String::new()), "{role:?}");
     }
+}
+
+#[test]
+fn the_fenced_forget_the_environment() {
+    let secret = std::env::vars_os().find(|(name, value)| name == "PATH" && value.len() > 4);
+    let Some((_, path)) = secret else {
+        println!("SKIPPED: no PATH to forget");
+        return;
+    };
+    for role in FENCED {
+        let result = guarded(role, || {
+            if let Some(left) = std::env::vars_os().find(|(name, _)| !KEPT_VARIABLES.iter().any(|kept| name == kept)) {
+                return Err(format!("{} is left", left.0.display()));
+            }
+            Ok(())
+        });
+        assert_eq!(result, Ok(String::new()), "{role:?}");
+    }
+    assert_eq!(std::env::var_os("PATH"), Some(path), "the parent keeps its own");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "system calls that no crate offers safely; nothing else lives here")]
 
 pub(crate) mod bpf;
+pub(crate) mod environment;
 pub(crate) mod fork;
 pub(crate) mod landlock;
 pub(crate) mod pidfd;
