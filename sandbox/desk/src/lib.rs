@@ -1,1 +1,13 @@
-//! Room: desk.
+//! Where people are asked: what waits, the card they are shown, and the ways their word comes in.
+//!
+//! The waiting room is a pure state machine that is told the time; whoever drives it does the I/O.
+
+pub mod card;
+pub mod channel;
+pub mod control;
+pub mod id;
+pub mod room;
+
+pub use card::Card;
+pub use id::HoldId;
+pub use room::WaitingRoom;

@@ -1,0 +1,280 @@
+//! The card: all that a person is shown of a hold, the same in every channel.
+//!
+//! Every text on it that came from the agent or from a provider is made safe when the card is made, and again when it is drawn.
+
+mod draw;
+
+#[cfg(test)]
+mod tests;
+
+use agentbox_core::{
+    Delegation, Digest, Effect, Reach, ResourceId, Verdict,
+    look::{Seen, Undo},
+    safe,
+    verdict::Confirm,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    HoldId,
+    room::{Phase, Waits},
+};
+pub use draw::{Style, duration, render};
+
+/// Operations that are shown one by one; the worst come first, the rest is counted.
+const OPERATIONS: usize = 12;
+/// Ways up, credentials, losses and processes that are shown one by one.
+const LINES: usize = 8;
+/// Longest ordinary text on a card, in characters before they are made safe (which lengthens hostile ones up to tenfold):
+/// a whole card of the worst kind stays below the longest message.
+const TEXT: usize = 300;
+/// Size of the excerpt: wide enough for most lines of a query, and no more lines than leave the rest of the card in sight.
+const EXCERPT: (usize, usize) = (200, 12);
+
+/// One operation on the card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct What {
+    /// How bad it is.
+    pub effect: Effect,
+    /// Its name in the policy's words.
+    pub action: String,
+    /// What it would touch.
+    pub resource: String,
+    /// Why the effect is this one.
+    pub reason: String,
+    /// Who else would act, and how far that party reaches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegates: Option<String>,
+    /// The answer hands out a secret.
+    pub yields_credential: bool,
+}
+
+/// A credential on the card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct With {
+    /// A name to speak of it.
+    pub name: String,
+    /// Where in the request it was.
+    pub position: String,
+    /// Not one that this box was given.
+    pub foreign: bool,
+}
+
+/// Something that would be lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// The kind of thing.
+    pub what: String,
+    /// How many, where they could be counted.
+    pub count: Option<u64>,
+    /// Where they lie, newest and oldest.
+    pub detail: String,
+}
+
+/// What the approver must do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wants {
+    /// How many different people must say yes.
+    pub approvers: u8,
+    /// Who has.
+    pub have: Vec<String>,
+    /// The name that must be typed; `None` where a plain yes is enough.
+    #[serde(rename = "type")]
+    pub typed: Option<String>,
+}
+
+/// All that a person is shown of one hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Card {
+    /// The hold's name.
+    pub id: HoldId,
+    /// Which box.
+    pub session: String,
+    /// How far it is.
+    pub phase: Phase,
+    /// Names exactly this card in a ruling; `None` once it is ruled on.
+    pub digest: Option<Digest>,
+    /// What would be done, worst first.
+    pub operations: Vec<What>,
+    /// How many more operations there are than shown.
+    pub more_operations: usize,
+    /// The place that decided.
+    pub place: String,
+    /// The host it goes to.
+    pub destination: Option<String>,
+    /// The thing's name for people, where a look gave one.
+    pub name: Option<String>,
+    /// Every way up from the thing, nearest parent first, with names where a look gave them.
+    pub lineages: Vec<Vec<String>>,
+    /// Who asked, the asker first. Empty where it is not known.
+    pub who: Vec<String>,
+    /// How many wait for this at the moment.
+    pub askers: usize,
+    /// The credentials in it.
+    pub credentials: Vec<With>,
+    /// Whether somebody looked. Without a look, that nothing is listed as lost means nothing.
+    pub looked: bool,
+    /// Why nobody could look.
+    pub unseen: Option<String>,
+    /// What would be lost.
+    pub losses: Vec<Lost>,
+    /// Whether it could be undone, and how or why not.
+    pub undo: Undo,
+    /// The rule that held it, and its file.
+    pub rule: String,
+    /// Why it is held.
+    pub reason: String,
+    /// `POST https://…`.
+    pub summary: String,
+    /// What was understood of the body.
+    pub excerpt: String,
+    /// Seconds since it came.
+    pub waited: u64,
+    /// Seconds until silence means no, or until an approval that nobody uses ends.
+    pub left: u64,
+    /// What the approver must do.
+    pub wants: Wants,
+}
+
+/// A card in one line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// The hold's name.
+    pub id: HoldId,
+    /// Which box.
+    pub session: String,
+    /// How far it is.
+    pub phase: Phase,
+    /// The worst operation.
+    pub headline: String,
+    /// The place that decided.
+    pub place: String,
+    /// It carries a credential that this box was never given.
+    pub foreign: bool,
+    /// How many wait for it.
+    pub askers: usize,
+    /// Seconds since it came.
+    pub waited: u64,
+    /// Seconds until it ends by itself.
+    pub left: u64,
+}
+
+impl Card {
+    /// The card of what waits in the box `session`.
+    #[must_use]
+    pub fn of(waits: &Waits<'_>, session: &str) -> Self {
+        let evidence = &waits.request.evidence;
+        let seen = evidence.seen.as_ref();
+        let mut operations: Vec<&agentbox_core::Operation> = waits.request.operations.iter().collect();
+        operations.sort_by_key(|operation| std::cmp::Reverse(operation.effect));
+        Self {
+            id: waits.id.clone(),
+            session: text(session),
+            phase: waits.phase,
+            digest: waits.card_digest,
+            more_operations: operations.len().saturating_sub(OPERATIONS),
+            operations: operations.into_iter().take(OPERATIONS).map(what).collect(),
+            place: text(&waits.because.place),
+            destination: waits.request.destination.as_ref().map(|to| text(&to.to_string())),
+            name: seen.map(|seen| text(&seen.name)).filter(|name| !name.is_empty()),
+            lineages: seen.map(lineages).unwrap_or_default(),
+            who: evidence.who.iter().take(LINES).map(|who| text(who)).collect(),
+            askers: waits.askers,
+            credentials: evidence
+                .credentials
+                .iter()
+                .take(LINES)
+                .map(|c| With { name: text(&c.name), position: text(&c.position), foreign: !c.issued })
+                .collect(),
+            looked: seen.is_some(),
+            unseen: evidence.unseen.as_deref().map(text),
+            losses: seen.map(losses).unwrap_or_default(),
+            undo: seen.map_or(Undo::Unknown, |seen| undo(&seen.undo)),
+            rule: text(&waits.because.rule),
+            reason: text(&waits.because.reason),
+            summary: text(&evidence.summary),
+            excerpt: safe::block(&evidence.excerpt, EXCERPT.0, EXCERPT.1),
+            waited: waits.waited.as_secs(),
+            left: waits.left.as_secs(),
+            wants: Wants {
+                approvers: waits.terms.approvers.max(1),
+                have: waits.yes.iter().map(|who| text(who)).collect(),
+                typed: match waits.terms.confirm {
+                    Confirm::Plain => None,
+                    // Not cut further: it must be typed exactly so, and core has made it safe and short.
+                    Confirm::Name => Some(safe::line(waits.confirm_name, usize::MAX)),
+                },
+            },
+        }
+    }
+
+    /// The line of a list that stands for this card.
+    #[must_use]
+    pub fn row(&self) -> Row {
+        Row {
+            id: self.id.clone(),
+            session: safe::line(&self.session, 40),
+            phase: self.phase,
+            headline: safe::line(&self.headline(), 120),
+            place: safe::line(&self.place, 60),
+            foreign: self.credentials.iter().any(|with| with.foreign),
+            askers: self.askers,
+            waited: self.waited,
+            left: self.left,
+        }
+    }
+
+    /// The worst of its operations, in one line.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        let more = self.operations.len() + self.more_operations;
+        let rest = if more > 1 { format!(" (+{})", more - 1) } else { String::new() };
+        self.operations.first().map_or_else(
+            || format!("{} nothing that could be read", Verdict::Hold),
+            |o| format!("{} {} {}{rest}", o.effect, o.action, self.name.as_deref().unwrap_or(&o.resource)),
+        )
+    }
+}
+
+fn text(from: &str) -> String {
+    safe::line(from, TEXT)
+}
+
+fn what(operation: &agentbox_core::Operation) -> What {
+    What {
+        effect: operation.effect,
+        action: text(operation.action.as_str()),
+        resource: text(operation.resource.id.as_str()),
+        reason: text(&operation.reason),
+        delegates: operation.delegates.as_ref().map(delegation),
+        yields_credential: operation.yields_credential,
+    }
+}
+
+fn delegation(delegation: &Delegation) -> String {
+    let reach = match &delegation.reach {
+        Reach::Anywhere => "could reach anything".to_owned(),
+        Reach::Hosts(hosts) => format!("could reach {}", hosts.iter().take(LINES).map(String::as_str).collect::<Vec<_>>().join(", ")),
+    };
+    text(&format!("{}; {reach}", delegation.why))
+}
+
+fn lineages(seen: &Seen) -> Vec<Vec<String>> {
+    let named = |id: &ResourceId| match seen.names.iter().find(|(named, _)| named == id) {
+        Some((_, name)) => format!("{} ({})", safe::line(name, 80), safe::line(id.as_str(), 120)),
+        None => safe::line(id.as_str(), 120),
+    };
+    seen.lineages.iter().take(LINES).map(|line| line.iter().take(LINES).map(named).collect()).collect()
+}
+
+fn losses(seen: &Seen) -> Vec<Lost> {
+    seen.losses.iter().take(LINES).map(|loss| Lost { what: text(&loss.what), count: loss.count, detail: text(&loss.detail) }).collect()
+}
+
+fn undo(undo: &Undo) -> Undo {
+    match undo {
+        Undo::Yes(how) => Undo::Yes(text(how)),
+        Undo::No(why) => Undo::No(text(why)),
+        Undo::Unknown => Undo::Unknown,
+    }
+}

@@ -1,0 +1,37 @@
+//! The ways in which people are told that something waits: one line of the table each.
+
+use crate::{Card, card};
+
+/// Whose eyes the supervisor's stderr reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Screen {
+    /// The terminal that the agent draws on: it must learn nothing but that something waits.
+    SharedWithAgent,
+    /// A log, a CI page, a terminal of its own.
+    Apart,
+}
+
+/// A way of telling people.
+#[derive(Debug)]
+pub struct Channel {
+    /// Its name in the policy's `approval.channels`.
+    pub name: &'static str,
+    /// What it says of a card on a screen.
+    pub announce: fn(&Card, Screen) -> String,
+}
+
+/// All channels. A policy that names none of them asks nobody, so its holds are refused.
+pub const CHANNELS: &[Channel] = &[Channel { name: "terminal", announce: terminal }];
+
+/// The channel of that name.
+#[must_use]
+pub fn by_name(name: &str) -> Option<&'static Channel> {
+    CHANNELS.iter().find(|channel| channel.name == name)
+}
+
+fn terminal(shown: &Card, screen: Screen) -> String {
+    match screen {
+        Screen::SharedWithAgent => "agentbox: held: see `agentbox holds` in another terminal".to_owned(),
+        Screen::Apart => card::render(shown, card::Style::Plain),
+    }
+}

@@ -1,0 +1,129 @@
+//! The control socket: how a person in another terminal of the same user reaches the desk of a running box.
+//!
+//! Who is let in: a process with the supervisor's own uid, in the supervisor's own PID and user namespaces. A process in a box has
+//! neither namespace (nor does it see the socket's folder), so an agent cannot rule on its own holds. A process of the same uid
+//! *outside* every box is not told apart from a person in this version: that takes signed rulings.
+
+mod client;
+mod folder;
+mod peer;
+mod serve;
+
+#[cfg(test)]
+mod tests;
+
+use agentbox_core::{Digest, Refusal};
+use serde::{Deserialize, Serialize};
+
+use crate::{Card, HoldId, card::Row, room::Ruled};
+pub use client::{Session, call, sessions};
+pub use folder::{BadFolder, Folder};
+pub use peer::{Peer, Stranger};
+pub use serve::{Call, Knock, serve};
+
+/// The channel's name in rulings.
+pub const CHANNEL: &str = "terminal";
+
+/// Longest reason that is taken over the socket, in bytes; the room cuts it further.
+pub const LONGEST_TEXT: usize = 4096;
+
+/// Rows in one list: the longest rows that a hostile name can make, so many, fit a message.
+pub const MOST_ROWS: usize = 200;
+
+/// How long either end waits for a whole message of the other. Both are on this machine, and a ruling takes one fsync.
+pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Terminal to desk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToDesk {
+    /// All that waits.
+    List,
+    /// One card.
+    Show {
+        /// Which.
+        id: HoldId,
+    },
+    /// Yes.
+    Approve {
+        /// Which.
+        id: HoldId,
+        /// The digest of the card that the person was shown.
+        card: Digest,
+        /// The name, where it must be typed.
+        typed: Option<String>,
+    },
+    /// No, because …
+    Deny {
+        /// Which.
+        id: HoldId,
+        /// Reaches the agent. May be empty.
+        because: String,
+    },
+    /// What was refused last.
+    Why,
+}
+
+/// Something that was refused, for `why` and the summary at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// Unix time in milliseconds.
+    pub at: u64,
+    /// `POST https://…`, made safe.
+    pub summary: String,
+    /// The rule that decided, with its file.
+    pub rule: String,
+    /// What the agent was told.
+    pub refusal: Refusal,
+}
+
+/// Desk to terminal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromDesk {
+    /// All that waits, oldest first.
+    Holds {
+        /// At most [`MOST_ROWS`].
+        rows: Vec<Row>,
+        /// How many more there are.
+        more: usize,
+    },
+    /// One card.
+    Card(Box<Card>),
+    /// The ruling was taken.
+    Ruled(RuledWord),
+    /// Newest last.
+    Refused(Vec<Past>),
+    /// It was not: one sentence.
+    No(String),
+}
+
+/// What a ruling did, on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RuledWord {
+    /// It is looked at once more and then sent.
+    Approved,
+    /// The next identical request passes, once.
+    Kept {
+        /// Seconds that it is kept.
+        seconds: u64,
+    },
+    /// More people must say yes.
+    NeedsMore {
+        /// Different people so far.
+        have: usize,
+        /// Different people wanted.
+        want: u8,
+    },
+    /// It is refused.
+    Denied,
+}
+
+impl From<Ruled> for RuledWord {
+    fn from(ruled: Ruled) -> Self {
+        match ruled {
+            Ruled::Approved => Self::Approved,
+            Ruled::Kept { lasts } => Self::Kept { seconds: lasts.as_secs() },
+            Ruled::NeedsMore { have, want } => Self::NeedsMore { have, want },
+            Ruled::Denied => Self::Denied,
+        }
+    }
+}
