@@ -4,6 +4,7 @@
 //! A secret leaves it in one place only: the credential's header of a question to a host that the policy names for it.
 
 mod ask;
+mod direct;
 mod secret;
 mod transport;
 
@@ -19,7 +20,8 @@ use tokio::{
 };
 
 use secret::Held;
-pub use transport::{Exchange, Transport};
+use direct::Direct;
+use transport::Transport;
 
 /// How long one look may take: an approver waits for the card meanwhile.
 const DEADLINE: Duration = Duration::from_secs(8);
@@ -38,36 +40,43 @@ pub struct LookerConfig {
     credentials: Vec<CredentialRule>,
     policy: Arc<Policy>,
     held: Vec<Held>,
+    direct: Option<Direct>,
 }
 
 impl LookerConfig {
     /// The credentials of the policy, not yet read.
     #[must_use]
     pub fn new(credentials: Vec<CredentialRule>, policy: Arc<Policy>) -> Self {
-        Self { credentials, policy, held: Vec::new() }
+        Self { credentials, policy, held: Vec::new(), direct: None }
     }
 
-    /// Reads all secrets. Call it once, before the process is fenced: commands can be run and files read only then.
+    /// Reads all secrets and root certificates. Call it once, before the process is fenced: commands can be run and files
+    /// read only then.
     ///
     /// Returns the sentences to warn with; what could not be read is told again in each look that would have needed it.
     pub fn read_secrets(&mut self) -> Vec<String> {
         self.held = self.credentials.iter().map(Held::read).collect();
-        self.held.iter().filter_map(Held::warning).collect()
-    }
-
-    /// The policy.
-    #[must_use]
-    pub fn policy(&self) -> &Arc<Policy> {
-        &self.policy
+        let mut warnings: Vec<String> = self.held.iter().filter_map(Held::warning).collect();
+        match Direct::new(self.policy.settings()) {
+            Ok(direct) => self.direct = Some(direct),
+            Err(why) => warnings.push(format!("nothing can be looked at: {why}")),
+        }
+        warnings
     }
 }
 
 /// Serves looks until the supervisor closes its end. Returns the process's exit code.
 #[must_use]
-pub fn run(mut config: LookerConfig, transport: Box<dyn Transport>, supervisor: UnixStream) -> u8 {
-    if config.held.is_empty() && !config.credentials.is_empty() {
-        config.read_secrets();
+pub fn run(mut config: LookerConfig, supervisor: UnixStream) -> u8 {
+    if config.direct.is_none() {
+        for warning in config.read_secrets() {
+            tracing::warn!("{warning}");
+        }
     }
+    let transport: Box<dyn Transport> = match config.direct {
+        Some(direct) => Box::new(direct),
+        None => Box::new(transport::Nowhere),
+    };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return 1 };
     let tasks = tokio::task::LocalSet::new();
     let looker = Rc::new(Looker { held: config.held, transport });

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use serde_json::json;
 
-use super::*;
+use super::{transport::Exchange, *};
 use crate::look::Answer;
 
 const SECRET: &str = "the-very-secret-token-7f3a";
