@@ -55,7 +55,10 @@ fn references(full: &[&Layered]) -> Result<(), PolicyError> {
             let asks = place.approvers.as_ref().filter(|approvers| approvers.value > 1).map(|at| &at.mark).or(place.confirm.as_ref().map(|at| &at.mark));
             if let (Some(mark), Some(unprotected)) = (asks, place.protected.as_ref().filter(|protected| !protected.value)) {
                 return Err(unprotected.mark.error(
-                    &format!("a place that asks its approvers for more (line {}) cannot be unprotected: a deeper place could loosen it", mark.source.position(mark.range.start).0),
+                    &format!(
+                        "a place that asks its approvers for more (line {}) cannot be unprotected: a deeper place could loosen it",
+                        mark.source.position(mark.range.start).0
+                    ),
                     Some("take `protected = false` out, or `approvers` and `confirm`"),
                 ));
             }
@@ -164,7 +167,13 @@ fn examples(full: &[&Layered], tables: &[Table]) -> Vec<Example> {
             own
         };
         let own = std::sync::Arc::new(own);
-        all.extend(layer.raw.examples.iter().map(|example| Example::new(example, std::sync::Arc::clone(&own), layer.brought_by == LayerKind::Repository { trusted: false })));
+        all.extend(
+            layer
+                .raw
+                .examples
+                .iter()
+                .map(|example| Example::new(example, std::sync::Arc::clone(&own), layer.brought_by == LayerKind::Repository { trusted: false })),
+        );
     }
     all
 }

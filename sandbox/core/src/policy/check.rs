@@ -35,8 +35,11 @@ pub(super) fn warnings(layers: &[&Layered], tables: &[Table], warnings: &mut Vec
 }
 
 fn untrusted(layers: &[&Layered], warnings: &mut Vec<String>) {
-    if let Some(layer) = layers.iter().filter(|layer| layer.is_untrusted()).next_back() {
-        warnings.push(format!("{} is not trusted: it may tighten, but what it loosens does not count. `agentbox policy trust` shows what it says and binds it.", layer.raw.source.name));
+    if let Some(layer) = layers.iter().rfind(|layer| layer.is_untrusted()) {
+        warnings.push(format!(
+            "{} is not trusted: it may tighten, but what it loosens does not count. `agentbox policy trust` shows what it says and binds it.",
+            layer.raw.source.name
+        ));
     }
 }
 
@@ -73,7 +76,10 @@ fn inherited(table: &Table, place: &Place, warnings: &mut Vec<String>) {
             catches_all(other).then_some((from, verdict))
         });
         if let Some((from, verdict)) = from {
-            warnings.push(format!("{}: place `{}` leaves `{word}` open, so it inherits \"{verdict}\" from `{from}`, which is for every host (\"*\").", place.origin, place.name));
+            warnings.push(format!(
+                "{}: place `{}` leaves `{word}` open, so it inherits \"{verdict}\" from `{from}`, which is for every host (\"*\").",
+                place.origin, place.name
+            ));
         }
     }
 }
@@ -100,10 +106,18 @@ fn never(table: &Table, rule: &Rule, before: &[Rule], warnings: &mut Vec<String>
                 (Some(_), None) => false,
             }
             && earlier.operation.as_ref().is_none_or(|mine| rule.operation.as_ref().is_some_and(|theirs| mine.covers(theirs)))
-            && earlier.resource.as_ref().is_none_or(|mine| rule.resource.as_ref().is_some_and(|theirs| mine.scheme == theirs.scheme && mine.path.covers(&theirs.path)))
+            && earlier
+                .resource
+                .as_ref()
+                .is_none_or(|mine| rule.resource.as_ref().is_some_and(|theirs| mine.scheme == theirs.scheme && mine.path.covers(&theirs.path)))
     };
     if let Some(earlier) = before.iter().find(hides) {
-        warnings.push(format!("{}: rule \"{name}\" can never match: rule \"{}\" ({}) comes before it and covers it.", rule.origin, safe::line(&earlier.name, 120), earlier.origin));
+        warnings.push(format!(
+            "{}: rule \"{name}\" can never match: rule \"{}\" ({}) comes before it and covers it.",
+            rule.origin,
+            safe::line(&earlier.name, 120),
+            earlier.origin
+        ));
     }
     if let Some(operation) = &rule.operation
         && operation.text().chars().any(|c| !(c.is_ascii_alphanumeric() || "._-*?[]{},!\\".contains(c)))
@@ -129,7 +143,10 @@ fn wide(table: &Table, rule: &Rule, warnings: &mut Vec<String>) {
     }
     let name = safe::line(&rule.name, 120);
     match rule.place.as_ref().and_then(|name| table.place(name)) {
-        Some(place) if place.protected => warnings.push(format!("{}: rule \"{name}\" allows every operation in `{}`, which is protected: name the operation that the reason is about.", rule.origin, place.name)),
+        Some(place) if place.protected => warnings.push(format!(
+            "{}: rule \"{name}\" allows every operation in `{}`, which is protected: name the operation that the reason is about.",
+            rule.origin, place.name
+        )),
         None => warnings.push(format!("{}: rule \"{name}\" allows every operation in every place that is not protected.", rule.origin)),
         Some(_) => {}
     }

@@ -4,13 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use serde::Serialize;
 
-use super::{
-    Policy, PolicyError, judge::Circumstances, judge_all, pattern,
-    raw::RawExample,
-    read::absolute,
-    source::Mark,
-    table::Table,
-};
+use super::{Policy, PolicyError, judge::Circumstances, judge_all, pattern, raw::RawExample, read::absolute, source::Mark, table::Table};
 use crate::{Destination, Digest, Effect, Evidence, HostName, Lineage, Operation, Request, Resource, ResourceId, Verdict, safe};
 
 /// Most `@` lines of one example.
@@ -94,7 +88,10 @@ impl Example {
             // What an untrusted file loosens does not count, so its examples may come out stricter than it says.
             Some(got) if self.untrusted && got > self.wanted => Ok(report),
             Some(got) => Err(self.mark.error(&format!("this example comes out as \"{got}\", and is said to be \"{}\"\n{}", self.wanted, report.reason), None)),
-            None => Err(self.mark.error(&format!("this example cannot be read: {}", report.reason), Some("write METHOD URL [BODY], or: effect action resource [@parent>grandparent …]"))),
+            None => Err(self.mark.error(
+                &format!("this example cannot be read: {}", report.reason),
+                Some("write METHOD URL [BODY], or: effect action resource [@parent>grandparent …]"),
+            )),
         }
     }
 
@@ -104,7 +101,11 @@ impl Example {
             return decode(&self.text);
         }
         let base = self.mark.source.base.as_path();
-        let base = if self.mark.source.kind == super::LayerKind::Profile || self.mark.source.kind == super::LayerKind::User { policy.context.workspace.as_path() } else { base };
+        let base = if self.mark.source.kind == super::LayerKind::Profile || self.mark.source.kind == super::LayerKind::User {
+            policy.context.workspace.as_path()
+        } else {
+            base
+        };
         plain(&self.text, base, &policy.context.home)
     }
 }
@@ -114,7 +115,8 @@ fn plain(text: &str, base: &Path, home: &Path) -> Result<Request, String> {
     let mut words = text.split_whitespace();
     let mut next = |what: &str| words.next().ok_or_else(|| format!("the {what} is missing"));
     let word = next("effect")?;
-    let effect = Effect::ALL.into_iter().find(|effect| effect.word() == word).ok_or_else(|| format!("`{word}` is no effect, and no HTTP method in capitals"))?;
+    let effect =
+        Effect::ALL.into_iter().find(|effect| effect.word() == word).ok_or_else(|| format!("`{word}` is no effect, and no HTTP method in capitals"))?;
     let action = next("action")?.to_owned();
     let id = resource(next("resource")?, base, home)?;
     let mut destination = host_of(&id)?;

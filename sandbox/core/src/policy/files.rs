@@ -1,9 +1,6 @@
 //! What the mounts must enforce: each path that the policy names, sorted by what may be done there.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
     judge::{Floor, Line, Secret, weigh},

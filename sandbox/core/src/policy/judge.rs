@@ -187,7 +187,13 @@ impl Table {
         outcome
     }
 
-    fn judge_one<'t>(&'t self, operation: &'t Operation, request: &'t Request, hosts: Option<&[Vec<Step<'t>>]>, circumstances: Circumstances<'_>) -> Outcome<'t> {
+    fn judge_one<'t>(
+        &'t self,
+        operation: &'t Operation,
+        request: &'t Request,
+        hosts: Option<&[Vec<Step<'t>>]>,
+        circumstances: Circumstances<'_>,
+    ) -> Outcome<'t> {
         let asked = Asked { operation, effect: operation.effect };
         let (lines, unplaced) = self.lines(&operation.resource, request, hosts);
         let secret = if operation.yields_credential { Secret::HandedOut } else { Secret::Kept };
@@ -218,7 +224,12 @@ impl Table {
                 add(hear(&line, voice, Some(operation)));
             }
         }
-        outcome.unwrap_or_else(|| Outcome { voice: floor_voice(Floor::Host, Effect::Opaque), operation: Some(operation), approvers: 1, confirm: Confirm::Plain })
+        outcome.unwrap_or_else(|| Outcome {
+            voice: floor_voice(Floor::Host, Effect::Opaque),
+            operation: Some(operation),
+            approvers: 1,
+            confirm: Confirm::Plain,
+        })
     }
 
     /// All lines of a resource, and whether its place had to be guessed.
@@ -231,8 +242,12 @@ impl Table {
                 (vec![Line { steps: self.path_steps(path), floor: Floor::File, ancestors: &[] }], false)
             } else {
                 // `..`, a relative path, or none at all: it could be any file.
-                let mut lines: Vec<Line<'t>> =
-                    self.places.iter().filter(|place| !place.paths.is_empty()).map(|place| Line { steps: vec![Step { depth: 0, place }], floor: Floor::File, ancestors: &[] }).collect();
+                let mut lines: Vec<Line<'t>> = self
+                    .places
+                    .iter()
+                    .filter(|place| !place.paths.is_empty())
+                    .map(|place| Line { steps: vec![Step { depth: 0, place }], floor: Floor::File, ancestors: &[] })
+                    .collect();
                 lines.push(Line { steps: Vec::new(), floor: Floor::File, ancestors: &[] });
                 (lines, true)
             };
@@ -366,9 +381,10 @@ impl Rule {
         effect
             && self.operation.as_ref().is_none_or(|glob| glob.matches(operation.action.as_str()))
             && self.place.as_ref().is_none_or(|name| line.steps.iter().any(|step| step.place.name == *name))
-            && self.resource.as_ref().is_none_or(|pattern| {
-                std::iter::once(&operation.resource.id).chain(line.ancestors).any(|id| pattern.matches(id.scheme(), id.path()))
-            })
+            && self
+                .resource
+                .as_ref()
+                .is_none_or(|pattern| std::iter::once(&operation.resource.id).chain(line.ancestors).any(|id| pattern.matches(id.scheme(), id.path())))
     }
 }
 
@@ -436,10 +452,10 @@ pub(super) fn weigh<'t>(line: &Line<'t>, effect: Effect, rule: Option<&'t Rule>,
         word = word.or_stricter(protected);
     }
     // A rule that is stricter than the table always counts.
-    if let Some(strict) = by_rule(line.steps.first().map(|step| step.place)) {
-        if strict.verdict > word.verdict {
-            word = strict;
-        }
+    if let Some(strict) = by_rule(line.steps.first().map(|step| step.place))
+        && strict.verdict > word.verdict
+    {
+        word = strict;
     }
     word
 }
@@ -470,7 +486,9 @@ impl Outcome<'_> {
             Why::Floor(Floor::File) => "the floor: files may be read, not changed".to_owned(),
             Why::Floor(Floor::Host) => "the floor: everything at a host that no place names is held".to_owned(),
             Why::Rule(rule) => format!("rule \"{}\" = \"{word}\" ({})", safe::line(&rule.name, 120), rule.origin),
-            Why::YieldsSecret => format!("place.{place} is protected, and the answer hands out a secret ({})", self.voice.place.map_or("", |place| &place.origin)),
+            Why::YieldsSecret => {
+                format!("place.{place} is protected, and the answer hands out a secret ({})", self.voice.place.map_or("", |place| &place.origin))
+            }
             Why::Foreign(_) => format!("place.{place} credentials ({})", self.voice.place.map_or("", |place| &place.credentials_origin)),
             Why::Beyond(credential, _) => format!("credential.{}", safe::line(&credential.name, 64)),
         };
@@ -486,17 +504,28 @@ impl Outcome<'_> {
         let what = format!("{action} on {}", safe::line(resource, 160));
         let opaque = if self.voice.effect == Effect::Opaque { "cannot be understood, which is judged as destroy, and " } else { "" };
         let mut reason = match self.voice.why {
-            Why::Cell(_) if place == LOCAL => "this address is on the machine itself or on its own network, which a policy must name before it can be reached".to_owned(),
+            Why::Cell(_) if place == LOCAL => {
+                "this address is on the machine itself or on its own network, which a policy must name before it can be reached".to_owned()
+            }
             Why::Cell(_) => format!("{what} {opaque}{does}: in {place}, {cell} is \"{}\"", self.voice.verdict),
             Why::Floor(Floor::File) => format!("{what} {does}: no place of the policy says otherwise, and files outside all places may only be read"),
             Why::Floor(Floor::Host) => format!("{what} {opaque}{does}: no place of the policy names this host"),
             Why::Rule(rule) => format!("{what} {opaque}{does} by the rule \"{}\"", safe::line(&rule.name, 120)),
             Why::YieldsSecret => format!("{what} {does}: its answer hands out a secret of {place}, which is protected"),
-            Why::Foreign(credential) => format!("{what} {does}: the credential in it ({}, {}) is not one that this box was given for {place}", safe::line(&credential.name, 80), safe::line(&credential.position, 80)),
+            Why::Foreign(credential) => format!(
+                "{what} {does}: the credential in it ({}, {}) is not one that this box was given for {place}",
+                safe::line(&credential.name, 80),
+                safe::line(&credential.position, 80)
+            ),
             Why::Beyond(credential, why) => format!("{what} {does}: the credential {} is used beyond what it is for, {why}", safe::line(&credential.name, 80)),
         };
-        if self.voice.delegated && let Some(delegation) = self.operation.and_then(|operation| operation.delegates.as_ref()) {
-            reason.push_str(&format!("; it makes another party act ({}), so it counts as opaque wherever that party could reach", safe::line(&delegation.why, 160)));
+        if self.voice.delegated
+            && let Some(delegation) = self.operation.and_then(|operation| operation.delegates.as_ref())
+        {
+            reason.push_str(&format!(
+                "; it makes another party act ({}), so it counts as opaque wherever that party could reach",
+                safe::line(&delegation.why, 160)
+            ));
         }
         if self.voice.unplaced {
             reason.push_str("; nobody could tell where it belongs, so the strictest place that it could be in decides");

@@ -2,8 +2,23 @@
 
 /// Top level.
 pub(super) const TOP: &[&str] = &[
-    "extends", "place", "credential", "rule", "example", "approval", "require", "limits", "env", "names", "roots", "pass-through", "forward", "publish",
-    "sockets", "caches", "nested-userns",
+    "extends",
+    "place",
+    "credential",
+    "rule",
+    "example",
+    "approval",
+    "require",
+    "limits",
+    "env",
+    "names",
+    "roots",
+    "pass-through",
+    "forward",
+    "publish",
+    "sockets",
+    "caches",
+    "nested-userns",
 ];
 /// `[place.NAME]`
 pub(super) const PLACE: &[&str] = &["paths", "hosts", "resources", "read", "write", "destroy", "protected", "approvers", "confirm", "credentials"];
@@ -25,5 +40,14 @@ pub(super) const CHANNELS: &[&str] = &["terminal"];
 
 /// What `require` may name besides `landlock>=N`: the layers of `agentbox doctor`.
 pub const LAYERS: &[&str] = &[
-    "user-namespace", "mount-namespace", "pid-namespace", "network-namespace", "ipc-namespace", "uts-namespace", "landlock", "seccomp", "cgroup", "kernel-gate",
+    "user-namespace",
+    "mount-namespace",
+    "pid-namespace",
+    "network-namespace",
+    "ipc-namespace",
+    "uts-namespace",
+    "landlock",
+    "seccomp",
+    "cgroup",
+    "kernel-gate",
 ];

@@ -70,9 +70,9 @@ fn follow(
 pub(super) fn stack<'a>(all: &'a [Layered], counts: &dyn Fn(&Layered) -> bool) -> Vec<&'a Layered> {
     let mut stack: Vec<&Layered> = Vec::new();
     for layer in all.iter().filter(|layer| counts(layer)) {
-        let again = stack.iter().any(|other| {
-            other.raw.source.name == layer.raw.source.name && (other.brought_by == LayerKind::Profile || other.brought_by == layer.brought_by)
-        });
+        let again = stack
+            .iter()
+            .any(|other| other.raw.source.name == layer.raw.source.name && (other.brought_by == LayerKind::Profile || other.brought_by == layer.brought_by));
         if !again {
             stack.push(layer);
         }

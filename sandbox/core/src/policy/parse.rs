@@ -46,7 +46,10 @@ pub(super) fn parse(source: &Arc<Source>, context: &Context) -> Result<RawLayer,
     let bases = Bases { base, home: &context.home };
     let pass_through = top.each("pass-through", HostPattern::parse)?;
     if let (Some(first), LayerKind::Profile | LayerKind::Repository { .. }) = (pass_through.first(), source.kind) {
-        return Err(first.mark.error("`pass-through` may stand only in the user's own policy", Some("what passes through is not understood: only the person whose machine it is may want that")));
+        return Err(first.mark.error(
+            "`pass-through` may stand only in the user's own policy",
+            Some("what passes through is not understood: only the person whose machine it is may want that"),
+        ));
     }
     let path = |text: &str| absolute(text, bases.base, bases.home);
     let plain = |at: At<std::path::PathBuf>| at.value;
@@ -61,8 +64,16 @@ pub(super) fn parse(source: &Arc<Source>, context: &Context) -> Result<RawLayer,
     Ok(RawLayer {
         source: Arc::clone(source),
         extends: top.text("extends")?,
-        places: top.named_sections("place")?.into_iter().map(|(name, section)| Ok((name.clone(), place(&name, &section, &bases)?))).collect::<Result<_, _>>()?,
-        credentials: top.named_sections("credential")?.into_iter().map(|(name, section)| Ok((name, credential(&section, &bases)?))).collect::<Result<_, _>>()?,
+        places: top
+            .named_sections("place")?
+            .into_iter()
+            .map(|(name, section)| Ok((name.clone(), place(&name, &section, &bases)?)))
+            .collect::<Result<_, _>>()?,
+        credentials: top
+            .named_sections("credential")?
+            .into_iter()
+            .map(|(name, section)| Ok((name, credential(&section, &bases)?)))
+            .collect::<Result<_, _>>()?,
         rules: top.list_of_sections("rule")?.iter().map(rule).collect::<Result<_, _>>()?,
         examples: top.list_of_sections("example")?.iter().map(example).collect::<Result<_, _>>()?,
         patience,
@@ -86,7 +97,10 @@ pub(super) fn parse(source: &Arc<Source>, context: &Context) -> Result<RawLayer,
 fn place(name: &str, section: &Section<'_, '_>, bases: &Bases<'_>) -> Result<RawPlace, PolicyError> {
     section.only(keys::PLACE)?;
     if name == LOCAL {
-        return Err(section.mark.error("`local` is the built-in place for loopback, private and metadata addresses", Some("to open one of them, name its host or its address in a place of your own")));
+        return Err(section.mark.error(
+            "`local` is the built-in place for loopback, private and metadata addresses",
+            Some("to open one of them, name its host or its address in a place of your own"),
+        ));
     }
     let approvers = section.number("approvers", 1, 16)?.map(|at| At { value: u8::try_from(at.value).unwrap_or(16), mark: at.mark });
     Ok(RawPlace {
@@ -111,7 +125,10 @@ fn credential(section: &Section<'_, '_>, bases: &Bases<'_>) -> Result<RawCredent
         Some(("keyring", name)) if !name.is_empty() => SecretSource::Keyring(name.to_owned()),
         Some(("command", line)) if !line.trim().is_empty() => SecretSource::Command(line.to_owned()),
         // The value is not shown: somebody may have put the secret itself here.
-        _ => return Err(text.mark.source.error(&(text.mark.range.start..text.mark.range.start), "this is no source of a credential", Some("write env:NAME, file:PATH, keyring:NAME or command:LINE; the secret itself never stands in a policy"))),
+        _ => {
+            let hint = "write env:NAME, file:PATH, keyring:NAME or command:LINE; the secret itself never stands in a policy";
+            return Err(text.mark.error_unseen("this is no source of a credential", hint));
+        }
     };
     let hosts = section.each("for", |text| {
         let name = HostName::parse(text).map_err(|why| format!("`{text}`: {why}; a credential is for exact names, without ports or wildcards"))?;
@@ -129,7 +146,13 @@ fn credential(section: &Section<'_, '_>, bases: &Bases<'_>) -> Result<RawCredent
         }
         None => None,
     };
-    Ok(RawCredential { mark: section.mark.clone(), source, hosts: hosts.into_iter().map(|at| at.value).collect(), allow, expires: section.duration("expires")? })
+    Ok(RawCredential {
+        mark: section.mark.clone(),
+        source,
+        hosts: hosts.into_iter().map(|at| at.value).collect(),
+        allow,
+        expires: section.duration("expires")?,
+    })
 }
 
 fn rule(section: &Section<'_, '_>) -> Result<RawRule, PolicyError> {
@@ -223,7 +246,8 @@ fn env(top: &Section<'_, '_>) -> Result<(Vec<String>, BTreeMap<String, String>),
 fn names(top: &Section<'_, '_>) -> Result<BTreeMap<HostName, (IpAddr, Option<u16>)>, PolicyError> {
     let one = |(name, value): (At<String>, At<String>)| {
         let host = HostName::parse(&name.value).map_err(|why| name.mark.error(&format!("`{}`: {why}", name.value), None))?;
-        let bad = || value.mark.error(&format!("`{}` is no address", value.value), Some("write ADDRESS or ADDRESS:PORT, like \"127.0.0.1:8443\" or \"[::1]:8443\""));
+        let bad =
+            || value.mark.error(&format!("`{}` is no address", value.value), Some("write ADDRESS or ADDRESS:PORT, like \"127.0.0.1:8443\" or \"[::1]:8443\""));
         let (address, port) = split_port(&value.value).map_err(|_| bad())?;
         let address = address.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| bad())?;
         Ok((host, (address, port)))

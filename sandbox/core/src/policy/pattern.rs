@@ -80,7 +80,12 @@ enum Crossing {
 
 fn compile(text: &str, crossing: Crossing) -> Result<GlobMatcher, String> {
     let separator = matches!(crossing, Crossing::Part);
-    GlobBuilder::new(text).literal_separator(separator).backslash_escape(true).build().map(|glob| glob.compile_matcher()).map_err(|error| format!("this glob cannot be read: {}", error.kind()))
+    GlobBuilder::new(text)
+        .literal_separator(separator)
+        .backslash_escape(true)
+        .build()
+        .map(|glob| glob.compile_matcher())
+        .map_err(|error| format!("this glob cannot be read: {}", error.kind()))
 }
 
 /// A path as [`crate::ResourceId`] writes it: every byte that is not printable ASCII is percent-escaped.
@@ -191,9 +196,14 @@ pub(super) struct HostPattern {
 impl HostPattern {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         if let Some((address, bits)) = text.split_once('/') {
-            let address: IpAddr = address.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| format!("`{text}` is no range of addresses, like 10.1.0.0/16"))?;
+            let address: IpAddr =
+                address.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| format!("`{text}` is no range of addresses, like 10.1.0.0/16"))?;
             let widest = if address.is_ipv4() { 32 } else { 128 };
-            let bits = bits.parse::<u8>().ok().filter(|bits| *bits <= widest).ok_or_else(|| format!("`{text}`: after the slash comes a number from 0 to {widest}; a port cannot follow a range"))?;
+            let bits = bits
+                .parse::<u8>()
+                .ok()
+                .filter(|bits| *bits <= widest)
+                .ok_or_else(|| format!("`{text}`: after the slash comes a number from 0 to {widest}; a port cannot follow a range"))?;
             if masked(address, bits) != address {
                 return Err(format!("`{text}` has bits set behind the slash's {bits}; the range is {}/{bits}", masked(address, bits)));
             }
@@ -258,9 +268,17 @@ pub(super) fn split_port(text: &str) -> Result<(&str, Option<u16>), String> {
     let Some((host, port)) = text.rsplit_once(':') else { return Ok((text, None)) };
     if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
         // `[::1]` without a port has its last colon inside.
-        return if text.starts_with('[') && text.ends_with(']') { Ok((text, None)) } else { Err(format!("`{text}`: write an IPv6 address with a port as [ADDRESS]:PORT")) };
+        return if text.starts_with('[') && text.ends_with(']') {
+            Ok((text, None))
+        } else {
+            Err(format!("`{text}`: write an IPv6 address with a port as [ADDRESS]:PORT"))
+        };
     }
-    let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(|| format!("`{text}`: a port is a number from 1 to 65535; write hosts without a scheme or a path"))?;
+    let port = port
+        .parse()
+        .ok()
+        .filter(|port| *port != 0)
+        .ok_or_else(|| format!("`{text}`: a port is a number from 1 to 65535; write hosts without a scheme or a path"))?;
     Ok((host, Some(port)))
 }
 
@@ -310,11 +328,42 @@ mod tests {
 
     #[test]
     fn hosts_parse_or_say_why() {
-        for good in ["example.com", "example.com:443", "*.example.com", "*.example.com:5432", "*", "*:53", "10.0.0.1", "10.0.0.1:80", "::1", "[::1]", "[::1]:443", "10.1.0.0/16", "2001:db8::/32", "0.0.0.0/0"] {
+        for good in [
+            "example.com",
+            "example.com:443",
+            "*.example.com",
+            "*.example.com:5432",
+            "*",
+            "*:53",
+            "10.0.0.1",
+            "10.0.0.1:80",
+            "::1",
+            "[::1]",
+            "[::1]:443",
+            "10.1.0.0/16",
+            "2001:db8::/32",
+            "0.0.0.0/0",
+        ] {
             let pattern = HostPattern::parse(good).unwrap();
             assert_eq!(HostPattern::parse(&pattern.to_string()).as_ref(), Ok(&pattern), "{good}");
         }
-        for bad in ["", "https://example.com", "example.com/x", "a b", "ex*mple.com", "*.10.0.0.1", "example.com:0", "example.com:99999", "10.1.2.3/16", "10.0.0.0/33", "10.0.0.0/8:443", "2001:db8::1:99999999", "*.*", "**", "2130706433"] {
+        for bad in [
+            "",
+            "https://example.com",
+            "example.com/x",
+            "a b",
+            "ex*mple.com",
+            "*.10.0.0.1",
+            "example.com:0",
+            "example.com:99999",
+            "10.1.2.3/16",
+            "10.0.0.0/33",
+            "10.0.0.0/8:443",
+            "2001:db8::1:99999999",
+            "*.*",
+            "**",
+            "2130706433",
+        ] {
             assert!(HostPattern::parse(bad).is_err(), "{bad}");
         }
     }

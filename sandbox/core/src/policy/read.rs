@@ -13,6 +13,9 @@ use super::{
     source::{Mark, Source, nearest},
 };
 
+/// A name and its text.
+type Pair = (At<String>, At<String>);
+
 type Value<'i> = Spanned<DeValue<'i>>;
 
 /// Most entries of one list.
@@ -80,7 +83,9 @@ impl<'a, 'i> Section<'a, 'i> {
 
     fn as_section(&self, name: String, value: &'a Value<'i>, key: Option<&Spanned<DeString<'i>>>) -> Result<Section<'a, 'i>, PolicyError> {
         match value.get_ref() {
-            DeValue::Table(table) => Ok(Section { source: self.source, name, table, mark: key.map_or_else(|| self.mark_of(value), |key| self.source.mark(key.span())) }),
+            DeValue::Table(table) => {
+                Ok(Section { source: self.source, name, table, mark: key.map_or_else(|| self.mark_of(value), |key| self.source.mark(key.span())) })
+            }
             _ => Err(self.wrong(value, &name, "a table")),
         }
     }
@@ -93,7 +98,11 @@ impl<'a, 'i> Section<'a, 'i> {
             let word: &str = name.get_ref();
             let good = !word.is_empty() && word.len() <= LONGEST_NAME && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
             if !good {
-                return Err(self.source.error(&name.span(), &format!("`{word}` is no name for a {key}"), Some("a name has 1 to 64 letters, digits, '-' or '_'")));
+                return Err(self.source.error(
+                    &name.span(),
+                    &format!("`{word}` is no name for a {key}"),
+                    Some("a name has 1 to 64 letters, digits, '-' or '_'"),
+                ));
             }
             all.push((word.to_owned(), self.as_section(format!("{key}.{word}"), value, Some(name))?));
         }
@@ -122,7 +131,11 @@ impl<'a, 'i> Section<'a, 'i> {
     }
 
     fn bounded(&self, value: &Value<'_>, count: usize) -> Result<(), PolicyError> {
-        if count > MOST_ITEMS { Err(self.source.error(&value.span(), &format!("a list may have {MOST_ITEMS} entries, this one has {count}"), None)) } else { Ok(()) }
+        if count > MOST_ITEMS {
+            Err(self.source.error(&value.span(), &format!("a list may have {MOST_ITEMS} entries, this one has {count}"), None))
+        } else {
+            Ok(())
+        }
     }
 
     fn text_of(&self, key: &str, value: &Value<'_>, longest: usize) -> Result<At<String>, PolicyError> {
@@ -172,7 +185,7 @@ impl<'a, 'i> Section<'a, 'i> {
     }
 
     /// All strings of a table of strings.
-    pub(super) fn pairs(&self, key: &str) -> Result<Vec<(At<String>, At<String>)>, PolicyError> {
+    pub(super) fn pairs(&self, key: &str) -> Result<Vec<Pair>, PolicyError> {
         let Some(section) = self.section(key)? else { return Ok(Vec::new()) };
         let one = |(name, value): (&Spanned<DeString<'i>>, &Value<'i>)| {
             let word: &str = name.get_ref();
@@ -232,7 +245,9 @@ impl<'a, 'i> Section<'a, 'i> {
         let Some(text) = self.text(key)? else { return Ok(None) };
         match size(&text.value) {
             Some(bytes) if bytes > 0 => Ok(Some(bytes)),
-            _ => Err(text.mark.error(&format!("`{}` is no size", self.full(key)), Some("write a number of bytes, or one with KiB, MiB, GiB or TiB, like \"8GiB\""))),
+            _ => Err(text
+                .mark
+                .error(&format!("`{}` is no size", self.full(key)), Some("write a number of bytes, or one with KiB, MiB, GiB or TiB, like \"8GiB\""))),
         }
     }
 }

@@ -138,12 +138,30 @@ pub struct Settings {
 }
 
 /// Words in a variable's name that say it holds a secret.
-const SECRET_WORDS: &[&str] = &["TOKEN", "KEY", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL", "AUTH", "PRIVATE", "COOKIE", "JWT", "DSN", "DATABASE_URL", "CONNECTION_STRING", "SIGNATURE", "WEBHOOK"];
+const SECRET_WORDS: &[&str] = &[
+    "TOKEN",
+    "KEY",
+    "SECRET",
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "CREDENTIAL",
+    "AUTH",
+    "PRIVATE",
+    "COOKIE",
+    "JWT",
+    "DSN",
+    "DATABASE_URL",
+    "CONNECTION_STRING",
+    "SIGNATURE",
+    "WEBHOOK",
+];
 
 impl Env {
     /// What of `variables` goes in, with what is set on top. What looks like a secret goes in only by its exact name.
     pub fn filter(&self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
-        let mut kept: Vec<(OsString, OsString)> = variables.into_iter().filter(|(name, value)| self.passes(name, value) && !name.to_str().is_some_and(|name| self.set.contains_key(name))).collect();
+        let mut kept: Vec<(OsString, OsString)> =
+            variables.into_iter().filter(|(name, value)| self.passes(name, value) && !name.to_str().is_some_and(|name| self.set.contains_key(name))).collect();
         kept.extend(self.set.iter().map(|(name, value)| (name.into(), value.into())));
         kept
     }
@@ -203,7 +221,16 @@ mod tests {
 
     #[test]
     fn secrets_need_their_exact_name() {
-        let there = [("GITHUB_TOKEN", "x"), ("API_KEY", "x"), ("MY_SECRET_X", "x"), ("db_password", "x"), ("SSH_AUTH_SOCK", "x"), ("DB", "postgres://u:p@h/d"), ("GH_PAT", "x"), ("PLAIN", "http://h/a:b@c")];
+        let there = [
+            ("GITHUB_TOKEN", "x"),
+            ("API_KEY", "x"),
+            ("MY_SECRET_X", "x"),
+            ("db_password", "x"),
+            ("SSH_AUTH_SOCK", "x"),
+            ("DB", "postgres://u:p@h/d"),
+            ("GH_PAT", "x"),
+            ("PLAIN", "http://h/a:b@c"),
+        ];
         assert_eq!(filter(&["*"], &there), ["PLAIN"]);
         assert_eq!(filter(&["GITHUB_TOKEN", "DB"], &there), ["GITHUB_TOKEN", "DB"]);
     }
@@ -216,7 +243,15 @@ mod tests {
 
     #[test]
     fn stars() {
-        for (pattern, text, fits) in [("a*c", "abc", true), ("a*c", "ac", true), ("a*b*c", "axbyc", true), ("*", "", true), ("a*", "b", false), ("a*a", "a", false), ("*ab", "aab", true)] {
+        for (pattern, text, fits) in [
+            ("a*c", "abc", true),
+            ("a*c", "ac", true),
+            ("a*b*c", "axbyc", true),
+            ("*", "", true),
+            ("a*", "b", false),
+            ("a*a", "a", false),
+            ("*ab", "aab", true),
+        ] {
             assert_eq!(star_matches(pattern, text), fits, "{pattern} {text}");
         }
     }

@@ -36,6 +36,12 @@ impl Mark {
     pub(super) fn error(&self, message: &str, hint: Option<&str>) -> PolicyError {
         self.source.error(&self.range, message, hint)
     }
+
+    /// An error that does not show the line: it may hold a secret.
+    pub(super) fn error_unseen(&self, message: &str, hint: &str) -> PolicyError {
+        let (line, column) = self.source.position(self.range.start);
+        PolicyError(format!("{}:{line}:{column}: {message}\n\nhint: {hint}", self.source.name))
+    }
 }
 
 impl Source {
@@ -47,7 +53,9 @@ impl Source {
         };
         let (text, bad) = match std::str::from_utf8(bytes) {
             Ok(text) => (text, false),
-            Err(error) => (bytes.get(..error.valid_up_to()).and_then(|good| std::str::from_utf8(good).ok()).unwrap_or_default(), !too_long || error.error_len().is_some()),
+            Err(error) => {
+                (bytes.get(..error.valid_up_to()).and_then(|good| std::str::from_utf8(good).ok()).unwrap_or_default(), !too_long || error.error_len().is_some())
+            }
         };
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let source = Self { name, base: layer.base, kind: layer.kind, text: text.to_owned(), lines };
@@ -119,7 +127,12 @@ pub(super) fn nearest<'a>(wrong: &str, words: impl IntoIterator<Item = &'a str>)
     }
     let wrong = wrong.to_ascii_lowercase().replace('_', "-");
     let allowed = wrong.chars().count() / 3 + 1;
-    words.into_iter().map(|word| (distance(&wrong, word), word)).filter(|(distance, _)| *distance <= allowed.min(3)).min_by_key(|(distance, _)| *distance).map(|(_, word)| word)
+    words
+        .into_iter()
+        .map(|word| (distance(&wrong, word), word))
+        .filter(|(distance, _)| *distance <= allowed.min(3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
 }
 
 /// How many letters must be changed, put in, left out or swapped with their neighbour.

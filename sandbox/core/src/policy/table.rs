@@ -177,7 +177,9 @@ impl Table {
         }
         for (name, raw) in layers.iter().flat_map(|layer| &layer.credentials) {
             let allow = raw.allow.as_ref().map(|words| words.iter().filter_map(|word| Glob::parse(word).ok()).collect());
-            table.credentials.insert(name.clone(), CredentialBound { hosts: raw.hosts.clone(), allow, expires: raw.expires, origin: Arc::clone(&raw.mark.label) });
+            table
+                .credentials
+                .insert(name.clone(), CredentialBound { hosts: raw.hosts.clone(), allow, expires: raw.expires, origin: Arc::clone(&raw.mark.label) });
         }
         table
     }
@@ -291,7 +293,9 @@ impl Table {
 
     /// Whether a place lists this destination's very name, so that it may be near.
     pub(super) fn names_host(&self, destination: &Destination) -> bool {
-        self.names.get(destination.host.as_str()).is_some_and(|entries| entries.iter().any(|entry| entry.port.is_none() || entry.port == Some(destination.port)))
+        self.names
+            .get(destination.host.as_str())
+            .is_some_and(|entries| entries.iter().any(|entry| entry.port.is_none() || entry.port == Some(destination.port)))
     }
 
     /// Whether a place lists this address, or a range that holds it, for this port.

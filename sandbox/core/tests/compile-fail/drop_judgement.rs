@@ -1,0 +1,9 @@
+#![deny(unused_must_use)]
+
+use agentbox_core::{Request, policy::Policy};
+
+fn main() {}
+
+fn forget(policy: &Policy, request: Request) {
+    policy.judge(request);
+}
