@@ -63,11 +63,6 @@ pub(super) fn understand(head: &Head<'_>, body: Body<'_>) -> Meaning {
     Meaning { operations, excerpt: excerpt::of(&call), reply, credentials: credentials::seen(head) }
 }
 
-/// The resource of a whole host, for operations that name nothing smaller.
-pub(super) fn host_resource(head: &Head<'_>) -> Resource {
-    Resource::rooted(agentbox_core::ResourceId::new("http", &format!("{}:{}", head.host, head.port)))
-}
-
 /// An operation that cannot be understood.
 pub(super) fn opaque_at(action: &str, resource: Resource, why: impl Into<String>) -> Operation {
     Operation::new(Effect::Opaque, action, resource, why)

@@ -95,10 +95,10 @@ pub(crate) fn resource(call: &Call<'_>) -> Resource {
     Resource { id, lineage: agentbox_core::Lineage::Known(vec![line]) }
 }
 
-/// A request of which nothing is known but that it may do harm.
+/// A request of which nothing is known but that it may do harm: not even where, so the strictest place decides.
 #[must_use]
 pub(crate) fn opaque(call: &Call<'_>, why: impl Into<String>) -> Operation {
-    Operation::new(Effect::Opaque, action(call.head.method), resource(call), why)
+    Operation::new(Effect::Opaque, action(call.head.method), Resource::unplaced(resource(call).id), why)
 }
 
 fn judge(call: &Call<'_>) -> Operation {
@@ -256,5 +256,6 @@ pub(crate) fn overridden(call: &Call<'_>) -> Option<Operation> {
     }
     let method = Method::from_bytes(first.as_bytes()).unwrap_or(Method::TRACE);
     let effect = effect_of(&method);
-    (effect > own).then(|| Operation::new(effect, action(&method), resource(call), format!("the method is overridden by {}", safe(first))))
+    (effect > own)
+        .then(|| Operation::new(effect, action(&method), Resource::unplaced(resource(call).id), format!("the method is overridden by {}", safe(first))))
 }

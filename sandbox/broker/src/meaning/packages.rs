@@ -79,8 +79,9 @@ fn step(head: &Head<'_>, route: &Route) -> Option<Step> {
 impl Api for Packages {
     fn wants(&self, head: &Head<'_>, route: &Route) -> Option<BodyWant> {
         match step(head, route)? {
-            Step::Audit | Step::CargoPublish | Step::CargoYank | Step::GemPush | Step::GemYank | Step::NpmUnpublish => Some(BodyWant::Nothing),
+            Step::CargoPublish | Step::CargoYank | Step::GemPush | Step::GemYank | Step::NpmUnpublish => Some(BodyWant::Nothing),
             Step::NpmPut => Some(BodyWant::UpTo(LONGEST_PUBLISH)),
+            Step::Audit => Some(BodyWant::UpTo(http_rules::LONGEST_BODY)),
             // Its first field tells; the usual bound for forms is enough.
             Step::PythonUpload => None,
         }
@@ -89,7 +90,11 @@ impl Api for Packages {
     fn read(&self, call: &Call<'_>) -> Option<Reading> {
         let make = |effect, action: &str, why: &str| Some(Reading::one(Operation::new(effect, action, http_rules::resource(call), why)));
         match step(call.head, &call.route)? {
-            Step::Audit => make(Effect::Read, "package.audit", "asks for advisories about installed packages"),
+            // The path alone makes nothing harmless: it must be the question, too.
+            Step::Audit => match call.content() {
+                Content::Json(Value::Object(_)) => make(Effect::Read, "package.audit", "asks for advisories about installed packages"),
+                _ => None,
+            },
             Step::CargoPublish | Step::GemPush => make(Effect::Write, "package.publish", "publishes a package version, for good"),
             Step::CargoYank | Step::GemYank => make(Effect::Destroy, "package.yank", "withdraws a published version"),
             Step::NpmUnpublish => make(Effect::Destroy, "package.unpublish", "removes a published package or version"),

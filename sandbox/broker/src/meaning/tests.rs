@@ -120,7 +120,7 @@ fn how_much_is_wanted() {
     assert_eq!(of(http::Method::POST, "/a", &[JSON]), BodyWant::UpTo(8 << 20));
     assert_eq!(of(http::Method::PUT, "/a", &[("content-type", "application/octet-stream")]), BodyWant::UpTo(64 << 10));
     assert_eq!(of(http::Method::POST, "/pkg.Service/Method", &[("content-type", "application/grpc+proto")]), BodyWant::Nothing);
-    assert_eq!(of(http::Method::POST, "/-/npm/v1/security/advisories/bulk", &[JSON]), BodyWant::Nothing);
+    assert_eq!(of(http::Method::POST, "/a.git/git-upload-pack", &[("content-type", "application/x-git-upload-pack-request")]), BodyWant::Nothing);
 }
 
 #[test]
@@ -166,6 +166,7 @@ fn packages() {
     };
     assert_eq!(told("POST", "/-/npm/v1/security/advisories/bulk", &[JSON], "{}"), "read package.audit");
     assert_eq!(told("POST", "/-/npm/v1/security/audits/quick", &[JSON], "{}"), "read package.audit");
+    assert_eq!(told("POST", "/-/npm/v1/security/audits/quick", &[JSON], "secrets"), "opaque http.post");
     assert_eq!(told("PUT", "/@scope%2fname", &[JSON], r#"{"_attachments":{}}"#), "write http.put");
     assert_eq!(told("PUT", "/name", &[JSON], r#"{"_id":"name","_attachments":{}}"#), "write package.publish");
     assert_eq!(told("PUT", "/name/-rev/1-a", &[JSON], r#"{"_rev":"1-a","versions":{}}"#), "destroy package.unpublish");

@@ -3,16 +3,16 @@
 mod document;
 mod envelope;
 
-use agentbox_core::{Effect, Operation};
+use agentbox_core::{Effect, Operation, Resource};
 
 pub(crate) use document::{Kind, RootField, root_fields};
 pub(crate) use envelope::path_says_graphql;
 
 use super::{
     BodyWant, Head, ReplyStyle,
-    api::{Api, Reading, host_resource, opaque_at},
+    api::{Api, Reading, opaque_at},
     call::Call,
-    content,
+    content, http_rules,
     route::Route,
     words,
 };
@@ -27,13 +27,16 @@ pub(crate) trait Vocabulary: Sync {
     fn opaque_action(&self) -> &'static str;
 
     /// What one field would do.
-    fn field(&self, head: &Head<'_>, field: &RootField) -> Vec<Operation>;
+    fn field(&self, call: &Call<'_>, field: &RootField) -> Vec<Operation>;
+
+    /// What a request would touch that cannot be understood.
+    fn whole(&self, call: &Call<'_>) -> Resource;
 }
 
 /// Reads a GraphQL request by one vocabulary; `None` where there is no GraphQL in it.
 #[must_use]
 pub(crate) fn read(call: &Call<'_>, vocabulary: &dyn Vocabulary) -> Option<Vec<Operation>> {
-    let opaque = |why: String| vec![opaque_at(vocabulary.opaque_action(), host_resource(call.head), why)];
+    let opaque = |why: String| vec![opaque_at(vocabulary.opaque_action(), vocabulary.whole(call), why)];
     let envelopes = match envelope::find(call) {
         Found::Nothing => return None,
         Found::Unclear(why) => return Some(opaque(why)),
@@ -42,7 +45,7 @@ pub(crate) fn read(call: &Call<'_>, vocabulary: &dyn Vocabulary) -> Option<Vec<O
     let mut operations = Vec::new();
     for envelope in &envelopes {
         match fields(envelope) {
-            Ok(fields) => operations.extend(fields.iter().flat_map(|field| vocabulary.field(call.head, field))),
+            Ok(fields) => operations.extend(fields.iter().flat_map(|field| vocabulary.field(call, field))),
             Err(why) => operations.extend(opaque(why)),
         }
     }
@@ -77,7 +80,7 @@ impl Api for AnyGraphQl {
         let at_home = path_says_graphql(call) || matches!(call.media.essence.as_str(), "application/graphql" | "application/graphql+json");
         let operations = match envelope::find(call) {
             Found::Nothing if !at_home || call.has_no_body() => return None,
-            Found::Nothing => vec![opaque_at("graphql.opaque", host_resource(call.head), "no GraphQL document was found where one belongs")],
+            Found::Nothing => vec![opaque_at("graphql.opaque", http_rules::resource(call), "no GraphQL document was found where one belongs")],
             Found::Unclear(_) if !at_home => return None,
             Found::Unclear(_) | Found::Envelopes(_) => {
                 if !at_home && !reads_as_graphql(call) {
@@ -110,9 +113,13 @@ impl Vocabulary for ByName {
         "graphql.opaque"
     }
 
-    fn field(&self, head: &Head<'_>, field: &RootField) -> Vec<Operation> {
+    fn whole(&self, call: &Call<'_>) -> Resource {
+        http_rules::resource(call)
+    }
+
+    fn field(&self, call: &Call<'_>, field: &RootField) -> Vec<Operation> {
         let action = format!("graphql.{}", field.name);
-        let operation = |effect, why: String| vec![Operation::new(effect, &action, host_resource(head), why)];
+        let operation = |effect, why: String| vec![Operation::new(effect, &action, http_rules::resource(call), why)];
         match field.kind {
             Kind::Query => operation(Effect::Read, "a GraphQL query reads".into()),
             Kind::Subscription => operation(Effect::Read, "a GraphQL subscription reads".into()),

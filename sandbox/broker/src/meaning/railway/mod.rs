@@ -74,14 +74,11 @@ impl Api for Railway {
         if let Some(operations) = graphql::read(call, &Fields) {
             return Some(Reading { operations, reply: ReplyStyle::GraphQl });
         }
-        if call.has_no_body() && !graphql::path_says_graphql(call) {
-            return None;
-        }
         if call.has_no_body() && http_rules::effect_of(call.head.method) == Effect::Read {
             return None;
         }
         let why = "it goes to Railway's API and no GraphQL document was found in it";
-        Some(Reading { operations: vec![opaque_at("railway.opaque", Resource::unplaced(ResourceId::new("railway", "api")), why)], reply: ReplyStyle::GraphQl })
+        Some(Reading { operations: vec![opaque_at("railway.opaque", everything(), why)], reply: ReplyStyle::GraphQl })
     }
 }
 
@@ -115,7 +112,11 @@ impl Vocabulary for Fields {
         "railway.opaque"
     }
 
-    fn field(&self, _head: &Head<'_>, field: &RootField) -> Vec<Operation> {
+    fn whole(&self, _call: &Call<'_>) -> Resource {
+        everything()
+    }
+
+    fn field(&self, _call: &Call<'_>, field: &RootField) -> Vec<Operation> {
         let action = format!("railway.{}", field.name);
         match field.kind {
             Kind::Query | Kind::Subscription => vec![query(&action, field)],
@@ -220,6 +221,11 @@ fn named(arguments: &[(&str, &str)], field: &RootField, otherwise: &str) -> Reso
 /// lies is the agent's word. A look finds out; until then the strictest place that it could be decides.
 fn unplaced(kind: &str, id: &str) -> Resource {
     Resource::unplaced(ResourceId::new("railway", &format!("{kind}/{}", id_text(id))))
+}
+
+/// All that the API could reach: the strictest place decides.
+fn everything() -> Resource {
+    Resource::unplaced(ResourceId::new("railway", "api"))
 }
 
 fn rooted(path: &str) -> Resource {
