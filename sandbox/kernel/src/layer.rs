@@ -202,6 +202,28 @@ impl LayerReport {
     }
 }
 
+/// What is required and not there, each with the reason and the fix; empty means that a box may start.
+///
+/// A layer that nobody reported counts as missing.
+#[must_use]
+pub fn unmet(requirements: &[Requirement], reports: &[LayerReport], landlock_abi: Option<u32>) -> Vec<String> {
+    requirements.iter().filter_map(|requirement| lack(*requirement, reports, landlock_abi)).collect()
+}
+
+fn lack(requirement: Requirement, reports: &[LayerReport], landlock_abi: Option<u32>) -> Option<String> {
+    match reports.iter().find(|report| report.layer == requirement.layer()).map(|report| &report.status) {
+        None => return Some(format!("{requirement}: it was not set up")),
+        Some(LayerStatus::Missing { why, fix }) => return Some(format!("{requirement}: {why} (fix: {fix})")),
+        Some(LayerStatus::Enforced | LayerStatus::Partial { .. }) => {}
+    }
+    match requirement {
+        Requirement::LandlockAtLeast(wanted) if landlock_abi.is_none_or(|abi| abi < wanted) => {
+            Some(format!("{requirement}: this kernel offers ABI {} (fix: a newer kernel)", landlock_abi.unwrap_or(0)))
+        }
+        Requirement::LandlockAtLeast(_) | Requirement::Layer(_) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,5 +245,20 @@ mod tests {
         for bad in ["", "landlock>=", "landlock>=0", "landlock>=-1", "landlock>=four", "landlock >= 4", "Landlock", "seccomp>=1", "namespaces"] {
             assert!(bad.parse::<Requirement>().is_err(), "{bad} was taken");
         }
+    }
+
+    #[test]
+    fn what_is_required_and_missing_is_named() {
+        let reports =
+            [LayerReport::missing(Layer::Cgroup, "why", "do this"), LayerReport::partial(Layer::Landlock, "in part"), LayerReport::enforced(Layer::Seccomp)];
+        let unmet = |words: &[&str]| {
+            let requirements: Vec<Requirement> = words.iter().map(|word| word.parse().unwrap()).collect();
+            super::unmet(&requirements, &reports, Some(4))
+        };
+        assert_eq!(unmet(&["landlock", "landlock>=4", "seccomp"]), Vec::<String>::new());
+        assert_eq!(unmet(&["cgroup", "seccomp"]), ["cgroup: why (fix: do this)"]);
+        assert_eq!(unmet(&["landlock>=5"]), ["landlock>=5: this kernel offers ABI 4 (fix: a newer kernel)"]);
+        assert_eq!(unmet(&["pid-namespace"]), ["pid-namespace: it was not set up"]);
+        assert_eq!(super::unmet(&[Requirement::LandlockAtLeast(1)], &reports, None).len(), 1);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::layer::{Layer, LayerReport, LayerStatus, Requirement};
+use crate::layer::{self, Layer, LayerReport, Requirement};
 
 /// Something worth knowing that no box depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,22 +49,7 @@ impl Report {
     /// What a policy requires and this machine has not, each with the reason.
     #[must_use]
     pub fn unmet(&self, requirements: &[Requirement]) -> Vec<String> {
-        requirements.iter().filter_map(|requirement| self.lacks(*requirement)).collect()
-    }
-
-    fn lacks(&self, requirement: Requirement) -> Option<String> {
-        let layer = requirement.layer();
-        match self.layers.iter().find(|report| report.layer == layer).map(|report| &report.status) {
-            None => return Some(format!("{requirement}: not looked at")),
-            Some(LayerStatus::Missing { why, fix }) => return Some(format!("{requirement}: {why} (fix: {fix})")),
-            Some(LayerStatus::Enforced | LayerStatus::Partial { .. }) => {}
-        }
-        match requirement {
-            Requirement::LandlockAtLeast(wanted) if self.landlock_abi.is_none_or(|abi| abi < wanted) => {
-                Some(format!("{requirement}: this kernel offers ABI {} (fix: a newer kernel)", self.landlock_abi.unwrap_or(0)))
-            }
-            Requirement::LandlockAtLeast(_) | Requirement::Layer(_) => None,
-        }
+        layer::unmet(requirements, &self.layers, self.landlock_abi)
     }
 
     fn holds(&self, layer: Layer) -> bool {
@@ -111,6 +96,7 @@ fn look_at(layer: Layer) -> LayerReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layer::LayerStatus;
 
     fn report(missing: Option<Layer>, landlock_abi: Option<u32>) -> Report {
         let layers = Layer::ALL
@@ -126,16 +112,6 @@ mod tests {
         for layer in Layer::ALL {
             assert_eq!(report(Some(*layer), Some(7)).can_run(), !layer.is_essential(), "{layer}");
         }
-    }
-
-    #[test]
-    fn what_is_required_and_missing_is_named() {
-        let report = report(Some(Layer::Cgroup), Some(4));
-        let require = ["cgroup", "landlock", "landlock>=4", "landlock>=5", "seccomp"].map(|w| w.parse().unwrap());
-        let unmet = report.unmet(&require);
-        assert_eq!(unmet.len(), 2, "{unmet:?}");
-        assert!(unmet[0].starts_with("cgroup: why") && unmet[0].contains("fix"));
-        assert!(unmet[1].starts_with("landlock>=5: ") && unmet[1].contains("ABI 4"));
     }
 
     #[test]
