@@ -1,0 +1,166 @@
+//! The thread that writes: all who wait at the same moment share one sync.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use agentbox_core::ledger::{Draft, Durability, Journal, NotWritten};
+
+use super::{LONGEST_LINE, LedgerError, chain::Chain};
+
+/// Grouped entries are on disk after so long at the latest.
+const GROUP: Duration = Duration::from_millis(100);
+
+/// Entries that share one sync, and that may wait for the thread.
+const BATCH: usize = 256;
+
+/// How long an entry may take. A disk that is slower is as good as none.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a line has besides its draft: number, time, two seals and their names.
+const FRAME: usize = 512;
+
+type Answer = SyncSender<Result<u64, String>>;
+
+struct Write {
+    draft: Draft,
+    durability: Durability,
+    answer: Answer,
+}
+
+/// The ledger, open for writing. Clones share it. It starts a thread, so it is opened after the last fork.
+///
+/// When the last clone is dropped, all that was appended is brought to disk.
+#[derive(Clone)]
+pub(crate) struct Ledger(Arc<Inner>);
+
+struct Inner {
+    to: Option<SyncSender<Write>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ledger {
+    /// Opens, or begins, the ledger in `folder`.
+    ///
+    /// # Errors
+    /// It cannot be written, others can write it, or it is not as it was left: no box may run.
+    pub(crate) fn open(folder: &Path) -> Result<Self, LedgerError> {
+        let chain = Chain::open(folder)?;
+        let (to, from) = mpsc::sync_channel(BATCH);
+        let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || write_all(chain, &from));
+        let thread = thread.map_err(super::place::io_error("starting the writer of", folder))?;
+        Ok(Self(Arc::new(Inner { to: Some(to), thread: Some(thread) })))
+    }
+
+    /// Appends without `&mut`: many may wait for the same sync.
+    ///
+    /// # Errors
+    /// It is not written, or nobody knows whether it is: nothing may happen.
+    pub(crate) fn write(&self, draft: Draft, durability: Durability) -> Result<u64, NotWritten> {
+        let gone = || NotWritten("its writer has ended".to_owned());
+        let (answer, answered) = mpsc::sync_channel(1);
+        self.0.to.as_ref().ok_or_else(gone)?.send(Write { draft, durability, answer }).map_err(|_| gone())?;
+        match answered.recv_timeout(PATIENCE) {
+            Ok(result) => result.map_err(NotWritten),
+            Err(RecvTimeoutError::Timeout) => Err(NotWritten(format!("the disk did not answer within {} s", PATIENCE.as_secs()))),
+            Err(RecvTimeoutError::Disconnected) => Err(gone()),
+        }
+    }
+}
+
+impl Journal for Ledger {
+    fn append(&mut self, draft: Draft, durability: Durability) -> Result<u64, NotWritten> {
+        self.write(draft, durability)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        drop(self.to.take());
+        if let Some(thread) = self.thread.take() {
+            // Its last act is a sync; a panic in it has already made every append fail.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write_all(mut chain: Chain, from: &Receiver<Write>) {
+    let mut due: Option<Instant> = None;
+    loop {
+        let first = match due {
+            None => from.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due) => from.recv_timeout(due.saturating_duration_since(Instant::now())),
+        };
+        match first {
+            Ok(first) => {
+                let batch: Vec<Write> = std::iter::once(first).chain(from.try_iter().take(BATCH - 1)).collect();
+                match write_batch(&mut chain, batch) {
+                    Written::Synced => due = None,
+                    Written::InFile => due = due.or_else(|| Some(Instant::now() + GROUP)),
+                    Written::Nothing => {}
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                due = None;
+                if let Err(error) = chain.sync() {
+                    // The chain is spoilt now: each later append fails, and its asker is refused.
+                    tracing::error!(%error, "grouped entries could not be brought to disk");
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                if due.is_some()
+                    && let Err(error) = chain.sync()
+                {
+                    tracing::error!(%error, "the last entries could not be brought to disk");
+                }
+                return;
+            }
+        }
+    }
+}
+
+enum Written {
+    Synced,
+    InFile,
+    Nothing,
+}
+
+fn write_batch(chain: &mut Chain, batch: Vec<Write>) -> Written {
+    // One that is too long must not take the others with it.
+    let fits = |write: &Write| serde_json::to_vec(&write.draft).is_ok_and(|json| json.len() + FRAME <= LONGEST_LINE);
+    let (batch, too_long): (Vec<Write>, Vec<Write>) = batch.into_iter().partition(fits);
+    for write in too_long {
+        let _ = write.answer.send(Err(format!("an entry is longer than {LONGEST_LINE} bytes")));
+    }
+    if batch.is_empty() {
+        return Written::Nothing;
+    }
+    let (drafts, waiting): (Vec<Draft>, Vec<(Durability, Answer)>) = batch.into_iter().map(|write| (write.draft, (write.durability, write.answer))).unzip();
+    let numbers = match chain.append(&drafts) {
+        Ok(numbers) => numbers,
+        Err(NotWritten(why)) => {
+            for (_, answer) in waiting {
+                let _ = answer.send(Err(why.clone()));
+            }
+            return Written::Nothing;
+        }
+    };
+    let (synced, grouped): (Vec<_>, Vec<_>) = numbers.into_iter().zip(waiting).partition(|(_, (durability, _))| *durability == Durability::Synced);
+    for (number, (_, answer)) in grouped {
+        let _ = answer.send(Ok(number));
+    }
+    if synced.is_empty() {
+        return Written::InFile;
+    }
+    let result = chain.sync().map_err(|NotWritten(why)| why);
+    for (number, (_, answer)) in synced {
+        let _ = answer.send(result.clone().map(|()| number));
+    }
+    Written::Synced
+}
