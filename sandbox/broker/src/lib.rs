@@ -1,7 +1,23 @@
-//! Room: broker.
+//! Hostile bytes: accept, DNS, TLS, HTTP, what requests mean, and the way out. Runs as its own process, fenced by the kernel room.
 
-pub mod meaning;
-
+mod accept;
+pub mod authority;
+pub mod broker;
+mod dns;
+mod http;
+mod line;
 pub mod look;
-
 pub mod looker;
+pub mod meaning;
+pub mod names;
+pub mod peek;
+pub mod proxy_environment;
+pub mod refusals;
+pub mod remote_gate;
+pub mod run;
+pub mod tls;
+pub mod upstream;
+
+pub use authority::Authority;
+pub use broker::OWN_NAME;
+pub use run::{BoxSockets, BrokerConfig, BrokerError, run};

@@ -55,7 +55,6 @@ impl Permit {
     }
 
     /// Turns it into a token that can cross to the process that acts. The token must be redeemed with the ledger's owner.
-    #[must_use]
     pub fn into_token(self, nonce: [u8; 16]) -> Token {
         Token { digest: self.digest, sequence: self.sequence, deadline: self.deadline, nonce: blake3::Hash::from_bytes(widen(nonce)).to_hex().to_string() }
     }

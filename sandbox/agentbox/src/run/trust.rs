@@ -1,0 +1,94 @@
+//! How the box's own certificate authority reaches the clients in it: bundles bound over the system's, and the usual variables.
+
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Where our bundle lies in every box.
+pub(crate) const BUNDLE: &str = "/run/agentbox/ca-bundle.pem";
+
+/// Our certificate alone, for tools that *add* a file to their own roots.
+pub(crate) const CERTIFICATE: &str = "/run/agentbox/ca.pem";
+
+/// Bundles of the distributions that clients read without being told; each that exists is covered.
+const SYSTEM_BUNDLES: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",                // Debian, Ubuntu, Arch, Alpine, Gentoo
+    "/etc/pki/tls/certs/ca-bundle.crt",                  // Fedora, RHEL
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", // what the one above links to
+    "/etc/ssl/ca-bundle.pem",                            // openSUSE
+    "/etc/ssl/cert.pem",                                 // Alpine, and OpenSSL's own default
+];
+
+/// Variables that *replace* a client's roots: they get the whole bundle.
+const REPLACING: &[&str] = &[
+    "SSL_CERT_FILE",      // OpenSSL and what asks it: Python's ssl, Ruby, curl on some systems, Go, rustls-native-certs
+    "CURL_CA_BUNDLE",     // curl, and Python requests
+    "REQUESTS_CA_BUNDLE", // Python requests
+    "PIP_CERT",           // pip, which brings its own bundle
+    "GIT_SSL_CAINFO",     // git
+    "CARGO_HTTP_CAINFO",  // cargo
+    "NPM_CONFIG_CAFILE",  // npm
+    "AWS_CA_BUNDLE",      // AWS CLI and SDKs
+];
+
+/// Variables that *add* to a client's roots: they get our certificate alone.
+const ADDING: &[&str] = &[
+    "NODE_EXTRA_CA_CERTS", // Node.js
+    "DENO_CERT",           // Deno
+];
+
+/// The files to put into the box.
+pub(crate) fn files(certificate: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    files_over(certificate, SYSTEM_BUNDLES.iter().map(Path::new))
+}
+
+fn files_over<'a>(certificate: &str, bundles: impl Iterator<Item = &'a Path>) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut targets: Vec<PathBuf> = Vec::new();
+    let mut roots = String::new();
+    for bundle in bundles {
+        // A link's target is what is covered: a mount cannot stand on the link itself.
+        let Ok(real) = fs::canonicalize(bundle) else { continue };
+        if targets.contains(&real) {
+            continue;
+        }
+        if roots.is_empty() {
+            roots = fs::read_to_string(&real).unwrap_or_default();
+        }
+        targets.push(real);
+    }
+    // Ours first: one box's clients meet no other certificate, so the search ends at once.
+    let whole = format!("{}\n{roots}", certificate.trim_end()).into_bytes();
+    let mut files: Vec<(PathBuf, Vec<u8>)> = targets.into_iter().map(|target| (target, whole.clone())).collect();
+    files.push((BUNDLE.into(), whole));
+    files.push((CERTIFICATE.into(), certificate.as_bytes().to_vec()));
+    files
+}
+
+/// The variables to set in the box.
+pub(crate) fn variables() -> impl Iterator<Item = (OsString, OsString)> {
+    let replacing = REPLACING.iter().map(|name| (OsString::from(name), OsString::from(BUNDLE)));
+    let adding = ADDING.iter().map(|name| (OsString::from(name), OsString::from(CERTIFICATE)));
+    replacing.chain(adding)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_certificate_comes_first_and_links_are_covered_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().join("real.pem");
+        fs::write(&real, "SYSTEM\n").unwrap();
+        let link = folder.path().join("link.pem");
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let missing = folder.path().join("missing.pem");
+        let files = files_over("OURS\n", [link.as_path(), real.as_path(), missing.as_path()].into_iter());
+        let names: Vec<_> = files.iter().map(|(path, _)| path.clone()).collect();
+        assert_eq!(names, [real, BUNDLE.into(), CERTIFICATE.into()]);
+        assert_eq!(files[0].1, b"OURS\nSYSTEM\n");
+        assert_eq!(files[2].1, b"OURS\n");
+    }
+}

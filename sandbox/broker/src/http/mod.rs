@@ -1,0 +1,11 @@
+//! HTTP/1.1 and HTTP/2 between a client in the box and the far side: parsed strictly, judged, sent on as parsed.
+
+mod body;
+mod canonical;
+mod client;
+mod head;
+mod pool;
+mod serve;
+
+pub(crate) use pool::Pool;
+pub(crate) use serve::{Facts, Version, serve, whole_connection};

@@ -1,0 +1,225 @@
+//! Which protocol a client speaks, found by reading a little, with a bound and a deadline, and giving the bytes back.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Buf, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    time::timeout,
+};
+
+/// A client that says nothing for so long waits for the server to speak first: that is no protocol known here.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The longest prefix that any line of [`PROTOCOLS`] needs: HTTP/2's preface.
+const ENOUGH: usize = 24;
+
+/// HTTP/2 with prior knowledge (RFC 9113, section 3.4).
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// A TLS handshake.
+    Tls,
+    /// HTTP/2 in the clear.
+    Http2,
+    /// HTTP/1 in the clear.
+    Http1,
+    /// Anything else: asked about as a whole.
+    Opaque,
+}
+
+/// What the first bytes say of one protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Match {
+    Yes,
+    No,
+    NeedsMore,
+}
+
+/// One protocol and how it is recognised.
+struct Line {
+    protocol: Protocol,
+    recognise: fn(&[u8]) -> Match,
+}
+
+/// All protocols, in the order in which they are tried. The last one recognises everything.
+const PROTOCOLS: &[Line] = &[
+    Line { protocol: Protocol::Tls, recognise: is_tls },
+    Line { protocol: Protocol::Http2, recognise: |first| prefix(first, H2_PREFACE) },
+    Line { protocol: Protocol::Http1, recognise: is_http1 },
+    Line { protocol: Protocol::Opaque, recognise: |_| Match::Yes },
+];
+
+/// Which protocol `first` begins, or `None` where more bytes could tell.
+#[must_use]
+pub fn recognise(first: &[u8]) -> Option<Protocol> {
+    for line in PROTOCOLS {
+        match (line.recognise)(first) {
+            Match::Yes => return Some(line.protocol),
+            Match::No => {}
+            Match::NeedsMore => return None,
+        }
+    }
+    Some(Protocol::Opaque)
+}
+
+fn prefix(first: &[u8], whole: &[u8]) -> Match {
+    let common = first.len().min(whole.len());
+    if first.get(..common) != whole.get(..common) {
+        Match::No
+    } else if first.len() < whole.len() {
+        Match::NeedsMore
+    } else {
+        Match::Yes
+    }
+}
+
+/// A record of type handshake (22), version 3.x, that begins with a client hello (1).
+fn is_tls(first: &[u8]) -> Match {
+    match first {
+        [] | [22] | [22, 3] => Match::NeedsMore,
+        [22, 3, rest @ ..] if rest.len() < 4 => Match::NeedsMore,
+        [22, 3, _, _, _, 1, ..] => Match::Yes,
+        _ => Match::No,
+    }
+}
+
+/// A method of letters and hyphens, then a blank.
+fn is_http1(first: &[u8]) -> Match {
+    match first.iter().position(|byte| !(byte.is_ascii_alphabetic() || *byte == b'-')) {
+        Some(0) => Match::No,
+        Some(at) if first.get(at) == Some(&b' ') => Match::Yes,
+        Some(_) => Match::No,
+        None if first.len() >= ENOUGH => Match::No,
+        None => Match::NeedsMore,
+    }
+}
+
+/// Reads until the protocol is known, and gives the stream back with nothing missing.
+///
+/// # Errors
+/// The client went, or its connection broke, before it said anything.
+pub async fn peek<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<(Protocol, Prefixed<S>)> {
+    let mut first = BytesMut::with_capacity(4096);
+    let found = timeout(PATIENCE, async {
+        loop {
+            if let Some(protocol) = recognise(&first) {
+                return Ok::<_, io::Error>(protocol);
+            }
+            if stream.read_buf(&mut first).await? == 0 {
+                return if first.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(Protocol::Opaque) };
+            }
+        }
+    })
+    .await;
+    let protocol = match found {
+        Ok(found) => found?,
+        Err(_) => Protocol::Opaque,
+    };
+    Ok((protocol, Prefixed { first, stream }))
+}
+
+/// A stream that gives the bytes that were read ahead first.
+#[derive(Debug)]
+pub struct Prefixed<S> {
+    first: BytesMut,
+    stream: S,
+}
+
+impl<S> Prefixed<S> {
+    /// The stream below.
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Prefixed<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.first.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        }
+        let length = self.first.len().min(buffer.remaining());
+        buffer.put_slice(self.first.get(..length).unwrap_or_default());
+        self.first.advance(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Prefixed<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recognises_each_and_waits_for_what_is_missing() {
+        assert_eq!(recognise(b""), None);
+        assert_eq!(recognise(&[22, 3, 1, 0, 200, 1, 0]), Some(Protocol::Tls));
+        assert_eq!(recognise(&[22, 3, 1]), None);
+        assert_eq!(recognise(&[22, 3, 1, 0, 200, 2]), Some(Protocol::Opaque));
+        assert_eq!(recognise(b"PRI * HT"), None);
+        assert_eq!(recognise(H2_PREFACE), Some(Protocol::Http2));
+        assert_eq!(recognise(b"PRI / HTTP/1.1"), Some(Protocol::Http1));
+        assert_eq!(recognise(b"GET / HTTP"), Some(Protocol::Http1));
+        assert_eq!(recognise(b"GE"), None);
+        assert_eq!(recognise(b"SSH-2.0-x"), Some(Protocol::Opaque));
+        assert_eq!(recognise(b"\0\0\0\x08"), Some(Protocol::Opaque));
+        assert_eq!(recognise(&[b'a'; 24]), Some(Protocol::Opaque));
+    }
+
+    #[tokio::test]
+    async fn gives_every_byte_back() {
+        let (mut client, server) = tokio::io::duplex(64);
+        tokio::io::AsyncWriteExt::write_all(&mut client, b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        drop(client);
+        let (protocol, mut stream) = peek(server).await.unwrap();
+        assert_eq!(protocol, Protocol::Http1);
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).await.unwrap();
+        assert_eq!(all, b"GET / HTTP/1.1\r\n\r\n");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn more_bytes_never_change_an_answer(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..64)) {
+            let mut answer = None;
+            for length in 0..=bytes.len() {
+                let now = recognise(&bytes[..length]);
+                if answer.is_some() {
+                    assert_eq!(now, answer);
+                }
+                answer = now;
+            }
+            if bytes.len() >= ENOUGH {
+                assert!(answer.is_some());
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The broker's whole life: in a process of its own, forked and fenced before it is called.
+
+use std::{
+    net::{TcpListener, UdpSocket},
+    os::unix::net::UnixStream,
+    sync::Arc,
+};
+
+use agentbox_core::{Destination, Digest, Effect, Evidence, HostName, Operation, Request, Resource, ResourceId, Verdict, policy::Policy};
+use rustls_pki_types::CertificateDer;
+use tokio::sync::Semaphore;
+
+use crate::{
+    accept,
+    authority::Authority,
+    broker::{Broker, OWN_NAME},
+    dns::{self, Reading, Resolver},
+    http::Pool,
+    line::Supervisor,
+    names::Names,
+    proxy_environment::ProxyRules,
+    refusals::Refusals,
+    remote_gate::RemoteGate,
+    upstream::{Connector, UpstreamConfig},
+};
+
+/// Connections at once where the policy says nothing.
+const CONNECTIONS: usize = 2048;
+
+/// What the broker is started with.
+#[derive(Debug)]
+pub struct BrokerConfig {
+    /// The compiled policy, read-only.
+    pub policy: Arc<Policy>,
+    /// The box.
+    pub session: String,
+    /// The box's certificate authority.
+    pub authority: Authority,
+    /// The policy's roots, read already.
+    pub roots: Vec<CertificateDer<'static>>,
+    /// The network's proxy.
+    pub proxy: ProxyRules,
+}
+
+/// The sockets in the box's network namespace, made by its init.
+#[derive(Debug)]
+pub struct BoxSockets {
+    /// Transparent listeners, one a family.
+    pub tcp: Vec<TcpListener>,
+    /// Wildcard sockets on port 53, one a family.
+    pub dns: Vec<UdpSocket>,
+}
+
+/// The broker cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// The runtime or a socket.
+    #[error("the broker cannot start")]
+    Start(#[from] std::io::Error),
+    /// A name of our own is wrong, which is a fault in this program.
+    #[error("{0}")]
+    Name(&'static str),
+}
+
+/// Serves the box until the supervisor's line ends.
+///
+/// # Errors
+/// It could not even start.
+pub fn run(config: BrokerConfig, sockets: BoxSockets, supervisor: UnixStream) -> Result<(), BrokerError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
+    let outcome = runtime.block_on(serve(config, sockets, supervisor));
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(config: BrokerConfig, sockets: BoxSockets, supervisor: UnixStream) -> Result<(), BrokerError> {
+    let own = HostName::parse(OWN_NAME).map_err(BrokerError::Name)?;
+    let (gate, line_ended) = RemoteGate::start(supervisor)?;
+    let settings = config.policy.settings();
+    let connections = settings.limits.connections.and_then(|most| usize::try_from(most).ok()).unwrap_or(CONNECTIONS).clamp(1, Semaphore::MAX_PERMITS);
+    let check_policy = config.policy.clone();
+    let upstream = UpstreamConfig { names: settings.names.clone(), roots: config.roots, proxy: config.proxy };
+    let connector = Connector::new(upstream, Arc::new(move |destination, address| check_policy.allows_address(destination, address) == Verdict::Allow));
+    let names = Arc::new(Names::default());
+    let policy = config.policy.clone();
+    let resolver = Arc::new(Resolver { names: names.clone(), reading: Box::new(move |name| reading(&policy, name)), own: own.clone() });
+    let broker = Arc::new(Broker {
+        policy: config.policy,
+        line: Box::new(Supervisor { gate, session: config.session }),
+        connector,
+        pool: Arc::new(Pool::default()),
+        authority: config.authority,
+        names,
+        refusals: Refusals::default(),
+        own,
+    });
+    let places = Arc::new(Semaphore::new(connections));
+    for listener in sockets.tcp {
+        tokio::spawn(accept::accept(listener, broker.clone(), resolver.clone(), places.clone()));
+    }
+    let questions = dns::places();
+    for socket in sockets.dns {
+        let (resolver, questions) = (resolver.clone(), questions.clone());
+        tokio::spawn(async move {
+            if let Err(error) = dns::serve_udp(socket, resolver, questions).await {
+                tracing::error!(%error, "the box's DNS has ended");
+            }
+        });
+    }
+    line_ended.await;
+    Ok(())
+}
+
+/// Whether a name may be asked about outside: only where a plain read of that host is allowed.
+fn reading(policy: &Policy, name: &HostName) -> Reading {
+    if policy.settings().names.contains_key(name) {
+        return Reading::Silent;
+    }
+    let destination = Destination { host: name.clone(), port: 443, addresses: Vec::new() };
+    let resource = Resource::rooted(ResourceId::new("http", &format!("{destination}/")));
+    let question = Request {
+        operations: vec![Operation::new(Effect::Read, "http.get", resource, "a plain read")],
+        destination: Some(destination),
+        digest: Digest::of([]),
+        evidence: Evidence::default(),
+    };
+    match policy.preview(&question).0 {
+        Verdict::Allow => Reading::Allowed,
+        Verdict::Hold => Reading::Silent,
+        Verdict::Deny => Reading::Denied,
+    }
+}
