@@ -5,10 +5,12 @@ use std::{
     process::ExitCode,
 };
 
-use agentbox_core::{Effect, Operation, Request};
+use agentbox_core::{Effect, Operation, Request, Verdict, policy::Policy};
 use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::policy_files::{self, PolicyArguments};
 
 /// Longest row in bytes: the longest body that is read to judge it, in base64, with its head.
 const LONGEST_ROW: u64 = 64 << 20;
@@ -17,7 +19,11 @@ const LONGEST_ROW: u64 = 64 << 20;
 ///
 /// Rows are JSON objects, one a line: `id`, `method`, `url`, `headers`, `body` and `body_encoding` (`utf8` or `base64`).
 #[derive(Debug, clap::Args)]
-pub(crate) struct ClassifyArguments {}
+pub(crate) struct ClassifyArguments {
+    /// Say too in which place each is, and the verdict: a policy file or the name of a shipped profile
+    #[arg(long, value_name = "POLICY")]
+    policy: Option<String>,
+}
 
 /// A request or a statement. What is not used here is passed over.
 #[derive(Debug, Default, Deserialize)]
@@ -39,6 +45,10 @@ struct Line {
     id: Value,
     #[serde(flatten)]
     worst: Told,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<Verdict>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     operations: Vec<Told>,
 }
@@ -74,21 +84,33 @@ impl Told {
 }
 
 /// Reads rows to the end of standard input.
-pub(crate) fn run(_arguments: &ClassifyArguments) -> ExitCode {
+pub(crate) fn run(arguments: &ClassifyArguments) -> ExitCode {
+    let policy = match policy(arguments) {
+        Ok(policy) => policy,
+        Err(error) => return failed(&error.to_string()),
+    };
     let input = BufReader::new(std::io::stdin().lock());
     let output = BufWriter::new(std::io::stdout().lock());
-    match classify(input, output) {
+    match classify(policy.as_ref(), input, output) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads us has seen enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "agentbox: classify: {error}");
-            ExitCode::from(crate::cli::FAILED)
-        }
+        Err(error) => failed(&error.to_string()),
     }
 }
 
-fn classify(mut input: impl BufRead, mut output: impl Write) -> std::io::Result<()> {
+fn failed(why: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "agentbox: classify: {why}");
+    ExitCode::from(crate::cli::FAILED)
+}
+
+fn policy(arguments: &ClassifyArguments) -> Result<Option<Policy>, policy_files::PolicyFilesError> {
+    let Some(policy) = arguments.policy.clone() else { return Ok(None) };
+    let wanted = PolicyArguments { policy: Some(policy), profile: None, workspace: ".".into() };
+    Ok(Some(policy_files::load(&wanted, policy_files::decode)?.policy))
+}
+
+fn classify(policy: Option<&Policy>, mut input: impl BufRead, mut output: impl Write) -> std::io::Result<()> {
     let mut bytes = Vec::new();
     loop {
         bytes.clear();
@@ -101,28 +123,27 @@ fn classify(mut input: impl BufRead, mut output: impl Write) -> std::io::Result<
         if bytes.trim_ascii().is_empty() {
             continue;
         }
-        serde_json::to_writer(&mut output, &line(&bytes))?;
+        serde_json::to_writer(&mut output, &line(policy, &bytes))?;
         output.write_all(b"\n")?;
     }
 }
 
-fn line(bytes: &[u8]) -> Line {
-    match serde_json::from_slice::<Row>(bytes) {
-        Ok(row) => {
-            let id = row.id.clone();
-            match told(&row) {
-                Ok(request) => of_request(id, &request),
-                Err(reason) => Line { id, worst: Told::opaque(reason), operations: Vec::new() },
-            }
-        }
-        Err(error) => Line { id: Value::Null, worst: Told::opaque(format!("the row cannot be read: {error}")), operations: Vec::new() },
+fn line(policy: Option<&Policy>, bytes: &[u8]) -> Line {
+    let (id, request) = match serde_json::from_slice::<Row>(bytes) {
+        Ok(row) => (row.id.clone(), told(&row)),
+        Err(error) => (Value::Null, Err(format!("the row cannot be read: {error}"))),
+    };
+    match request {
+        Ok(request) => of_request(policy, id, &request),
+        Err(reason) => Line { id, worst: Told::opaque(reason), place: None, verdict: None, operations: Vec::new() },
     }
 }
 
-fn of_request(id: Value, request: &Request) -> Line {
+fn of_request(policy: Option<&Policy>, id: Value, request: &Request) -> Line {
     let operations: Vec<Told> = request.operations.iter().map(Told::of).collect();
     let worst = request.worst().map_or_else(|| Told::opaque("no operation was found"), Told::of);
-    Line { id, worst, operations: if operations.len() > 1 { operations } else { Vec::new() } }
+    let (place, verdict) = policy.map(|policy| policy.preview(request)).map(|(verdict, because)| (because.place, verdict)).unzip();
+    Line { id, worst, place, verdict, operations: if operations.len() > 1 { operations } else { Vec::new() } }
 }
 
 /// The row as a request, or why it is opaque.
@@ -168,7 +189,7 @@ mod tests {
 
     fn classified(rows: &str) -> Vec<Value> {
         let mut out = Vec::new();
-        classify(rows.as_bytes(), &mut out).unwrap();
+        classify(None, rows.as_bytes(), &mut out).unwrap();
         out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| serde_json::from_slice(line).unwrap()).collect()
     }
 

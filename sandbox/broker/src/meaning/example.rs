@@ -18,17 +18,6 @@ pub fn example(method: &str, url: &str, body: Option<&str>) -> Result<Request, S
     request(method, url, &headers, body.map(str::as_bytes))
 }
 
-/// The same from one line, as a policy's `[[example]]` has it: `POST https://api.example.com/x {"a":1}`.
-///
-/// # Errors
-/// One sentence on what is wrong with the line.
-pub fn example_line(line: &str) -> Result<Request, String> {
-    let line = line.trim();
-    let Some((method, rest)) = line.split_once(char::is_whitespace) else { return Err("an example is `METHOD URL` or `METHOD URL BODY`".to_owned()) };
-    let (url, body) = rest.trim_start().split_once(char::is_whitespace).map_or((rest.trim_start(), None), |(url, body)| (url, Some(body.trim_start())));
-    example(method, url, body)
-}
-
 /// The same with headers of one's own; `classify` uses it too.
 ///
 /// # Errors
@@ -75,14 +64,6 @@ mod tests {
         assert_eq!(request.operations[0].action.as_str(), "railway.volumeDelete");
         assert_eq!(request.operations[0].resource.id.as_str(), "railway:volume/x");
         assert_eq!(request.destination.unwrap().to_string(), "backboard.railway.com:443");
-    }
-
-    #[test]
-    fn from_one_line() {
-        let request = example_line(r#"POST https://backboard.railway.com/graphql/v2 {"query":"mutation{volumeDelete(volumeId:\"x\")}"}"#).unwrap();
-        assert_eq!(request.operations[0].action.as_str(), "railway.volumeDelete");
-        assert_eq!(example_line(" GET  https://api.example.com/x ").unwrap().operations[0].effect, Effect::Read);
-        assert!(example_line("GET").is_err() && example_line("").is_err());
     }
 
     #[test]

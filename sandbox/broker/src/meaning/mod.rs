@@ -23,7 +23,7 @@ mod words;
 use agentbox_core::{Credential, HostName, Operation};
 
 pub(crate) use content::parse_json;
-pub use example::{example, example_line, request};
+pub use example::{example, request};
 pub(crate) use railway::{is_railway, may_lose};
 pub use refusal::{GitAnswer, ReplyStyle, refusal_response};
 
