@@ -117,12 +117,16 @@ fn judge(call: &Call<'_>) -> Operation {
                 None => operation(Effect::Read, format!("{method} reads")),
             },
         },
-        Effect::Write => match (named(call), unreadable(call)) {
-            (_, Some(why)) => operation(Effect::Opaque, format!("{method} with a body that cannot be read: {why}")),
-            (Some((effect, why)), None) => operation(effect, why),
-            (None, None) if says_destroying(call).is_some() => operation(Effect::Destroy, says_destroying(call).unwrap_or_default()),
-            (None, None) if *method == Method::PUT && replaces_by_nothing(call) => operation(Effect::Destroy, "PUT replaces what is there by nothing".into()),
-            (None, None) => operation(Effect::Write, format!("{method} writes; nothing more is known of this API")),
+        Effect::Write => match unreadable(call) {
+            Some(why) => operation(Effect::Opaque, format!("{method} with a body that cannot be read: {why}")),
+            None => {
+                let nothing = || (*method == Method::PUT && replaces_by_nothing(call)).then(|| "PUT replaces what is there by nothing".to_owned());
+                let destroys = || says_destroying(call).or_else(nothing).map(|why| (Effect::Destroy, why));
+                // A call that AWS itself names as a read carries no order in its body.
+                let (effect, why) =
+                    named(call).or_else(destroys).unwrap_or_else(|| (Effect::Write, format!("{method} writes; nothing more is known of this API")));
+                operation(effect, why)
+            }
         },
         Effect::Destroy => operation(effect, format!("{method} deletes")),
         Effect::Opaque => operation(effect, "of this method nothing is known".into()),

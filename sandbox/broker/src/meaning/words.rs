@@ -27,6 +27,9 @@ const DESTROYING: &[&str] = &[
     "overwrite",
     "prune",
     "purge",
+    "rebuild",
+    "reimage",
+    "reinstall",
     "remove",
     "removes",
     "reset",
@@ -139,11 +142,20 @@ pub(crate) fn effect_of(name: &str) -> Option<Effect> {
     if first == "schedule" && words.iter().any(|word| word == "deletion" || word == "delete") {
         return Some(Effect::Destroy);
     }
+    if is_cache(&words) {
+        return Some(Effect::Write);
+    }
     if READING.contains(&first) && !words.iter().skip(1).any(destroys) {
         return Some(Effect::Read);
     }
     // `volumeDelete`, `deleteVolume`, `bulkDeleteUsers`, `volumeDeleteV2`, `usersDeleteAll`: anywhere, because missing one costs more than asking once.
     words.iter().any(destroys).then_some(Effect::Destroy)
+}
+
+/// `PurgeCache`, `cacheClear`, `purgeServiceCache`: a cache fills again. `DeleteCacheCluster` is a cluster.
+fn is_cache(words: &[String]) -> bool {
+    let rest: Vec<&str> = words.iter().map(String::as_str).filter(|word| !matches!(*word, "purge" | "clear" | "flush" | "empty" | "reset")).collect();
+    rest.len() < words.len() && rest.last().is_some_and(|last| matches!(*last, "cache" | "caches")) && !rest.iter().any(|word| DESTROYING.contains(word))
 }
 
 /// Whether the first word is a destroying verb.
@@ -191,6 +203,12 @@ mod tests {
         }
         for name in ["projectScheduleDeleteCancel", "undeleteUser", "cancelDeletion"] {
             assert_eq!(effect_of(name), Some(Effect::Write), "{name}");
+        }
+        for name in ["PurgeCache", "purgeServiceCache", "cache_clear"] {
+            assert_eq!(effect_of(name), Some(Effect::Write), "{name}");
+        }
+        for name in ["DeleteCacheCluster", "deleteCache", "stopLogging", "ScheduleKeyDeletion", "disableDeletionProtection", "rebuildServer"] {
+            assert_eq!(effect_of(name), Some(Effect::Destroy), "{name}");
         }
         for name in ["listDeletions", "GetItem", "describeInstances"] {
             assert_eq!(effect_of(name), Some(Effect::Read), "{name}");

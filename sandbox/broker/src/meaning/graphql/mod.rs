@@ -11,12 +11,15 @@ pub(crate) use envelope::path_says_graphql;
 use super::{
     BodyWant, Head, ReplyStyle,
     api::{Api, Reading, opaque_at},
+    bodies,
     call::Call,
-    content, http_rules,
+    content::{self, Content},
+    http_rules,
     route::Route,
     words,
 };
 use envelope::{Envelope, Found};
+use serde_json::Value;
 
 /// Most bytes of a GraphQL request that are read: file uploads travel in the same form as the document.
 pub(crate) const LONGEST_BODY: usize = 16 << 20;
@@ -131,6 +134,8 @@ impl Vocabulary for ByName {
                     operation(Effect::Destroy, format!("the mutation {} destroys by its name", agentbox_core::safe::line(&field.name, 80)))
                 } else if let Some(inner) = inner {
                     operation(Effect::Destroy, format!("the mutation's field {} destroys by its name", agentbox_core::safe::line(&inner.name, 80)))
+                } else if let Some(why) = bodies::destroys(&Content::Json(Value::Object(field.arguments.clone()))) {
+                    operation(Effect::Destroy, why)
                 } else {
                     operation(Effect::Write, "a GraphQL mutation writes".into())
                 }

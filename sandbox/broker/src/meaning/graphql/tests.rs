@@ -43,6 +43,8 @@ fn fields_by_their_names() {
         ("mutation { safe: deleteUser(id: 1) { id } }", Effect::Destroy, "graphql.deleteUser"),
         ("mutation { userPurge }", Effect::Destroy, "graphql.userPurge"),
         ("mutation { users { delete(id: 1) { ok } } }", Effect::Destroy, "graphql.users"),
+        ("mutation { updateDatabase(input: {deletionProtection: false}) { id } }", Effect::Destroy, "graphql.updateDatabase"),
+        ("mutation { updateDatabase(input: {deletionProtection: true}) { id } }", Effect::Write, "graphql.updateDatabase"),
         ("mutation { __typename }", Effect::Read, "graphql.__typename"),
         ("{ __schema { types { name } } }", Effect::Read, "graphql.__schema"),
         ("# mutation\n,, mutation\n{ deleteUser(id: 1) @include(if: false) { id } }", Effect::Destroy, "graphql.deleteUser"),
