@@ -61,6 +61,8 @@ pub(crate) struct Loaded {
     pub(crate) layers: Vec<(String, LayerKind)>,
     /// How the examples came out; empty from [`read`].
     pub(crate) examples: Vec<ExampleReport>,
+    /// agentbox's own folders (policy; ledger, vault and trust), wherever XDG puts them: no box may see them.
+    pub(crate) own_folders: [PathBuf; 2],
 }
 
 /// Why there is no policy.
@@ -95,14 +97,17 @@ pub(crate) fn load(arguments: &PolicyArguments, decode: Decode) -> Result<Loaded
 
 /// Loads the policy without its examples: for `policy test`, which shows how all of them come out.
 pub(crate) fn read(arguments: &PolicyArguments) -> Result<Loaded, PolicyFilesError> {
-    let places = Places::find(&arguments.workspace)?;
-    let mut files = Files { places: &places, read: BTreeMap::new() };
+    read_at(&Places::find(&arguments.workspace)?, arguments)
+}
+
+fn read_at(places: &Places, arguments: &PolicyArguments) -> Result<Loaded, PolicyFilesError> {
+    let mut files = Files { places, read: BTreeMap::new() };
     let context = places.context();
     let mut layers = vec![profile(arguments.profile.as_deref().unwrap_or("default")).map_err(|why| file_error(Path::new("--profile"), why))?];
     if let Some(path) = places.repository() {
         let mut text = files.take(&path, LayerKind::Repository { trusted: false })?;
         let binding = policy::bind(text.clone(), &context, &mut |name, base| files.resolve(name, base))?;
-        let trusted = Trust::read(&places)?.is_bound(&path, &binding.digest);
+        let trusted = Trust::read(places)?.is_bound(&path, &binding.digest);
         text.kind = LayerKind::Repository { trusted };
         layers.push(text);
     }
@@ -117,7 +122,7 @@ pub(crate) fn read(arguments: &PolicyArguments) -> Result<Loaded, PolicyFilesErr
     }
     let names = layers.iter().map(|layer| (layer.name.clone(), layer.kind)).collect();
     let policy = Policy::load(layers, &context, &mut |name, base| files.resolve(name, base))?;
-    Ok(Loaded { policy, layers: names, examples: Vec::new() })
+    Ok(Loaded { policy, layers: names, examples: Vec::new(), own_folders: [places.config.clone(), places.state.clone()] })
 }
 
 /// A shipped profile.

@@ -44,6 +44,43 @@ fn trust_is_bound_to_every_file_that_is_extended() {
 }
 
 #[test]
+fn the_three_layers_and_what_policy_replaces() {
+    let folder = tempfile::tempdir().unwrap();
+    let places = places(folder.path());
+    let read = |policy: Option<&str>, profile: Option<&str>| {
+        let arguments = PolicyArguments { policy: policy.map(str::to_owned), profile: profile.map(str::to_owned), workspace: places.workspace.clone() };
+        read_at(&places, &arguments)
+    };
+    let names = |loaded: &Loaded| loaded.layers.iter().map(|(name, kind)| format!("{name} {kind:?}")).collect::<Vec<_>>();
+    assert_eq!(names(&read(None, None).unwrap()), ["profile default Profile"]);
+    let root = places.workspace.parent().unwrap();
+    fs::write(root.join("agentbox.toml"), "[place.internet]\nwrite = \"allow\"\n").unwrap();
+    fs::write(places.config.join("policy.toml"), "[place.internet]\nread = \"hold\"\n").unwrap();
+    let loaded = read(None, Some("claude")).unwrap();
+    assert_eq!(
+        loaded.layers.iter().map(|(_, kind)| *kind).collect::<Vec<_>>(),
+        [LayerKind::Profile, LayerKind::Repository { trusted: false }, LayerKind::User]
+    );
+    let cell = |loaded: &Loaded, column: usize| {
+        let explanation = loaded.policy.explain();
+        explanation.places.iter().find(|place| place.name == "internet").unwrap().cells[column].verdict
+    };
+    use agentbox_core::Verdict::{Allow, Deny, Hold};
+    assert_eq!((cell(&loaded, 0), cell(&loaded, 1)), (Hold, Hold), "the repository is not trusted");
+    candidate(folder.path()).trust().unwrap();
+    let loaded = read(None, None).unwrap();
+    assert_eq!((cell(&loaded, 0), cell(&loaded, 1)), (Hold, Allow), "now it is");
+    let own = folder.path().join("own.toml");
+    fs::write(&own, "extends = \"ci\"\n").unwrap();
+    let loaded = read(own.to_str(), None).unwrap();
+    assert_eq!((cell(&loaded, 0), cell(&loaded, 1)), (Allow, Deny), "--policy stands in for the user's file");
+    assert!(read(Some("nobody"), None).is_err() && read(None, Some("nobody")).is_err() && read(Some("./missing.toml"), None).is_err());
+    fs::remove_file(root.join("agentbox.toml")).unwrap();
+    fs::create_dir(root.join("agentbox.toml")).unwrap();
+    assert!(read(None, None).is_err(), "what is there and cannot be read is an error, never nothing");
+}
+
+#[test]
 fn a_trust_file_that_others_can_write_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let places = places(folder.path());

@@ -33,6 +33,8 @@ pub struct ExampleReport {
     pub got: Option<Verdict>,
     /// What the whole policy says.
     pub effective: Option<Verdict>,
+    /// Whether its layer's loosening counts. If not, it may come out stricter than it says.
+    pub trusted: bool,
     /// The place that decided.
     pub place: String,
     /// Why.
@@ -40,10 +42,10 @@ pub struct ExampleReport {
 }
 
 impl ExampleReport {
-    /// Whether it is as the file says.
+    /// Whether it is as the file says, or stricter because the file is not trusted.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.got == Some(self.wanted)
+        self.got.is_some_and(|got| got == self.wanted || (!self.trusted && got > self.wanted))
     }
 }
 
@@ -60,6 +62,7 @@ impl Example {
             wanted: self.wanted,
             got: None,
             effective: None,
+            trusted: !self.untrusted,
             place: String::new(),
             reason: String::new(),
         };
@@ -84,9 +87,7 @@ impl Example {
     pub(super) fn check(&self, policy: &Policy, decode: &dyn Fn(&str) -> Result<Request, String>) -> Result<ExampleReport, PolicyError> {
         let report = self.report(policy, decode);
         match report.got {
-            Some(got) if got == self.wanted => Ok(report),
-            // What an untrusted file loosens does not count, so its examples may come out stricter than it says.
-            Some(got) if self.untrusted && got > self.wanted => Ok(report),
+            Some(_) if report.holds() => Ok(report),
             Some(got) => Err(self.mark.error(&format!("this example comes out as \"{got}\", and is said to be \"{}\"\n{}", self.wanted, report.reason), None)),
             None => Err(self.mark.error(
                 &format!("this example cannot be read: {}", report.reason),

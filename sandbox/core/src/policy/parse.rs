@@ -21,6 +21,9 @@ const CONFIRMS: &[(&str, Confirm)] = &[("plain", Confirm::Plain), ("name", Confi
 /// The built-in place for what is near; no file can define it.
 pub(super) const LOCAL: &str = "local";
 
+/// Most paths of one file: each is compared with each other, and globs are compiled.
+const MOST_PATHS: usize = 2_000;
+
 /// Most that a count can be.
 const MOST: u64 = i64::MAX as u64;
 
@@ -61,14 +64,13 @@ pub(super) fn parse(source: &Arc<Source>, context: &Context) -> Result<RawLayer,
         None => [None, None],
     };
     let (env_pass, env_set) = env(&top)?;
+    let places: BTreeMap<String, RawPlace> =
+        top.named_sections("place")?.into_iter().map(|(name, section)| Ok((name.clone(), place(&name, &section, &bases)?))).collect::<Result<_, _>>()?;
+    few_paths(&places)?;
     Ok(RawLayer {
         source: Arc::clone(source),
         extends: top.text("extends")?,
-        places: top
-            .named_sections("place")?
-            .into_iter()
-            .map(|(name, section)| Ok((name.clone(), place(&name, &section, &bases)?)))
-            .collect::<Result<_, _>>()?,
+        places,
         credentials: top
             .named_sections("credential")?
             .into_iter()
@@ -92,6 +94,16 @@ pub(super) fn parse(source: &Arc<Source>, context: &Context) -> Result<RawLayer,
         caches: top.each("caches", path)?,
         nested_userns: top.boolean("nested-userns")?.map(|at| at.value),
     })
+}
+
+fn few_paths(places: &BTreeMap<String, RawPlace>) -> Result<(), PolicyError> {
+    let mut paths = places.values().flat_map(|place| &place.paths);
+    match paths.nth(MOST_PATHS) {
+        Some(beyond) => {
+            Err(beyond.mark.error(&format!("a file may name {MOST_PATHS} paths, and this one names more"), Some("name a folder instead of what is in it")))
+        }
+        None => Ok(()),
+    }
 }
 
 fn place(name: &str, section: &Section<'_, '_>, bases: &Bases<'_>) -> Result<RawPlace, PolicyError> {

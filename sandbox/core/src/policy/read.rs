@@ -21,6 +21,9 @@ type Value<'i> = Spanned<DeValue<'i>>;
 /// Most entries of one list.
 const MOST_ITEMS: usize = 10_000;
 
+/// Most places, credentials, rules or examples of one file: some checks compare each with each.
+const MOST_SECTIONS: usize = 1_000;
+
 /// Longest single text value, but for examples.
 const LONGEST_TEXT: usize = 1024;
 
@@ -93,6 +96,7 @@ impl<'a, 'i> Section<'a, 'i> {
     /// All named sections under `key`, e.g. the places.
     pub(super) fn named_sections(&self, key: &str) -> Result<Vec<(String, Section<'a, 'i>)>, PolicyError> {
         let Some(sections) = self.section(key)? else { return Ok(Vec::new()) };
+        self.few_sections(key, sections.table.len(), &sections.mark)?;
         let mut all = Vec::new();
         for (name, value) in sections.table {
             let word: &str = name.get_ref();
@@ -113,7 +117,7 @@ impl<'a, 'i> Section<'a, 'i> {
     pub(super) fn list_of_sections(&self, key: &str) -> Result<Vec<Section<'a, 'i>>, PolicyError> {
         let Some(value) = self.find(key) else { return Ok(Vec::new()) };
         let DeValue::Array(items) = value.get_ref() else { return Err(self.wrong(value, key, &format!("an array of tables, written [[{key}]]"))) };
-        self.bounded(value, items.len())?;
+        self.few_sections(key, items.len(), &self.mark_of(value))?;
         items.iter().map(|item| self.as_section(key.to_owned(), item, None)).collect()
     }
 
@@ -128,6 +132,10 @@ impl<'a, 'i> Section<'a, 'i> {
             DeValue::Table(_) => "a table",
         };
         self.source.error(&value.span(), &format!("`{name}` wants {wanted}, this is {found}"), None)
+    }
+
+    fn few_sections(&self, key: &str, count: usize, mark: &Mark) -> Result<(), PolicyError> {
+        if count > MOST_SECTIONS { Err(mark.error(&format!("a file may have {MOST_SECTIONS} of `{key}`, this one has {count}"), None)) } else { Ok(()) }
     }
 
     fn bounded(&self, value: &Value<'_>, count: usize) -> Result<(), PolicyError> {

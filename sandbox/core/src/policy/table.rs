@@ -86,6 +86,11 @@ pub(super) struct CredentialBound {
     pub(super) origin: Arc<str>,
 }
 
+/// The widest ranges that are near as a whole: 10.0.0.0/8 and fc00::/7.
+const WIDEST_NEAR_V4: u8 = 8;
+/// See [`WIDEST_NEAR_V4`].
+const WIDEST_NEAR_V6: u8 = 7;
+
 /// More specific than any host pattern, less than any resource.
 const ABOVE_HOSTS: u32 = 100_000;
 
@@ -275,20 +280,24 @@ impl Table {
         exact
     }
 
-    /// Places that list the address, or a range that holds it.
-    fn address_steps<'t>(&'t self, address: IpAddr, port: Option<u16>, steps: &mut Vec<Step<'t>>) {
+    /// Places that list the address, or a range that holds it. `true` where one of them names it closely enough that it
+    /// may be near: a range as wide as `0.0.0.0/0` says no more than `*` does.
+    fn address_steps<'t>(&'t self, address: IpAddr, port: Option<u16>, steps: &mut Vec<Step<'t>>) -> bool {
         if let Some(entries) = self.addresses.get(&address) {
             self.steps(entries, port, steps);
         }
+        let mut named = !steps.is_empty();
         for (pattern, number) in &self.ranges {
             if let HostKind::Range(range, bits) = pattern.kind
                 && range.is_ipv4() == address.is_ipv4()
                 && masked(address, bits) == range
                 && let Some(place) = self.places.get(*number)
             {
+                named |= bits >= if range.is_ipv4() { WIDEST_NEAR_V4 } else { WIDEST_NEAR_V6 };
                 steps.push(Step { depth: pattern.rank(), place });
             }
         }
+        named
     }
 
     /// Whether a place lists this destination's very name, so that it may be near.
@@ -301,8 +310,7 @@ impl Table {
     /// Whether a place lists this address, or a range that holds it, for this port.
     pub(super) fn names_address(&self, address: IpAddr, port: u16) -> bool {
         let mut steps = Vec::new();
-        self.address_steps(address.to_canonical(), Some(port), &mut steps);
-        !steps.is_empty()
+        self.address_steps(address.to_canonical(), Some(port), &mut steps)
     }
 
     /// Every line of places that a destination has: one by its name, one by each address that a place lists, and the
@@ -321,9 +329,9 @@ impl Table {
             let mut given = false;
             for meaning in address::meanings(address) {
                 let mut steps = Vec::new();
-                self.address_steps(meaning, port, &mut steps);
+                let closely = self.address_steps(meaning, port, &mut steps);
                 if !steps.is_empty() {
-                    given |= meaning == address.to_canonical();
+                    given |= closely && meaning == address.to_canonical();
                     listed = true;
                     lines.push(steps);
                 }
@@ -357,10 +365,8 @@ impl Table {
         let mut steps = Vec::new();
         match name.address() {
             Some(address) => self.address_steps(address.to_canonical(), port, &mut steps),
-            None => {
-                self.name_steps(name.as_str(), port, &mut steps);
-            }
-        }
+            None => self.name_steps(name.as_str(), port, &mut steps),
+        };
         let any = self.any_steps(port);
         if port.is_some() || steps.is_empty() {
             steps.extend(any);

@@ -186,6 +186,18 @@ fn bad_examples_are_errors_with_a_position() {
 }
 
 #[test]
+fn many_sections_and_paths_are_bounded() {
+    let places = |count: usize| (0..count).map(|n| format!("[place.p{n}]\nhosts=[\"h{n}.example\", \"*\"]\nread=\"allow\"\n")).collect::<String>();
+    assert!(error_of(places(1_001).into()).contains("1000 of `place`, this one has 1001"));
+    let rules = |count: usize| (0..count).map(|n| format!("[[rule]]\nname=\"r\"\noperation=\"a{n}*\"\nverdict=\"deny\"\n")).collect::<String>();
+    assert!(error_of(rules(1_001).into()).contains("1000 of `rule`"));
+    let paths: Vec<String> = (0..2_001).map(|n| format!("\"f{n}\"")).collect();
+    assert!(error_of(format!("[place.a]\npaths=[{}]", paths.join(",")).into()).contains("2000 paths, and this one names more"));
+    // As much as is allowed ends, and does not take for ever.
+    user(&format!("{}{}", places(1_000), rules(1_000)));
+}
+
+#[test]
 fn a_large_policy_loads() {
     let hosts: Vec<String> = (0..9_000).map(|n| format!("\"h{n}.example.com\"")).collect();
     let policy = user(&format!("[place.a]\nwrite=\"allow\"\nhosts = [{}]", hosts.join(",")));

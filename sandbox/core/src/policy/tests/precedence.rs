@@ -162,6 +162,23 @@ fn near_addresses_are_denied_unless_named() {
 }
 
 #[test]
+fn a_range_as_wide_as_a_star_names_nobody_near() {
+    let policy = user("[place.all]\nhosts=[\"0.0.0.0/0\", \"::/0\"]\nread=\"allow\"\n[place.lan]\nhosts=[\"192.168.7.0/24\", \"fd00:7::/32\"]\nread=\"allow\"");
+    for (address, wanted) in [
+        ("169.254.169.254", Deny),
+        ("10.0.0.1", Deny),
+        ("::1", Deny),
+        ("192.0.2.1", Allow),
+        ("2606:4700::1", Allow),
+        ("192.168.7.9", Allow),
+        ("fd00:7::1", Allow),
+    ] {
+        assert_eq!(verdict(&policy, at_host(Effect::Read, address, 80)), wanted, "{address}");
+        assert_eq!(policy.allows_address(&to(address, 80), address.parse().unwrap()), wanted, "{address}");
+    }
+}
+
+#[test]
 fn no_rule_opens_what_is_near() {
     let policy = user(
         "[place.internet]\nhosts=[\"*\"]\nread=\"allow\"\n[[rule]]\nname=\"all\"\noperation=\"*\"\nverdict=\"allow\"\n[[rule]]\nname=\"i\"\nplace=\"internet\"\nverdict=\"allow\"",
