@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod ledger;
+mod supervisor;
 mod policy_files;
 
 fn main() -> std::process::ExitCode {

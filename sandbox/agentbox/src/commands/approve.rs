@@ -1,12 +1,99 @@
-//! `agentbox approve`.
+//! `agentbox approve`: shows the card, wants a deliberate act, and lets exactly that operation through, once.
 
-use std::process::ExitCode;
+use std::{
+    io::{BufRead, IsTerminal, Read, Write},
+    process::ExitCode,
+};
+
+use agentbox_core::safe;
+use agentbox_desk::{
+    Card,
+    card::duration,
+    control::{FromDesk, RuledWord, ToDesk},
+};
+
+use crate::commands::{
+    desk::{Boxes, Fault, ask},
+    show,
+};
+
+/// What is typed where no name is asked for.
+const YES: &str = "yes";
+
+/// Longest line that is read from the terminal.
+const LONGEST_LINE: u64 = 4096;
 
 /// Arguments of `agentbox approve`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct ApproveArguments {}
+pub(crate) struct ApproveArguments {
+    /// The hold's name, as `agentbox holds` prints it
+    #[arg(value_name = "HOLD")]
+    id: String,
+    /// For scripts: what would be typed, that is the resource's name where it is asked for, else `yes`
+    #[arg(long, value_name = "TEXT")]
+    confirm: Option<String>,
+}
 
-/// Not there yet: its owner replaces this file.
-pub(crate) fn run(_arguments: &ApproveArguments) -> ExitCode {
-    ExitCode::from(crate::cli::FAILED)
+/// Approves it.
+pub(crate) fn run(arguments: &ApproveArguments) -> ExitCode {
+    match approve(arguments) {
+        Ok(said) => {
+            say(&format!("{said}\n"));
+            ExitCode::SUCCESS
+        }
+        Err(fault) => fault.exit(),
+    }
+}
+
+/// The result is data: it goes to stdout. The card and the question are talk.
+fn say(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+#[allow(clippy::print_stderr, reason = "a command's talk goes to stderr")]
+fn approve(arguments: &ApproveArguments) -> Result<String, Fault> {
+    let boxes = Boxes::find()?;
+    let (session, card) = boxes.must_have(&arguments.id)?;
+    eprint!("{}", show::drawn(&card, &std::io::stderr()));
+    let Some(digest) = card.digest else {
+        return Err(Fault::No(format!("{} is approved already", card.id)));
+    };
+    let wanted = card.wants.typed.clone().unwrap_or_else(|| YES.to_owned());
+    let typed = match &arguments.confirm {
+        Some(text) => text.clone(),
+        None => ask_person(&card, &wanted)?,
+    };
+    if typed != wanted {
+        return Err(Fault::No(format!("not approved: to approve it, type {wanted}")));
+    }
+    let message = ToDesk::Approve { id: card.id.clone(), card: digest, typed: card.wants.typed.is_some().then_some(typed) };
+    match ask(session, &message)? {
+        FromDesk::Ruled(word) => Ok(told(&card, word)),
+        FromDesk::No(why) => Err(Fault::No(why)),
+        FromDesk::Holds { .. } | FromDesk::Card(_) | FromDesk::Refused(_) => Err(Fault::Failed("the box answered something else".to_owned())),
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "a command's talk goes to stderr")]
+fn ask_person(card: &Card, wanted: &str) -> Result<String, Fault> {
+    let input = std::io::stdin();
+    if !input.is_terminal() {
+        return Err(Fault::No("not approved: approving is done in a terminal, or deliberately with --confirm".to_owned()));
+    }
+    eprint!("\nTo let {} happen, once, type {}: ", card.id, safe::line(wanted, usize::MAX));
+    let mut line = String::new();
+    let read = input.lock().take(LONGEST_LINE).read_line(&mut line);
+    read.map_err(|error| Fault::Failed(format!("reading the terminal: {error}")))?;
+    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+fn told(card: &Card, word: RuledWord) -> String {
+    match word {
+        RuledWord::Approved => format!("{} is approved: it is looked at once more, and sent if nothing is worse than shown.", card.id),
+        RuledWord::Kept { seconds } => {
+            format!("{} is approved. Nobody waits for it at the moment: the next identical request passes, once, within {}.", card.id, duration(seconds))
+        }
+        RuledWord::NeedsMore { have, want } => format!("{}: {have} of {want} people have approved; it still waits.", card.id),
+        RuledWord::Denied => format!("{} is refused.", card.id),
+    }
 }

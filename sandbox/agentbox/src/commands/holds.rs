@@ -1,12 +1,142 @@
-//! `agentbox holds`.
+//! `agentbox holds`: the operations that wait for a person, of all boxes of this user.
 
-use std::process::ExitCode;
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use agentbox_core::safe;
+use agentbox_desk::{
+    Card,
+    card::{Row, duration},
+    control::{FromDesk, ToDesk},
+    room::Phase,
+};
+
+use crate::commands::desk::{Boxes, Fault};
+
+/// How often `--watch` looks again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Clears the screen and puts the cursor into its corner.
+const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
 
 /// Arguments of `agentbox holds`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct HoldsArguments {}
+pub(crate) struct HoldsArguments {
+    /// Whole cards as JSON, one a line
+    #[arg(long)]
+    json: bool,
+    /// Show the list again every second, until Ctrl-C
+    #[arg(long, conflicts_with = "json")]
+    watch: bool,
+}
 
-/// Not there yet: its owner replaces this file.
-pub(crate) fn run(_arguments: &HoldsArguments) -> ExitCode {
-    ExitCode::from(crate::cli::FAILED)
+/// Lists what waits.
+pub(crate) fn run(arguments: &HoldsArguments) -> ExitCode {
+    let result = if arguments.json {
+        json()
+    } else if arguments.watch {
+        watch()
+    } else {
+        Boxes::find().and_then(|boxes| print(&table(&rows(&boxes)?)))
+    };
+    result.map_or_else(|fault| fault.exit(), |()| ExitCode::SUCCESS)
+}
+
+fn watch() -> Result<(), Fault> {
+    let clear = if std::io::stdout().is_terminal() { CLEAR } else { "" };
+    loop {
+        let boxes = Boxes::find()?;
+        print(&format!("{clear}{}", table(&rows(&boxes)?)))?;
+        std::thread::sleep(AGAIN);
+    }
+}
+
+fn json() -> Result<(), Fault> {
+    let boxes = Boxes::find()?;
+    for row in rows(&boxes)?.0 {
+        // One that ended between the list and the question is simply not there any more.
+        if let Some((_, card)) = boxes.card(&row.id)? {
+            print(&line(&card)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn line(card: &Card) -> Result<String, Fault> {
+    serde_json::to_string(card).map(|line| format!("{line}\n")).map_err(|error| Fault::Failed(error.to_string()))
+}
+
+fn print(text: &str) -> Result<(), Fault> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Fault::Failed(format!("writing: {error}")))
+}
+
+/// The rows of all boxes, and how many more there are.
+fn rows(boxes: &Boxes) -> Result<(Vec<Row>, usize), Fault> {
+    let mut all = Vec::new();
+    let mut others = 0;
+    for answer in boxes.ask_all(&ToDesk::List)? {
+        if let FromDesk::Holds { rows, more } = answer {
+            all.extend(rows);
+            others += more;
+        }
+    }
+    Ok((all, others))
+}
+
+fn table((rows, more): &(Vec<Row>, usize)) -> String {
+    if rows.is_empty() {
+        return "Nothing waits.\n".to_owned();
+    }
+    let mut out = format!("{:6}  {:9}  {:8}  {:12}  {}\n", "HOLD", "STATE", "LEFT", "PLACE", "WHAT");
+    for row in rows {
+        let state = match row.phase {
+            Phase::Waiting => "waiting",
+            Phase::Looking => "looking",
+            Phase::Kept => "approved",
+            Phase::Passing => "passing",
+        };
+        let foreign = if row.foreign { "  FOREIGN CREDENTIAL" } else { "" };
+        let (place, what) = (safe::line(&row.place, 60), safe::line(&row.headline, 300));
+        out.push_str(&format!("{:6}  {state:9}  {:8}  {place:12}  {what}{foreign}\n", row.id.as_str(), duration(row.left)));
+    }
+    if *more > 0 {
+        out.push_str(&format!("and {more} more\n"));
+    }
+    out.push_str("\n`agentbox show HOLD` shows all that is known of one.\n");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use agentbox_desk::HoldId;
+
+    use super::*;
+
+    #[test]
+    fn a_whole_table() {
+        assert_eq!(table(&(Vec::new(), 0)), "Nothing waits.\n");
+        let row = Row {
+            id: HoldId::spell(0),
+            session: "b1".to_owned(),
+            phase: Phase::Waiting,
+            headline: "destroy railway.volumeDelete pg\u{1b}[2Jdata".to_owned(),
+            place: "production".to_owned(),
+            foreign: true,
+            askers: 1,
+            waited: 3,
+            left: 897,
+        };
+        let expected = "\
+HOLD    STATE      LEFT      PLACE         WHAT
+000000  waiting    14m 57s   production    destroy railway.volumeDelete pg\\u{1b}[2Jdata  FOREIGN CREDENTIAL
+and 2 more
+
+`agentbox show HOLD` shows all that is known of one.
+";
+        assert_eq!(table(&(vec![row], 2)), expected);
+    }
 }

@@ -4,6 +4,7 @@ pub(crate) mod approve;
 pub(crate) mod classify;
 pub(crate) mod completions;
 pub(crate) mod deny;
+pub(crate) mod desk;
 pub(crate) mod doctor;
 pub(crate) mod drill;
 pub(crate) mod holds;

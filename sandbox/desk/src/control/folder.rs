@@ -17,6 +17,15 @@ const LONGEST_PATH: usize = 107;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder(PathBuf);
 
+/// A listening control socket. Whoever serves it removes its name at the end; one that died is tidied away by the next `agentbox holds`.
+#[derive(Debug)]
+pub struct Door {
+    /// Listening.
+    pub listener: UnixListener,
+    /// Its name.
+    pub path: PathBuf,
+}
+
 /// Why there can be no control socket: holds would then be refused unheard, so the box must not start.
 #[derive(Debug, thiserror::Error)]
 pub enum BadFolder {
@@ -130,7 +139,7 @@ impl Folder {
     ///
     /// # Errors
     /// Any of it fails, or others could get in.
-    pub fn listen(&self, session: &str) -> Result<UnixListener, BadFolder> {
+    pub fn listen(&self, session: &str) -> Result<Door, BadFolder> {
         self.make()?;
         let path = self.socket(session);
         // Bound under another name and then renamed: whoever tidies up dead sockets never meets one that does not listen yet.
@@ -145,6 +154,6 @@ impl Folder {
         let listener = UnixListener::bind(&early).map_err(io_error("listening on", &early))?;
         fs::set_permissions(&early, fs::Permissions::from_mode(0o600)).map_err(io_error("closing to others", &early))?;
         fs::rename(&early, &path).map_err(io_error("naming", &path))?;
-        Ok(listener)
+        Ok(Door { listener, path })
     }
 }

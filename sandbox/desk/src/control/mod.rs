@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Card, HoldId, card::Row, room::Ruled};
 pub use client::{Session, call, sessions};
-pub use folder::{BadFolder, Folder};
+pub use folder::{BadFolder, Door, Folder};
 pub use peer::{Peer, Stranger};
 pub use serve::{Call, Knock, serve};
 

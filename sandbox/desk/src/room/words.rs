@@ -91,8 +91,8 @@ pub(super) fn too_many_askers(because: &Because, id: &HoldId, most: usize) -> Re
     refusal(
         RefusalKind::Denied,
         because,
-        Some(id),
-        format!("Too many identical requests wait for the same approval already ({most})."),
+        None,
+        format!("Too many identical requests wait for the approval {id} already ({most})."),
         "One of them is enough: an approval lets only one through.",
     )
 }

@@ -1,0 +1,308 @@
+//! The supervisor's loop: wires the gate for the broker. Judge, look, hold, look again, write down, permit once.
+//!
+//! One task owns all state. It never waits: what takes time (a look, a sync) is done aside and comes back as a message. The control
+//! socket is served before the broker, so that a flood of questions cannot keep a person from saying no.
+
+mod asks;
+mod deeds;
+mod desk;
+mod looks;
+mod pipe;
+mod records;
+mod review;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::VecDeque,
+    fs,
+    future::Future,
+    os::unix::net::UnixStream,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use agentbox_core::{
+    Destination, ResourceId,
+    ledger::{Draft, Durability, Event, NotWritten},
+    policy::Policy,
+    safe,
+    wire::{ToBroker, ToSupervisor},
+};
+use agentbox_desk::{
+    channel::{self, Channel, Screen},
+    control::{Door, Knock, Past},
+    room::{Bounds, WaitingRoom, kernel_bits},
+};
+use tokio::sync::mpsc;
+
+use crate::ledger::Ledger;
+use asks::Asks;
+use deeds::Inner;
+use looks::Looker;
+
+/// Holds at once where the policy does not say.
+const HOLDS: usize = 32;
+
+/// Works that are done aside at once. Beyond it the broker is not read, so it waits; the control socket is.
+const ASIDE: usize = 256;
+
+/// Refusals that are kept for `why` and for the summary at the end.
+const REFUSALS: usize = 64;
+
+/// How long the last works may take once the box has ended: one sync, on a slow disk.
+const LAST_WORKS: Duration = Duration::from_secs(5);
+
+/// How far an idle timer is set.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// Whether there is anybody to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// People may be asked.
+    Attended,
+    /// What would be held is refused at once.
+    Unattended,
+}
+
+/// What the shim tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ShimEvent {
+    /// The user pressed Ctrl-C: what waits is refused.
+    Interrupted,
+}
+
+/// All that the loop needs.
+pub(crate) struct Setup {
+    /// What judges.
+    pub(crate) policy: Arc<Policy>,
+    /// The box's name.
+    pub(crate) session: String,
+    /// Open for writing.
+    pub(crate) ledger: Ledger,
+    /// The broker's socket.
+    pub(crate) broker: UnixStream,
+    /// The looker's socket, where there is one.
+    pub(crate) looker: Option<UnixStream>,
+    /// Whether a look knows something of such a resource at such a destination: `look::find(…).is_some()`.
+    pub(crate) can_look: fn(&ResourceId, &Destination) -> bool,
+    /// The control socket, listening. Its name is removed at the end.
+    pub(crate) control: Door,
+    /// Whether there is anybody to ask.
+    pub(crate) mode: Mode,
+    /// Whose eyes `announce` reaches.
+    pub(crate) screen: Screen,
+    /// Says something on the supervisor's stderr.
+    pub(crate) announce: Box<dyn FnMut(String) + Send>,
+}
+
+/// How the loop ended. In every case but the first the caller must end the box.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum End<E> {
+    /// The box ended by itself.
+    Box(E),
+    /// The broker ended, or did not keep to its language: nothing can be asked any more.
+    Broker(String),
+    /// The ledger cannot be written: nothing may happen any more.
+    Ledger(String),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Outcome<E> {
+    /// How it ended.
+    pub(crate) end: End<E>,
+    /// The last refusals, newest last.
+    pub(crate) refused: Vec<Past>,
+    /// How many refusals there were. In an unattended run more than none means exit code 77 where the agent's is 0.
+    pub(crate) refused_in_all: usize,
+}
+
+/// Serves the gate until the box has ended, or must.
+pub(crate) async fn supervise<E>(setup: Setup, ended: impl Future<Output = E>, mut shim: mpsc::Receiver<ShimEvent>) -> Outcome<E> {
+    let control_path = setup.control.path.clone();
+    let outcome = match Supervisor::start(setup).await {
+        Ok((supervisor, ears)) => supervisor.run(ears, ended, &mut shim).await,
+        Err(NotWritten(why)) => Outcome { end: End::Ledger(why), refused: Vec::new(), refused_in_all: 0 },
+    };
+    let _ = fs::remove_file(control_path);
+    outcome
+}
+
+/// What the loop hears.
+struct Ears {
+    knocks: mpsc::Receiver<Knock>,
+    inner: mpsc::Receiver<Inner>,
+    broker: mpsc::Receiver<ToSupervisor>,
+    broker_end: tokio::task::JoinHandle<String>,
+}
+
+struct Supervisor {
+    policy: Arc<Policy>,
+    session: String,
+    ledger: Ledger,
+    room: WaitingRoom,
+    asks: Asks,
+    looker: Option<Looker>,
+    can_look: fn(&ResourceId, &Destination) -> bool,
+    /// Why nobody can be asked; `None` where somebody can.
+    nobody: Option<&'static str>,
+    channels: Vec<&'static Channel>,
+    screen: Screen,
+    announce: Box<dyn FnMut(String) + Send>,
+    to_broker: mpsc::Sender<ToBroker>,
+    to_self: mpsc::Sender<Inner>,
+    /// Works that are done aside now.
+    aside: usize,
+    refused: VecDeque<Past>,
+    refused_in_all: usize,
+    strangers: usize,
+    /// Set once the box must end.
+    fatal: Option<Fatal>,
+}
+
+enum Fatal {
+    Broker(String),
+    Ledger(String),
+}
+
+impl Supervisor {
+    async fn start(setup: Setup) -> Result<(Self, Ears), NotWritten> {
+        let (to_self, inner) = mpsc::channel(ASIDE * 2);
+        let (to_knocks, knocks) = mpsc::channel(32);
+        let broken = |what: &'static str| move |error: std::io::Error| NotWritten(format!("{what}: {error}"));
+        // Nothing may happen that the ledger cannot tell of: it is tried before the first question.
+        let ledger = setup.ledger.clone();
+        let begun = Draft::new(Event::SessionStarted, &setup.session);
+        let written = tokio::task::spawn_blocking(move || ledger.write(begun, Durability::Synced)).await;
+        written.map_err(|error| NotWritten(error.to_string()))??;
+        let records = records::start(setup.ledger.clone(), setup.session.clone(), to_self.clone());
+        let pipe = pipe::broker(setup.broker, records).map_err(broken("the broker's socket"))?;
+        let looker = setup.looker.map(looks::start).transpose().map_err(broken("the looker's socket"))?;
+        let listener = setup.control.listener;
+        tokio::spawn(async move {
+            if let Err(error) = agentbox_desk::control::serve(listener, to_knocks).await {
+                tracing::error!(%error, "the control socket cannot be served");
+            }
+        });
+        let settings = setup.policy.settings();
+        let channels: Vec<_> = settings.approval.channels.iter().filter_map(|name| channel::by_name(name)).collect();
+        let nobody = match setup.mode {
+            Mode::Unattended => Some("this run is unattended, so nobody can be asked"),
+            Mode::Attended if channels.is_empty() => Some("the policy names no channel through which somebody could be asked"),
+            Mode::Attended => None,
+        };
+        let holds = settings.limits.holds.map_or(HOLDS, |holds| usize::try_from(holds).unwrap_or(HOLDS));
+        let bounds = Bounds { holds, client_patience: settings.approval.client_patience, ..Bounds::default() };
+        let supervisor = Self {
+            room: WaitingRoom::new(bounds, kernel_bits()),
+            policy: setup.policy,
+            session: setup.session,
+            ledger: setup.ledger,
+            asks: Asks::default(),
+            looker,
+            can_look: setup.can_look,
+            nobody,
+            channels,
+            screen: setup.screen,
+            announce: setup.announce,
+            to_broker: pipe.to,
+            to_self,
+            aside: 0,
+            refused: VecDeque::new(),
+            refused_in_all: 0,
+            strangers: 0,
+            fatal: None,
+        };
+        Ok((supervisor, Ears { knocks, inner, broker: pipe.from, broker_end: pipe.end }))
+    }
+
+    async fn run<E>(mut self, mut ears: Ears, ended: impl Future<Output = E>, shim: &mut mpsc::Receiver<ShimEvent>) -> Outcome<E> {
+        let mut ended = pin!(ended);
+        let mut control = Served::Yes;
+        let mut shim_there = Served::Yes;
+        let end = loop {
+            match self.fatal.take() {
+                Some(Fatal::Broker(why)) => break End::Broker(why),
+                Some(Fatal::Ledger(why)) => break End::Ledger(why),
+                None => {}
+            }
+            let alarm = self.next_deadline().unwrap_or_else(|| Instant::now() + IDLE);
+            tokio::select! {
+                // In this order: people first, the end next, the broker last.
+                biased;
+                knock = ears.knocks.recv(), if control == Served::Yes => match knock {
+                    Some(knock) => self.knocked(knock),
+                    None => control = Served::No,
+                },
+                exit = &mut ended => break End::Box(exit),
+                event = shim.recv(), if shim_there == Served::Yes => match event {
+                    Some(ShimEvent::Interrupted) => {
+                        let deeds = self.room.refuse_all("its user interrupted the run");
+                        self.perform(deeds);
+                    }
+                    None => shim_there = Served::No,
+                },
+                Some(inner) = ears.inner.recv() => self.came_back(inner),
+                () = tokio::time::sleep_until(alarm.into()) => self.time_passed(),
+                message = ears.broker.recv(), if self.aside < ASIDE => match message {
+                    Some(message) => self.heard(message),
+                    None => {
+                        let why = (&mut ears.broker_end).await.unwrap_or_else(|error| error.to_string());
+                        break End::Broker(why);
+                    }
+                },
+            }
+        };
+        self.close(&mut ears, match &end {
+            End::Box(_) => "the box has ended".to_owned(),
+            End::Broker(why) => format!("the broker has ended: {why}"),
+            End::Ledger(why) => format!("the ledger cannot be written: {why}"),
+        })
+        .await;
+        Outcome { end, refused: self.refused.into_iter().collect(), refused_in_all: self.refused_in_all }
+    }
+
+    /// Refuses all that is open and lets the last entries be written.
+    async fn close(&mut self, ears: &mut Ears, why: String) {
+        let why = safe::line(&why, 300);
+        let deeds = self.room.refuse_all(&why);
+        self.perform(deeds);
+        for ask in self.asks.all() {
+            self.drop_ask(ask, &why);
+        }
+        let note = if self.refused_in_all > 0 { format!("{why}; {} refused", self.refused_in_all) } else { why };
+        self.write(Draft { note, ..Draft::new(Event::SessionEnded, &self.session) }, Durability::Synced);
+        let last = async {
+            while self.aside > 0 {
+                let Some(inner) = ears.inner.recv().await else { return };
+                // Nothing is permitted any more: no ask is left, so what comes back is only counted and voided.
+                self.came_back(inner);
+            }
+        };
+        if tokio::time::timeout(LAST_WORKS, last).await.is_err() {
+            tracing::error!("the last entries were not written in time");
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        [self.room.next_deadline(), self.asks.next_deadline()].into_iter().flatten().min()
+    }
+
+    fn time_passed(&mut self) {
+        let now = Instant::now();
+        let deeds = self.room.tick(now);
+        self.perform(deeds);
+        for late in self.asks.late(now) {
+            self.token_lost(late, "it was not redeemed in time");
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Served {
+    Yes,
+    No,
+}

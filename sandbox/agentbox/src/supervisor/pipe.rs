@@ -1,0 +1,86 @@
+//! The socket to the broker: one reader, one writer, bounded queues, no opinion.
+
+use std::{io, os::unix::net::UnixStream as StdStream, time::Duration};
+
+use agentbox_core::{
+    ledger::Draft,
+    wire::{self, BadMessage, ToBroker, ToSupervisor},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{UnixStream, unix::OwnedReadHalf},
+    sync::mpsc,
+    task::JoinHandle,
+    time::timeout,
+};
+
+/// Messages of the broker that wait for the loop.
+const WAITING: usize = 64;
+
+/// Answers that wait for the broker. It reads them at once; one that lets so many lie is stuck.
+const ANSWERS: usize = 4096;
+
+/// How long the broker may take to read one answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The two directions, and what the reader says when it has ended.
+pub(super) struct Pipe {
+    pub(super) to: mpsc::Sender<ToBroker>,
+    pub(super) from: mpsc::Receiver<ToSupervisor>,
+    pub(super) end: JoinHandle<String>,
+}
+
+/// Starts reading and writing. Records go their own way, so that a slow disk holds back the broker and not the loop.
+pub(super) fn broker(stream: StdStream, records: mpsc::Sender<Vec<Draft>>) -> io::Result<Pipe> {
+    stream.set_nonblocking(true)?;
+    let (mut reader, mut writer) = UnixStream::from_std(stream)?.into_split();
+    let (to, mut answers) = mpsc::channel::<ToBroker>(ANSWERS);
+    let (heard, from) = mpsc::channel(WAITING);
+    tokio::spawn(async move {
+        while let Some(answer) = answers.recv().await {
+            let bytes = match wire::encode(&answer) {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    tracing::error!(%error, "an answer to the broker cannot be told");
+                    return;
+                }
+            };
+            // Dropping the half shuts the socket's write side: the broker sees the end and refuses all.
+            match timeout(PATIENCE, writer.write_all(&bytes)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
+    });
+    let end = tokio::spawn(async move {
+        match read(&mut reader, &heard, &records).await {
+            Ok(()) => "its socket was closed".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    });
+    Ok(Pipe { to, from, end })
+}
+
+async fn read(reader: &mut OwnedReadHalf, heard: &mpsc::Sender<ToSupervisor>, records: &mpsc::Sender<Vec<Draft>>) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    loop {
+        while let Some(message) = wire::decode::<ToSupervisor>(&mut buffer).map_err(bad)? {
+            let sent = match message {
+                ToSupervisor::Record { drafts } => records.send(drafts).await.is_ok(),
+                other @ (ToSupervisor::Ask { .. } | ToSupervisor::Gone { .. } | ToSupervisor::Redeem { .. } | ToSupervisor::Done { .. }) => {
+                    heard.send(other).await.is_ok()
+                }
+            };
+            if !sent {
+                return Ok(());
+            }
+        }
+        if reader.read_buf(&mut buffer).await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+fn bad(error: BadMessage) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
