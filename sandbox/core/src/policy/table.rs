@@ -91,6 +91,9 @@ const WIDEST_NEAR_V4: u8 = 8;
 /// See [`WIDEST_NEAR_V4`].
 const WIDEST_NEAR_V6: u8 = 7;
 
+/// Schemes whose resources are a host or a connection to it, not a thing behind it.
+const WHOLE_HOSTS: &[&str] = &["http", "tcp", "tls", "host"];
+
 /// More specific than any host pattern, less than any resource.
 const ABOVE_HOSTS: u32 = 100_000;
 
@@ -446,9 +449,11 @@ impl Table {
         }
     }
 
-    /// The places where an unplaced resource of this scheme could be.
+    /// The places where an unplaced resource of this scheme could be. What is only known as a host or a connection could
+    /// be anything behind it.
     pub(super) fn could_be<'t>(&'t self, scheme: &'t str) -> impl Iterator<Item = &'t Place> {
-        self.places.iter().filter(move |place| place.resources.iter().any(|pattern| pattern.scheme == scheme))
+        let anything = WHOLE_HOSTS.contains(&scheme);
+        self.places.iter().filter(move |place| place.resources.iter().any(|pattern| anything || pattern.scheme == scheme))
     }
 
     pub(super) fn place(&self, name: &str) -> Option<&Place> {

@@ -81,6 +81,16 @@ fn an_unknown_line_is_the_strictest_that_could_be() {
 }
 
 #[test]
+fn a_connection_that_nobody_placed_could_touch_anything_behind_its_host() {
+    let policy = user(&TABLE.replace("destroy = \"deny\"", "destroy = \"allow\""));
+    let opaque = |lineage: fn(ResourceId) -> Resource| {
+        ask(Effect::Opaque, "tcp.connection", lineage(id("tcp:backboard.railway.com:443")), Some(to("backboard.railway.com", 443)))
+    };
+    assert_eq!(verdict(&policy, opaque(Resource::rooted)), Allow, "somebody says that the host is all there is");
+    assert_eq!(verdict(&policy, opaque(Resource::unplaced)), Held, "production could be behind it");
+}
+
+#[test]
 fn what_a_look_found_counts() {
     let policy = user(TABLE);
     let mut request = ask(Effect::Write, "x.y", Resource::unplaced(id("railway:volume/1")), Some(to("backboard.railway.com", 443)));
