@@ -2,6 +2,7 @@
 
 use super::{
     explain::effective,
+    files,
     layers::Layered,
     pattern::HostKind,
     table::{COLUMNS, Place, Rule, Table},
@@ -25,6 +26,7 @@ pub(super) fn warnings(layers: &[&Layered], tables: &[Table], warnings: &mut Vec
     for (index, rule) in table.rules.iter().enumerate() {
         never(table, rule, table.rules.get(..index).unwrap_or_default(), warnings);
         wide(table, rule, warnings);
+        unfenced(rule, warnings);
     }
     for (name, bound) in &table.credentials {
         let wide = bound.allow.as_ref().is_none_or(|words| words.iter().any(super::pattern::Glob::is_everything));
@@ -131,6 +133,17 @@ fn never(table: &Table, rule: &Rule, before: &[Rule], warnings: &mut Vec<String>
         && place.resources.is_empty()
     {
         warnings.push(format!("{}: rule \"{name}\" can never match: nothing is ever in place `{}`.", rule.origin, place.name));
+    }
+}
+
+/// Mounts hide only what a place names.
+fn unfenced(rule: &Rule, warnings: &mut Vec<String>) {
+    if rule.place.is_none() && files::speaks_of_files(rule, Effect::Read) {
+        warnings.push(format!(
+            "{}: rule \"{}\" speaks of reading files as well, and this version hides only files that a place names: give the rule a place, or an operation.",
+            rule.origin,
+            safe::line(&rule.name, 120)
+        ));
     }
 }
 

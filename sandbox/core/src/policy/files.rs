@@ -75,15 +75,16 @@ fn cell(table: &Table, pattern: &PathPattern, effect: Effect) -> Verdict {
 
 /// Whether a rule could forbid this effect on files here. Mounts know neither actions nor time, so what might apply does.
 fn tightens_files(rule: &Rule, line: &Line<'_>, effect: Effect) -> bool {
+    speaks_of_files(rule, effect) && rule.place.as_ref().is_none_or(|name| line.steps.iter().any(|step| step.place.name == *name))
+}
+
+/// Whether a rule could forbid this effect on some file.
+pub(super) fn speaks_of_files(rule: &Rule, effect: Effect) -> bool {
     let action = match &rule.operation {
         None => true,
         Some(Glob::Exact(word)) => word.starts_with("file."),
         Some(Glob::Prefix(prefix)) => prefix.starts_with("file.") || "file.".starts_with(prefix.as_str()),
         Some(glob @ Glob::Full(..)) => glob.matches("file.open") || glob.matches("file.unlink") || glob.text().starts_with("file."),
     };
-    rule.verdict != Verdict::Allow
-        && action
-        && rule.effect.is_none_or(|wanted| wanted == effect)
-        && rule.resource.as_ref().is_none_or(|resource| resource.scheme == "file")
-        && rule.place.as_ref().is_none_or(|name| line.steps.iter().any(|step| step.place.name == *name))
+    rule.verdict != Verdict::Allow && action && rule.effect.is_none_or(|wanted| wanted == effect) && rule.resource.is_none()
 }

@@ -171,6 +171,9 @@ fn rule(section: &Section<'_, '_>) -> Result<RawRule, PolicyError> {
     section.only(keys::RULE)?;
     let operation = section.text("operation")?.map(|text| Glob::parse(&text.value).map_err(|why| text.mark.error(&why, None))).transpose()?;
     let resource = section.text("resource")?.map(|text| ResourcePattern::parse(&text.value).map_err(|why| text.mark.error(&why, None))).transpose()?;
+    if let (Some(text), true) = (section.text("resource")?, resource.as_ref().is_some_and(|resource| resource.scheme == "file")) {
+        return Err(text.mark.error("a rule cannot name a file: files are fenced by places", Some("name the path in a place of its own")));
+    }
     Ok(RawRule {
         mark: section.mark.clone(),
         name: section.needed("name", section.text("name")?)?.value,

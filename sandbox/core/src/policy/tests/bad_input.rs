@@ -80,6 +80,7 @@ fn every_kind_has_a_line_and_a_column() {
         "[[rule]]\nname=\"x\"\nverdict=\"allow\"\nexpires=\"soon\"",
         "[[rule]]\nname=\"x\"\nverdict=\"allow\"\nexpires=\"0s\"",
         "[[rule]]\nname=\"x\"\nverdict=\"allow\"\neffect=\"harm\"",
+        "[[rule]]\nname=\"x\"\nverdict=\"deny\"\nresource=\"file:/x\"",
         "[[example]]\nverdict = \"allow\"",
         "[[example]]\noperation = \"x\"",
         "[credential.x]\nsource = \"env:A\"",

@@ -215,6 +215,25 @@ proptest! {
     }
 
     #[test]
+    fn mounts_are_never_looser_than_the_judgement(profile in a_policy(), repository in a_policy(), path in select(PATHS)) {
+        let policy = load(vec![layer(LayerKind::Profile, &profile), layer(LayerKind::Repository { trusted: false }, &repository)]);
+        let files = &policy.settings().files;
+        // A box with `needs_gate` does not start. The deepest entry decides; of equals, the strictest.
+        let lists = [(&files.writable, 0), (&files.read_only, 1), (&files.needs_gate, 1), (&files.masked, 2)];
+        let entries = lists.iter().flat_map(|(list, state)| list.iter().map(|entry| (entry, *state))).filter_map(|(entry, state)| {
+            let pattern = pattern::PathPattern::parse(entry.pattern.to_str()?, Path::new("/"), Path::new("/home/u")).ok()?;
+            pattern.matches(path).then_some((pattern.depth, state))
+        });
+        let found: Vec<(u32, i32)> = entries.collect();
+        let masked = found.iter().any(|(_, state)| *state == 2);
+        let writable = !masked && found.iter().max().is_some_and(|(_, state)| *state == 0);
+        let allowed = |effect| verdict(&policy, on_file(effect, path)) == Verdict::Allow;
+        prop_assert!(!writable || (allowed(Effect::Write) && allowed(Effect::Destroy)), "writable, and judged otherwise");
+        let ruled = policy.tables.iter().flat_map(|table| &table.rules).any(|rule| rule.place.is_none() && rule.verdict != Verdict::Allow);
+        prop_assert!(masked || ruled || allowed(Effect::Read), "readable, and judged otherwise");
+    }
+
+    #[test]
     fn any_bytes_give_a_policy_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = try_load(vec![LayerText { name: "x".into(), base: "/w".into(), kind: LayerKind::User, bytes }]);
     }
