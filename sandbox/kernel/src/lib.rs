@@ -1,13 +1,24 @@
-//! Room: kernel.
+//! Fences around a process tree: namespaces, mounts, Landlock, seccomp, capabilities, limits; PID 1; the launch ritual; the terminal.
+//!
+//! The only crate with unsafe code, all of it in `sys`.
 
-pub mod layer;
 pub mod calls;
 pub mod capabilities;
+pub mod cgroup;
+pub mod control;
+pub mod doctor;
+mod init;
+pub mod landlock;
+pub mod launch;
+#[cfg(test)]
+mod launch_tests;
+pub mod layer;
+pub mod mounts;
+pub mod network;
+mod own_calls;
+pub mod process;
 pub mod rlimits;
 pub mod seccomp;
+pub mod selfguard;
 mod sys;
 mod trial;
-pub mod landlock;
-pub mod selfguard;
-mod own_calls;
-pub mod doctor;

@@ -74,6 +74,24 @@ pub fn examine() -> Report {
     }
 }
 
+/// What to do when a user namespace is refused with this error, or is given without power (EPERM).
+#[must_use]
+pub fn user_namespace_fix(errno: nix::errno::Errno) -> String {
+    fixes::Settings::read().for_user_namespace(Some(errno))
+}
+
+/// What to do when the box's network cannot be made.
+#[must_use]
+pub fn network_fix() -> String {
+    "use a kernel with CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET and CONFIG_NFT_TPROXY (on a stripped-down system: sudo modprobe nft_tproxy)".to_owned()
+}
+
+/// What to do when Landlock is not there.
+#[must_use]
+pub fn landlock_fix() -> String {
+    crate::landlock::offered().err().map_or_else(|| "look at `dmesg | grep landlock`".to_owned(), |absence| absence.fix().to_owned())
+}
+
 fn look_at(layer: Layer) -> LayerReport {
     match layer {
         Layer::UserNamespace => namespaces::user(),

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    os::fd::AsRawFd,
     path::Path,
     time::{Duration, Instant},
 };
@@ -21,6 +20,7 @@ use nix::{
 use super::fixes::Settings;
 use crate::{
     layer::{Layer, LayerReport},
+    network::{self, Ipv6},
     sys::fork::{Side, exit_now, fork},
     trial::in_child,
 };
@@ -63,10 +63,11 @@ pub(super) fn user() -> LayerReport {
     }
 }
 
-/// All the others lean on the user namespace, so their first fix is its.
+/// A trial that comes back with a word is enforced in part. All the others lean on the user namespace, so their first fix is its.
 fn tried(layer: Layer, fix: impl FnOnce(&str) -> String, trial: impl FnOnce() -> Result<String, String>) -> LayerReport {
     match in_child(trial).result() {
-        Ok(_) => LayerReport::enforced(layer),
+        Ok(note) if note.is_empty() => LayerReport::enforced(layer),
+        Ok(note) => LayerReport::partial(layer, note),
         Err(why) if why.starts_with("unshare") || why.starts_with("/proc/self/") => {
             LayerReport::missing(layer, why, format!("first what user-namespace needs; then CONFIG_NAMESPACES and {} in the kernel", built_as(layer)))
         }
@@ -159,18 +160,20 @@ fn end_of(child: nix::unistd::Pid) -> Result<(), String> {
 
 pub(super) fn network() -> LayerReport {
     let fix = |why: &str| {
-        if why.contains("netfilter") {
-            "sudo modprobe -a nf_tables nft_tproxy nf_tproxy_ipv4 nf_tproxy_ipv6   (to keep it: these names in /etc/modules-load.d/agentbox.conf)".to_owned()
+        if why.contains("nf_tables") {
+            "sudo modprobe -a nf_tables nft_tproxy nf_tproxy_ipv4 nf_tproxy_ipv6   (to keep it: these names, a line each, in /etc/modules-load.d/agentbox.conf)"
+                .to_owned()
         } else {
             Settings::read().for_user_namespace(None)
         }
     };
     tried(Layer::NetworkNamespace, fix, || {
         enter(CloneFlags::CLONE_NEWNET)?;
-        has_power()?;
-        let netfilter =
-            socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkNetFilter).map_err(said("a netfilter socket"))?;
-        if netfilter.as_raw_fd() < 0 { Err("no netfilter socket".to_owned()) } else { Ok(String::new()) }
+        // The very set-up of a box: device, addresses, routes, TPROXY, listeners.
+        match network::set_up().map_err(|error| error.to_string())? {
+            (_, Ipv6::Up) => Ok(String::new()),
+            (_, Ipv6::Off) => Ok("IPv6 is switched off on this machine, so the box has none either".to_owned()),
+        }
     })
 }
 

@@ -3,10 +3,16 @@
 
 pub(crate) mod bpf;
 pub(crate) mod environment;
+pub(crate) mod clone;
+pub(crate) mod files;
 pub(crate) mod fork;
 pub(crate) mod landlock;
+pub(crate) mod mount;
+pub(crate) mod terminal;
 pub(crate) mod pidfd;
 pub(crate) mod prctl;
 #[cfg(test)]
 pub(crate) mod raw;
 pub(crate) mod seccomp;
+pub(crate) mod signals;
+pub(crate) mod socket;

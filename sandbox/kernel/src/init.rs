@@ -1,0 +1,369 @@
+//! PID 1 of the box: puts up network and mounts, starts the agent behind its fences, reaps, forwards signals, and ends the box with the agent.
+
+use std::{
+    ffi::{CString, OsString},
+    fs,
+    io::{self, Read as _, Write as _},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::PathBuf,
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        prctl,
+        signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, kill, killpg, sigprocmask},
+        signalfd::{SfdFlags, SignalFd},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
+    unistd::{Pid, Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execvpe, getpid, sethostname, setpgid, setsid, tcgetpgrp, tcsetpgrp},
+};
+
+use crate::{
+    capabilities,
+    control::{Control, Exit, Failure, FromInit, ToInit, partly, signal_number},
+    doctor,
+    landlock::{self, LandlockPlan},
+    launch::{Plan, Stdio},
+    layer::Layer,
+    mounts, network, rlimits,
+    seccomp::Filters,
+    sys::{
+        files::close_from_on_exec,
+        fork::{Side, exit_now, fork},
+        terminal::make_controlling,
+    },
+};
+
+/// Exit codes of shells for a command that cannot be executed, and one that is not there.
+const CANNOT_EXECUTE: u8 = 126;
+const NOT_FOUND: u8 = 127;
+
+/// Everything that init needs, made before the fork.
+pub(crate) struct Prepared {
+    pub(crate) plan: Plan,
+    pub(crate) command: Vec<CString>,
+    pub(crate) environment: Vec<CString>,
+    pub(crate) filters: Filters,
+    pub(crate) ids: Ids,
+}
+
+/// Who writes the id maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ids {
+    /// The supervisor, who is root: init waits for it.
+    ByParent,
+    /// Init itself: its own uid and gid alone, which is all that an ordinary user may map.
+    Own {
+        /// Uid.
+        uid: u32,
+        /// Gid.
+        gid: u32,
+    },
+}
+
+fn failure(layer: Layer, what: impl Into<String>, fix: impl Into<String>) -> Failure {
+    Failure { layer: layer.name().to_owned(), what: what.into(), fix: fix.into() }
+}
+
+/// The whole life of PID 1.
+pub(crate) fn run(prepared: Prepared, control: Control) -> ! {
+    let code = match start(prepared, &control) {
+        Ok((agent, terminal, signals)) => attend(agent, terminal.as_ref(), &signals, &control),
+        Err(failure) => {
+            let _ = control.send(&FromInit::Failed(failure), &[]);
+            u8::MAX
+        }
+    };
+    exit_now(code)
+}
+
+fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<OwnedFd>, SignalFd), Failure> {
+    let power = |what: &str, errno: Errno| failure(Layer::UserNamespace, format!("{what}: {errno}"), doctor::user_namespace_fix(errno));
+    if let Ids::Own { uid, gid } = prepared.ids {
+        write_own_maps(uid, gid)
+            .map_err(|error| failure(Layer::UserNamespace, format!("writing the id maps: {error}"), doctor::user_namespace_fix(Errno::EPERM)))?;
+    }
+    // Nobody in the box may look into PID 1, which is a copy of the supervisor.
+    prctl::set_dumpable(false).map_err(|errno| power("PR_SET_DUMPABLE", errno))?;
+    prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| power("PR_SET_PDEATHSIG", errno))?;
+    // The supervisor's word to go on is also the proof that it still lived after the line above.
+    match control.receive::<ToInit>() {
+        Ok(Some((ToInit::Go, _))) => {}
+        Ok(Some((ToInit::Signal(_), _)) | None) | Err(_) => return Err(failure(Layer::PidNamespace, "the supervisor has gone", "")),
+    }
+    // Signals are read, never delivered: a handler could run between any two lines.
+    let mut blocked = SigSet::all();
+    blocked.remove(Signal::SIGKILL);
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None).map_err(|errno| failure(Layer::PidNamespace, format!("blocking signals: {errno}"), ""))?;
+    let signals = SignalFd::with_flags(&SigSet::from(Signal::SIGCHLD), SfdFlags::SFD_CLOEXEC)
+        .map_err(|errno| failure(Layer::PidNamespace, format!("signalfd: {errno}"), ""))?;
+
+    let (sockets, ipv6) = network::set_up().map_err(|error| {
+        // Bringing the loopback up is the first thing that needs real power: on Ubuntu AppArmor gives the namespace and keeps the power.
+        let fix = if matches!(error.errno, Errno::EPERM | Errno::EACCES) { doctor::user_namespace_fix(Errno::EPERM) } else { doctor::network_fix() };
+        failure(Layer::NetworkNamespace, error.to_string(), fix)
+    })?;
+    let raw: Vec<_> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
+    let network = FromInit::Network { ipv6: ipv6 == network::Ipv6::Up };
+    control.send(&network, &raw).map_err(|error| failure(Layer::NetworkNamespace, format!("handing the sockets out: {error}"), ""))?;
+    drop(sockets);
+
+    mounts::set_up(&prepared.plan.files).map_err(|error| failure(Layer::MountNamespace, error.to_string(), doctor::user_namespace_fix(Errno::EPERM)))?;
+    // A box is told apart from its host in every prompt. That it cannot be named is no danger.
+    let _ = sethostname(&prepared.plan.hostname);
+
+    // A session of its own: the user's terminal is nobody's controlling terminal in here. Its leader is init, so that the agent's group
+    // is not orphaned, and Ctrl-Z stops it.
+    setsid().map_err(|errno| failure(Layer::PidNamespace, format!("setsid: {errno}"), ""))?;
+    let Stdio { stdin, stdout, stderr, controlling } = prepared.plan.stdio;
+    if let Some(terminal) = &controlling {
+        make_controlling(terminal.as_fd()).map_err(|errno| failure(Layer::PidNamespace, format!("taking the box's terminal: {errno}"), ""))?;
+    }
+    let (mut reader, writer) = io::pipe().map_err(|error| failure(Layer::PidNamespace, format!("no pipe: {error}"), ""))?;
+    let agent = match fork().map_err(|errno| failure(Layer::PidNamespace, format!("fork: {errno}"), ""))? {
+        Side::Child => {
+            let started = Agent {
+                command: prepared.command,
+                environment: prepared.environment,
+                directory: prepared.plan.directory,
+                writable: std::mem::take(&mut prepared.plan.files.writable),
+                limits: prepared.plan.limits,
+                filters: prepared.filters,
+                stdio: [stdin, stdout, stderr],
+                controlling,
+            };
+            become_agent(started, writer)
+        }
+        Side::Parent(pid) => pid,
+    };
+    drop((writer, stdin, stdout, stderr));
+    // In the parent as well as in the child, whichever comes first: the group must exist before a signal is forwarded.
+    let _ = setpgid(agent, agent);
+    // What init needs no more it loses: its capabilities were for the lines above.
+    capabilities::drop_all().map_err(|error| failure(Layer::UserNamespace, error.to_string(), ""))?;
+    let mut said = Vec::new();
+    let _ = reader.read_to_end(&mut said);
+    drop(reader);
+    close_inherited(control, &signals, controlling.as_ref());
+    // The last message counts: a failed exec writes one behind the first.
+    match serde_json::from_slice(said.rsplit(|byte| *byte == b'\n').next().unwrap_or_default()) {
+        Ok(Told::Failed(failure)) => Err(failure),
+        Ok(Told::NotExecuted(errno)) => {
+            let _ = control.send(&FromInit::NotExecuted(errno), &[]);
+            exit_now(if errno == libc::ENOENT { NOT_FOUND } else { CANNOT_EXECUTE })
+        }
+        Ok(Told::Fenced(partial)) => {
+            let _ = control.send(&FromInit::Started { partial }, &[]);
+            Ok((agent, controlling, signals))
+        }
+        Err(_) => Err(failure(Layer::PidNamespace, "the agent's process ended before its command began", "")),
+    }
+}
+
+/// Init lives as long as the box: what it has of the supervisor's descriptors must not live as long.
+fn close_inherited(control: &Control, signals: &SignalFd, controlling: Option<&OwnedFd>) {
+    let mut kept = vec![control.as_raw_fd(), signals.as_fd().as_raw_fd()];
+    kept.extend(controlling.map(AsRawFd::as_raw_fd));
+    let _ = crate::process::close_all_but(kept);
+    // The standard streams too: a pipe's other end must see its end when the agent closes it. A process without them opens trouble.
+    if let Ok(null) = fs::OpenOptions::new().read(true).write(true).open("/dev/null") {
+        let _ = (dup2_stdin(&null), dup2_stdout(&null), dup2_stderr(&null));
+    }
+}
+
+fn write_own_maps(uid: u32, gid: u32) -> io::Result<()> {
+    // The files of a process that is not dumpable belong to root: for these three lines it is.
+    prctl::set_dumpable(true)?;
+    fs::write("/proc/self/setgroups", "deny")?;
+    fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
+    fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))
+}
+
+/// What the agent's process tells before its command takes over; the last message counts, and the pipe closes with exec.
+#[derive(serde::Serialize, serde::Deserialize)]
+enum Told {
+    Fenced(Vec<(String, String)>),
+    Failed(Failure),
+    NotExecuted(i32),
+}
+
+struct Agent {
+    command: Vec<CString>,
+    environment: Vec<CString>,
+    directory: PathBuf,
+    writable: Vec<PathBuf>,
+    limits: agentbox_core::policy::settings::Limits,
+    filters: Filters,
+    stdio: [OwnedFd; 3],
+    controlling: Option<OwnedFd>,
+}
+
+/// The ritual. Each step takes something away; none can be taken back.
+fn become_agent(agent: Agent, mut told: io::PipeWriter) -> ! {
+    let partial = match fence(&agent) {
+        Ok(partial) => partial,
+        Err(failure) => {
+            let _ = told.write_all(&serde_json::to_vec(&Told::Failed(failure)).unwrap_or_default());
+            exit_now(u8::MAX)
+        }
+    };
+    let fenced = serde_json::to_vec(&Told::Fenced(partial)).unwrap_or_default();
+    let Some(program) = agent.command.first() else { exit_now(NOT_FOUND) };
+    // Prepared before the filters: from here to exec nothing may fail in between.
+    if let Err(errno) = agent.filters.install() {
+        let failed = failure(
+            Layer::Seccomp,
+            format!("installing the filters: {errno}"),
+            "a kernel with CONFIG_SECCOMP_FILTER; in a container, a seccomp profile that allows seccomp(2)",
+        );
+        let _ = told.write_all(&serde_json::to_vec(&Told::Failed(failed)).unwrap_or_default());
+        exit_now(u8::MAX);
+    }
+    match execute(program, &agent, &mut told, &fenced) {
+        errno => {
+            let _ = told.write_all(&serde_json::to_vec(&Told::NotExecuted(errno as i32)).unwrap_or_default());
+            exit_now(if errno == Errno::ENOENT { NOT_FOUND } else { CANNOT_EXECUTE })
+        }
+    }
+}
+
+/// Comes back only when the command could not be executed.
+fn execute(program: &CString, agent: &Agent, told: &mut io::PipeWriter, fenced: &[u8]) -> Errno {
+    // Looked for with the box's own PATH, in the box.
+    let path = agent.environment.iter().find_map(|variable| variable.to_bytes().strip_prefix(b"PATH=")).unwrap_or(b"/usr/local/bin:/usr/bin:/bin");
+    let candidates: Vec<CString> = if program.to_bytes().contains(&b'/') {
+        vec![program.clone()]
+    } else {
+        path.split(|byte| *byte == b':')
+            .filter_map(|folder| {
+                let folder: &[u8] = if folder.is_empty() { b"." } else { folder };
+                CString::new([folder, b"/", program.to_bytes()].concat()).ok()
+            })
+            .collect()
+    };
+    let runnable =
+        candidates.iter().find(|candidate| nix::unistd::access(candidate.as_c_str(), nix::unistd::AccessFlags::X_OK).is_ok() && !is_folder(candidate));
+    let Some(found) = runnable else {
+        let there = candidates.iter().any(|candidate| nix::unistd::access(candidate.as_c_str(), nix::unistd::AccessFlags::F_OK).is_ok());
+        return if there { Errno::EACCES } else { Errno::ENOENT };
+    };
+    // Written before exec: afterwards the pipe is closed, and a failure below writes a second message, which replaces this one.
+    let _ = told.write_all(fenced);
+    match execvpe(found, &agent.command, &agent.environment) {
+        Ok(never) => match never {},
+        Err(errno) => {
+            let _ = told.write_all(b"\n");
+            errno
+        }
+    }
+}
+
+fn is_folder(path: &CString) -> bool {
+    fs::metadata(std::ffi::OsStr::from_bytes(path.to_bytes())).is_ok_and(|meta| meta.is_dir())
+}
+
+fn fence(agent: &Agent) -> Result<Vec<(String, String)>, Failure> {
+    let step = |layer: Layer, what: &'static str| move |errno: Errno| failure(layer, format!("{what}: {errno}"), "");
+    // A group of its own, in the foreground of the box's terminal, so that Ctrl-C and Ctrl-Z are for it.
+    setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(step(Layer::PidNamespace, "setpgid"))?;
+    if let Some(terminal) = &agent.controlling {
+        // SIGTTOU is blocked still, so the call succeeds from the background.
+        tcsetpgrp(terminal, getpid()).map_err(step(Layer::PidNamespace, "tcsetpgrp"))?;
+    }
+    // Its standard streams; everything else closes with exec.
+    let [stdin, stdout, stderr] = &agent.stdio;
+    dup2_stdin(stdin).map_err(step(Layer::PidNamespace, "stdin"))?;
+    dup2_stdout(stdout).map_err(step(Layer::PidNamespace, "stdout"))?;
+    dup2_stderr(stderr).map_err(step(Layer::PidNamespace, "stderr"))?;
+    close_from_on_exec(3).map_err(step(Layer::PidNamespace, "close_range (Linux 5.11)"))?;
+    // Where the user was. In a folder that the box does not have, it starts at the root.
+    chdir(&agent.directory).or_else(|_| chdir("/")).map_err(step(Layer::MountNamespace, "entering the working directory"))?;
+    rlimits::apply(&agent.limits).map_err(|error| failure(Layer::Cgroup, format!("{error}: {}", error.source), ""))?;
+    // No file of any kind gives more rights from now on.
+    prctl::set_no_new_privs().map_err(step(Layer::Seccomp, "no_new_privs"))?;
+    // No capabilities, not even in the box's own namespaces.
+    capabilities::drop_all().map_err(|error| failure(Layer::UserNamespace, error.to_string(), ""))?;
+    // The second fence around files, on the kernel's own objects, and around signals and abstract sockets.
+    let mut writable: Vec<PathBuf> = agent.writable.iter().filter(|path| path.exists()).cloned().collect();
+    writable.extend(mounts::private_folders());
+    let mut plan = LandlockPlan::of_box(writable);
+    plan.devices.retain(|device| device.exists());
+    let report = landlock::restrict(&plan).map_err(|error| {
+        let source = std::error::Error::source(&error).map_or_else(String::new, |source| format!(": {source}"));
+        failure(Layer::Landlock, format!("{error}{source}"), doctor::landlock_fix())
+    })?;
+    // Signals as a program expects them at its start: what we blocked and ignored is ours.
+    for signal in Signal::iterator() {
+        if !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP) {
+            let _ = crate::sys::signals::reset(signal, &SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty()));
+        }
+    }
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(step(Layer::PidNamespace, "unblocking signals"))?;
+    Ok(partly(std::slice::from_ref(&report)))
+}
+
+/// Waits for the agent, reaps everybody's orphans, forwards signals. Its return ends the box: the kernel kills whoever is left.
+fn attend(agent: Pid, terminal: Option<&OwnedFd>, signals: &SignalFd, control: &Control) -> u8 {
+    loop {
+        if let Some(exit) = reap(agent, control) {
+            let _ = control.send(&FromInit::Ended(exit), &[]);
+            return exit.code();
+        }
+        let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(control.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return u8::MAX,
+        }
+        let [child, told] = &fds;
+        if child.any() == Some(true) {
+            let _ = signals.read_signal();
+        }
+        if told.any() == Some(true) {
+            match control.receive::<ToInit>() {
+                Ok(Some((ToInit::Signal(number), _))) => forward(agent, terminal, number),
+                Ok(Some((ToInit::Go, _))) => {}
+                // The supervisor has gone: the box ends closed.
+                Ok(None) | Err(_) => return u8::MAX,
+            }
+        }
+    }
+}
+
+fn reap(agent: Pid, control: &Control) -> Option<Exit> {
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
+            Ok(WaitStatus::Exited(pid, code)) if pid == agent => return Some(Exit::Code(u8::try_from(code).unwrap_or(u8::MAX))),
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == agent => return Some(Exit::Signal(signal_number(signal))),
+            Ok(WaitStatus::Stopped(pid, _)) if pid == agent => {
+                let _ = control.send(&FromInit::Stopped, &[]);
+            }
+            Ok(WaitStatus::StillAlive) | Err(_) => return None,
+            Ok(_) => {}
+        }
+    }
+}
+
+/// To the group in the foreground where there is a terminal, as the terminal itself would; else to the agent's.
+fn forward(agent: Pid, terminal: Option<&OwnedFd>, number: i32) {
+    let Ok(signal) = Signal::try_from(number) else { return };
+    let foreground = terminal.and_then(|terminal| tcgetpgrp(terminal).ok()).filter(|group| group.as_raw() > 1);
+    let _ = killpg(foreground.unwrap_or(agent), signal);
+    if foreground.is_some_and(|group| group != agent) && matches!(signal, Signal::SIGCONT | Signal::SIGTERM | Signal::SIGHUP) {
+        let _ = kill(agent, signal);
+    }
+}
+
+/// Whether this process is root as the kernel counts: it may then map every id.
+pub(crate) fn ids() -> Ids {
+    if Uid::effective().is_root() { Ids::ByParent } else { Ids::Own { uid: Uid::effective().as_raw(), gid: nix::unistd::Gid::effective().as_raw() } }
+}
+
+/// An argument or variable as the kernel takes it.
+pub(crate) fn c_string(text: &OsString) -> Result<CString, Failure> {
+    CString::new(text.as_bytes()).map_err(|_| failure(Layer::PidNamespace, "a NUL in an argument or a variable", "take it out"))
+}

@@ -1,0 +1,306 @@
+//! Makes a box: the supervisor's side of the ritual whose other side is [`crate::init`].
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use agentbox_core::policy::settings::Limits;
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sched::CloneFlags,
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::{
+    cgroup::{self, Cgroup},
+    control::{Control, Exit, Failure, FromInit, ToInit},
+    doctor,
+    init::{self, Ids, Prepared},
+    layer::{Layer, LayerReport},
+    mounts::FileFence,
+    network::{self, BoxSockets},
+    seccomp::{self, FilterPlan},
+    sys::{clone::clone_into, fork::Side, pidfd},
+};
+
+/// For each step of init. A machine under load takes a hundred times its usual milliseconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The agent's standard streams, and the terminal that controls its session.
+#[derive(Debug)]
+pub struct Stdio {
+    /// Standard input.
+    pub stdin: OwnedFd,
+    /// Standard output.
+    pub stdout: OwnedFd,
+    /// Standard error.
+    pub stderr: OwnedFd,
+    /// The box's own pty, where there is one.
+    pub controlling: Option<OwnedFd>,
+}
+
+/// Whether the agent may make user namespaces of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NestedUserns {
+    /// No: the kernel's largest attack surface stays shut.
+    #[default]
+    Refused,
+    /// Yes, as a browser's own sandbox needs.
+    Allowed,
+}
+
+/// A box, decided beforehand.
+#[derive(Debug)]
+pub struct Plan {
+    /// Its name.
+    pub session: String,
+    /// What runs in it.
+    pub command: Vec<OsString>,
+    /// Where.
+    pub directory: PathBuf,
+    /// With which variables.
+    pub environment: Vec<(OsString, OsString)>,
+    /// What it may touch.
+    pub files: FileFence,
+    /// How much.
+    pub limits: Limits,
+    /// Namespaces of its own.
+    pub nested_userns: NestedUserns,
+    /// Its streams.
+    pub stdio: Stdio,
+    /// Its host name.
+    pub hostname: String,
+}
+
+/// There is no box.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// A layer cannot be had.
+    #[error("the box cannot be made: {}: {}{}", .0.layer, .0.what, if .0.fix.is_empty() { String::new() } else { format!("\nfix: {}", .0.fix) })]
+    Layer(Failure),
+    /// The command cannot be run.
+    #[error("{}: {}", .command.to_string_lossy(), io::Error::from_raw_os_error(*.errno))]
+    NotExecuted {
+        /// Which.
+        command: OsString,
+        /// Why.
+        errno: i32,
+    },
+    /// Init ended, or said something else than was due.
+    #[error("the box's first process ended while the box was being made ({0})")]
+    Lost(&'static str),
+    /// Descriptors or the filter.
+    #[error("the box cannot be made: {0}")]
+    Own(String),
+}
+
+impl LaunchError {
+    /// The exit code that tells it, as shells do.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        match self {
+            LaunchError::NotExecuted { errno, .. } if *errno == libc::ENOENT => 127,
+            LaunchError::NotExecuted { .. } => 126,
+            LaunchError::Layer(_) | LaunchError::Lost(_) | LaunchError::Own(_) => 125,
+        }
+    }
+}
+
+/// A running box.
+#[derive(Debug)]
+pub struct Running {
+    control: Control,
+    pidfd: OwnedFd,
+    pid: Pid,
+    cgroup: Option<Cgroup>,
+    /// What each layer enforces.
+    pub layers: Vec<LayerReport>,
+}
+
+/// Makes the box and starts the command in it. `network` takes the sockets as soon as they are there, before the agent runs.
+///
+/// The caller has no other thread.
+///
+/// # Errors
+/// There is then no box, and nothing of it is left.
+pub fn launch(plan: Plan, network: impl FnOnce(BoxSockets) -> io::Result<()>) -> Result<Running, LaunchError> {
+    let filters =
+        seccomp::compile(&FilterPlan { nested_userns: plan.nested_userns == NestedUserns::Allowed }).map_err(|error| LaunchError::Own(error.to_string()))?;
+    let command: Vec<_> = plan.command.iter().map(init::c_string).collect::<Result<_, _>>().map_err(LaunchError::Layer)?;
+    let name = plan.command.first().cloned().ok_or_else(|| LaunchError::Own("no command".to_owned()))?;
+    let join = |(name, value): &(OsString, OsString)| {
+        let mut pair = name.clone();
+        pair.push("=");
+        pair.push(value);
+        init::c_string(&pair)
+    };
+    let environment = plan.environment.iter().map(join).collect::<Result<_, _>>().map_err(LaunchError::Layer)?;
+    let cgroup = cgroup::make(&plan.session, &plan.limits);
+    let nested = plan.nested_userns;
+    let prepared = Prepared { plan, command, environment, filters, ids: init::ids() };
+    let ids = prepared.ids;
+    let (ours, theirs) = Control::pair().map_err(|errno| LaunchError::Own(format!("no socket: {errno}")))?;
+    let flags = CloneFlags::CLONE_NEWUSER
+        | CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWPID
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWCGROUP;
+    let refused = |errno| {
+        LaunchError::Layer(Failure { layer: Layer::UserNamespace.name().to_owned(), what: format!("clone: {errno}"), fix: doctor::user_namespace_fix(errno) })
+    };
+    let pid = match clone_into(flags).map_err(refused)? {
+        Side::Child => {
+            std::mem::forget(ours);
+            init::run(prepared, theirs)
+        }
+        Side::Parent(pid) => pid,
+    };
+    drop((theirs, prepared));
+    let pidfd = pidfd::open(pid).map_err(|errno| LaunchError::Own(format!("pidfd_open: {errno}")))?;
+    let mut running = Running { control: ours, pidfd, pid, cgroup: None, layers: Vec::new() };
+    running.layers = vec![
+        LayerReport::enforced(Layer::UserNamespace),
+        LayerReport::enforced(Layer::MountNamespace),
+        LayerReport::enforced(Layer::PidNamespace),
+        LayerReport::enforced(Layer::IpcNamespace),
+        LayerReport::enforced(Layer::UtsNamespace),
+        match nested {
+            NestedUserns::Refused => LayerReport::enforced(Layer::Seccomp),
+            NestedUserns::Allowed => LayerReport::partial(Layer::Seccomp, "the policy lets the agent make user namespaces (`nested-userns`)"),
+        },
+    ];
+    if ids == Ids::ByParent {
+        map_all_ids(pid).map_err(|error| {
+            LaunchError::Layer(Failure {
+                layer: Layer::UserNamespace.name().to_owned(),
+                what: format!("writing root's id maps: {error}"),
+                fix: doctor::user_namespace_fix(Errno::EPERM),
+            })
+        })?;
+    }
+    match cgroup {
+        Ok(cgroup) => match cgroup.take(pid) {
+            Ok(()) => {
+                running.cgroup = Some(cgroup);
+                running.layers.push(LayerReport::enforced(Layer::Cgroup));
+            }
+            Err(why) => running.layers.push(cgroup::missing(&why.to_string())),
+        },
+        Err(why) => running.layers.push(cgroup::missing(&why)),
+    }
+    running.control.send(&ToInit::Go, &[]).map_err(|_| LaunchError::Lost("before its start"))?;
+    match running.next()? {
+        (FromInit::Network { ipv6 }, fds) => {
+            running.layers.push(if ipv6 {
+                LayerReport::enforced(Layer::NetworkNamespace)
+            } else {
+                LayerReport::partial(Layer::NetworkNamespace, "this machine has IPv6 switched off; the box has none either")
+            });
+            network(network::sockets(fds)).map_err(|error| LaunchError::Own(format!("the broker cannot take the network: {error}")))?;
+        }
+        (FromInit::Failed(failure), _) => return Err(LaunchError::Layer(failure)),
+        (_, _) => return Err(LaunchError::Lost("the network was due")),
+    }
+    match running.next()? {
+        (FromInit::Started { partial }, _) => {
+            let why = partial.into_iter().find(|(layer, _)| layer == Layer::Landlock.name()).map(|(_, why)| why);
+            running.layers.push(why.map_or_else(|| LayerReport::enforced(Layer::Landlock), |why| LayerReport::partial(Layer::Landlock, why)));
+            running.layers.sort_by_key(|report| report.layer);
+            Ok(running)
+        }
+        (FromInit::Failed(failure), _) => Err(LaunchError::Layer(failure)),
+        (FromInit::NotExecuted(errno), _) => Err(LaunchError::NotExecuted { command: name, errno }),
+        (_, _) => Err(LaunchError::Lost("the start was due")),
+    }
+}
+
+/// Identity over every id that is known here: files in the box keep the owners that they have outside.
+fn map_all_ids(pid: Pid) -> io::Result<()> {
+    for kind in ["uid_map", "gid_map"] {
+        let ours = fs::read_to_string(format!("/proc/self/{kind}"))?;
+        let identity: String = ours
+            .lines()
+            .filter_map(|line| {
+                let mut words = line.split_whitespace();
+                let (inside, _, count) = (words.next()?, words.next()?, words.next()?);
+                Some(format!("{inside} {inside} {count}\n"))
+            })
+            .collect();
+        fs::write(Path::new("/proc").join(pid.to_string()).join(kind), identity)?;
+    }
+    Ok(())
+}
+
+impl Running {
+    fn next(&self) -> Result<(FromInit, Vec<OwnedFd>), LaunchError> {
+        let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+        loop {
+            match poll(&mut [PollFd::new(self.control.as_fd(), PollFlags::POLLIN)], patience) {
+                Ok(0) => return Err(LaunchError::Lost("it hangs")),
+                Ok(_) => break,
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(LaunchError::Own(format!("poll: {errno}"))),
+            }
+        }
+        match self.control.receive() {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) | Err(_) => Err(LaunchError::Lost("without a word")),
+        }
+    }
+
+    /// Becomes readable when init has something to say.
+    #[must_use]
+    pub fn control_fd(&self) -> BorrowedFd<'_> {
+        self.control.as_fd()
+    }
+
+    /// Becomes readable when init has ended.
+    #[must_use]
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// PID 1 of the box, as the supervisor counts.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// What init said; `None` when it has ended without a word. Call it when [`Running::control_fd`] is readable.
+    ///
+    /// # Errors
+    /// What came is no message.
+    pub fn hear(&self) -> io::Result<Option<FromInit>> {
+        Ok(self.control.receive()?.map(|(message, _)| message))
+    }
+
+    /// Sends a signal to the agent's group.
+    pub fn signal(&self, number: i32) {
+        let _ = self.control.send(&ToInit::Signal(number), &[]);
+    }
+
+    /// Ends the box at once.
+    pub fn kill(&self) {
+        // Not yet waited for, so the number is still its.
+        let _ = kill(self.pid, Signal::SIGKILL);
+    }
+}
+
+impl Drop for Running {
+    /// No box outlives its supervisor's interest in it.
+    fn drop(&mut self) {
+        self.kill();
+        let _ = nix::sys::wait::waitpid(self.pid, None);
+    }
+}
+
+/// How a box ended, for whoever waits.
+pub type Ended = Exit;

@@ -1,0 +1,192 @@
+//! The box's network: every address leads to the broker, and nothing leads anywhere else.
+
+mod netlink;
+mod nft;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+};
+
+use nix::{
+    errno::Errno,
+    sys::socket::{AddressFamily, Backlog, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, listen, setsockopt, socket, sockopt},
+};
+
+use netlink::{Message, Talk};
+
+/// The port of the transparent listeners. A client that connects to it directly reaches the same listener, which sees the
+/// same destination as for any other port.
+pub const PORT: u16 = 39_999;
+
+/// The box's own source addresses: from TEST-NET-1 (RFC 5737) and the documentation prefix (RFC 3849), which no host on any
+/// network can have, so that a service's log never mistakes the box for a real neighbour.
+pub const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
+/// See [`V4`].
+pub const V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100);
+
+/// The box's loopback device: always the first of a network namespace.
+const LO: u32 = 1;
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// What could not be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: {errno}")]
+pub(crate) struct NetworkError {
+    /// In words.
+    pub(crate) what: &'static str,
+    /// What the kernel said.
+    pub(crate) errno: Errno,
+}
+
+fn failed(what: &'static str) -> impl Fn(Errno) -> NetworkError {
+    move |errno| NetworkError { what, errno }
+}
+
+/// Sockets in the box's network namespace, for the broker.
+#[derive(Debug)]
+pub struct BoxSockets {
+    /// Transparent listeners, one a family: an accepted connection's local address is where the client wanted to go.
+    pub tcp: Vec<TcpListener>,
+    /// Sockets on port 53 of every address, one a family, which tell the address that was asked.
+    pub dns: Vec<UdpSocket>,
+}
+
+/// Whether the box speaks IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ipv6 {
+    /// It does.
+    Up,
+    /// The machine has it switched off; then nothing in the box can use it either.
+    Off,
+}
+
+/// Sets up the network namespace that this process is in.
+///
+/// # Errors
+/// Without all of it there is no box.
+pub(crate) fn set_up() -> Result<(Vec<OwnedFd>, Ipv6), NetworkError> {
+    let mut talk = Talk::open(SockProtocol::NetlinkRoute).map_err(failed("a netlink socket"))?;
+    talk.ask(&[link_up()]).map_err(failed("bringing the loopback device up"))?;
+    // AnyIP: every IPv4 address is "local" to the loopback device.
+    talk.ask(&[address(V4.into()), route(Ipv4Addr::UNSPECIFIED.into(), V4.into())]).map_err(failed("the IPv4 address and route"))?;
+    let ipv6 = match talk.ask(&[address(V6.into()), route(Ipv6Addr::UNSPECIFIED.into(), V6.into())]) {
+        Ok(()) => Ipv6::Up,
+        Err(Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP | Errno::EACCES) => Ipv6::Off,
+        Err(errno) => return Err(failed("the IPv6 address and route")(errno)),
+    };
+    nft::install(ipv6).map_err(failed("nf_tables with TPROXY (CONFIG_NF_TABLES, CONFIG_NFT_TPROXY)"))?;
+    let mut families = vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
+    if ipv6 == Ipv6::Up {
+        families.push(Ipv6Addr::UNSPECIFIED.into());
+    }
+    let mut sockets = Vec::new();
+    for any in &families {
+        sockets.push(listener(*any).map_err(failed("a transparent listener"))?);
+    }
+    for any in &families {
+        sockets.push(resolver(*any).map_err(failed("the DNS socket"))?);
+    }
+    Ok((sockets, ipv6))
+}
+
+/// Gives the descriptors of [`set_up`] their types again, on the other side.
+pub(crate) fn sockets(fds: Vec<OwnedFd>) -> BoxSockets {
+    let half = fds.len() / 2;
+    let mut tcp = Vec::new();
+    let mut dns = Vec::new();
+    for (index, fd) in fds.into_iter().enumerate() {
+        if index < half {
+            tcp.push(TcpListener::from(fd));
+        } else {
+            dns.push(UdpSocket::from(fd));
+        }
+    }
+    BoxSockets { tcp, dns }
+}
+
+fn open(any: IpAddr, kind: SockType) -> Result<OwnedFd, Errno> {
+    let family = if any.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let fd = socket(family, kind, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
+    if any.is_ipv4() {
+        setsockopt(&fd, sockopt::IpTransparent, &true)?;
+    } else {
+        setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
+        crate::sys::socket::make_transparent_v6(fd.as_fd())?;
+    }
+    Ok(fd)
+}
+
+fn listener(any: IpAddr) -> Result<OwnedFd, Errno> {
+    let fd = open(any, SockType::Stream)?;
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(any, PORT)))?;
+    listen(&fd, Backlog::new(BACKLOG)?)?;
+    Ok(fd)
+}
+
+fn resolver(any: IpAddr) -> Result<OwnedFd, Errno> {
+    let fd = open(any, SockType::Datagram)?;
+    if any.is_ipv4() {
+        setsockopt(&fd, sockopt::Ipv4PacketInfo, &true)?;
+    } else {
+        setsockopt(&fd, sockopt::Ipv6RecvPacketInfo, &true)?;
+    }
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(any, 53)))?;
+    Ok(fd)
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
+    }
+}
+
+fn family(address: IpAddr) -> u8 {
+    // AF_INET and AF_INET6, which are 2 and 10 on every architecture of Linux.
+    if address.is_ipv4() { 2 } else { 10 }
+}
+
+/// `RTM_NEWLINK` with IFF_UP.
+fn link_up() -> Message {
+    const RTM_NEWLINK: u16 = 16;
+    const IFF_UP: u32 = 1;
+    let mut body = vec![0, 0, 0, 0];
+    body.extend_from_slice(&LO.to_ne_bytes());
+    body.extend_from_slice(&IFF_UP.to_ne_bytes());
+    body.extend_from_slice(&IFF_UP.to_ne_bytes());
+    Message::new(RTM_NEWLINK, 0, body)
+}
+
+/// `RTM_NEWADDR` of one whole address. For IPv6 without duplicate detection, which would leave it tentative (unusable as a
+/// source) for a second.
+fn address(own: IpAddr) -> Message {
+    const RTM_NEWADDR: u16 = 20;
+    const IFA_F_NODAD: u8 = 2;
+    const IFA_LOCAL: u16 = 2;
+    const IFA_ADDRESS: u16 = 1;
+    let bits = if own.is_ipv4() { 32 } else { 128 };
+    let flags = if own.is_ipv4() { 0 } else { IFA_F_NODAD };
+    let mut body = vec![family(own), bits, flags, 0];
+    body.extend_from_slice(&LO.to_ne_bytes());
+    netlink::attribute(&mut body, IFA_LOCAL, &octets(own));
+    netlink::attribute(&mut body, IFA_ADDRESS, &octets(own));
+    Message::new(RTM_NEWADDR, netlink::CREATE, body)
+}
+
+/// `RTM_NEWROUTE`: `local ANY/0 dev lo table local src OWN`.
+fn route(any: IpAddr, own: IpAddr) -> Message {
+    const RTM_NEWROUTE: u16 = 24;
+    const TABLE_LOCAL: u8 = 255;
+    const PROTOCOL_BOOT: u8 = 3;
+    const TYPE_LOCAL: u8 = 2;
+    const RTA_OIF: u16 = 4;
+    const RTA_PREFSRC: u16 = 7;
+    let scope = if any.is_ipv4() { 254 } else { 0 };
+    let mut body = vec![family(any), 0, 0, 0, TABLE_LOCAL, PROTOCOL_BOOT, scope, TYPE_LOCAL, 0, 0, 0, 0];
+    netlink::attribute(&mut body, RTA_OIF, &LO.to_ne_bytes());
+    netlink::attribute(&mut body, RTA_PREFSRC, &octets(own));
+    Message::new(RTM_NEWROUTE, netlink::CREATE, body)
+}

@@ -1,0 +1,105 @@
+//! Our own processes: forked from one small start before any thread exists, each with one socket to its parent.
+
+use std::os::{
+    fd::{AsRawFd, OwnedFd, RawFd},
+    unix::net::UnixStream,
+};
+
+use nix::{
+    errno::Errno,
+    sys::wait::{WaitPidFlag, WaitStatus, waitpid},
+    unistd::{Pid, getpid},
+};
+
+use crate::{
+    selfguard,
+    sys::{
+        files::close_between,
+        fork::{Side, exit_now, fork},
+        pidfd,
+    },
+};
+
+/// A process of ours.
+#[derive(Debug)]
+pub struct Child {
+    /// Becomes readable when it ends.
+    pub pidfd: OwnedFd,
+    /// Its number; ours until it is waited for.
+    pub pid: Pid,
+    /// To it; reads as ended when it has ended.
+    pub socket: UnixStream,
+}
+
+/// It could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// No socket pair.
+    #[error("no socket for a process of ours")]
+    Socket(#[source] std::io::Error),
+    /// No process.
+    #[error("cannot start a process of ours")]
+    Fork(#[source] Errno),
+}
+
+/// Forks a process that runs `body` with its end of a socket pair, and ends with what it returns. Of the open descriptors it
+/// keeps the standard ones and those in `keep`.
+///
+/// The caller has no other thread.
+///
+/// # Errors
+/// No descriptors or processes are left.
+pub fn fork_child(keep: &[RawFd], body: impl FnOnce(UnixStream) -> u8) -> Result<Child, ProcessError> {
+    let (ours, theirs) = UnixStream::pair().map_err(ProcessError::Socket)?;
+    let parent = getpid();
+    match fork().map_err(ProcessError::Fork)? {
+        Side::Child => {
+            let mut kept = keep.to_vec();
+            kept.push(theirs.as_raw_fd());
+            std::mem::forget(ours);
+            let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                if close_all_but(kept).is_err() || selfguard::still_child_of(parent).is_err() {
+                    return u8::MAX;
+                }
+                body(theirs)
+            }));
+            exit_now(code.unwrap_or(u8::MAX))
+        }
+        Side::Parent(pid) => {
+            drop(theirs);
+            let pidfd = pidfd::open(pid).map_err(ProcessError::Fork)?;
+            Ok(Child { pidfd, pid, socket: ours })
+        }
+    }
+}
+
+pub(crate) fn close_all_but(mut kept: Vec<RawFd>) -> Result<(), Errno> {
+    kept.sort_unstable();
+    kept.dedup();
+    let mut next = 3;
+    for fd in kept {
+        if fd >= next {
+            close_between(next, fd - 1)?;
+            next = fd + 1;
+        }
+    }
+    close_between(next, RawFd::MAX)
+}
+
+impl Child {
+    /// Ends it at once and forgets it.
+    pub fn kill(&self) {
+        // Not yet waited for, so the number is still its.
+        let _ = nix::sys::signal::kill(self.pid, nix::sys::signal::Signal::SIGKILL);
+    }
+
+    /// Whether it has ended; then its exit code as shells give it.
+    #[must_use]
+    pub fn ended(&self) -> Option<u8> {
+        match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(_, code)) => Some(u8::try_from(code).unwrap_or(u8::MAX)),
+            Ok(WaitStatus::Signaled(_, signal, _)) => Some(128_u8.saturating_add(crate::control::signal_number(signal))),
+            Ok(_) | Err(_) => None,
+        }
+    }
+}
