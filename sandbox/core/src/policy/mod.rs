@@ -181,6 +181,13 @@ impl Policy {
         if named { Verdict::Allow } else { Verdict::Deny }
     }
 
+    /// Whether a place lists this very address, or a range that holds it, for this port. An address that the box was not
+    /// given by a name and that no place lists is opaque.
+    #[must_use]
+    pub fn lists_address(&self, address: IpAddr, port: u16) -> bool {
+        self.tables.iter().all(|table| table.lists_address(address, port))
+    }
+
     /// Whether the user said that connections to this host are passed on without being understood: they are opaque.
     #[must_use]
     pub fn passes_through(&self, destination: &Destination) -> bool {

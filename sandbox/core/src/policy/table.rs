@@ -310,10 +310,17 @@ impl Table {
             .is_some_and(|entries| entries.iter().any(|entry| entry.port.is_none() || entry.port == Some(destination.port)))
     }
 
-    /// Whether a place lists this address, or a range that holds it, for this port.
+    /// Whether a place lists this address, or a range that holds it and is near as a whole, for this port.
     pub(super) fn names_address(&self, address: IpAddr, port: u16) -> bool {
         let mut steps = Vec::new();
         self.address_steps(address.to_canonical(), Some(port), &mut steps)
+    }
+
+    /// Whether any place but those for every host lists this address, however widely.
+    pub(super) fn lists_address(&self, address: IpAddr, port: u16) -> bool {
+        let mut steps = Vec::new();
+        self.address_steps(address.to_canonical(), Some(port), &mut steps);
+        !steps.is_empty()
     }
 
     /// Every line of places that a destination has: one by its name, one by each address that a place lists, and the

@@ -301,6 +301,28 @@ verdict = "deny"
 }
 
 #[test]
+fn what_is_not_understood_is_not_covered_by_looser_rules() {
+    let rule =
+        |effect: &str, verdict: &str| user(&format!("[place.net]\nhosts=[\"*\"]\ndestroy=\"hold\"\n[[rule]]\nname=\"r\"\n{effect}\nverdict=\"{verdict}\""));
+    let opaque = || at_host(Effect::Opaque, "a.example", 443);
+    assert_eq!(verdict(&rule("effect=\"destroy\"", "allow"), opaque()), Held);
+    assert_eq!(verdict(&rule("", "allow"), opaque()), Held);
+    assert_eq!(verdict(&rule("effect=\"opaque\"", "allow"), opaque()), Allow);
+    assert_eq!(verdict(&rule("effect=\"destroy\"", "deny"), opaque()), Deny);
+    assert_eq!(verdict(&rule("", "deny"), opaque()), Deny);
+    assert_eq!(verdict(&rule("effect=\"write\"", "deny"), opaque()), Held);
+}
+
+#[test]
+fn an_unnamed_rule_does_not_loosen_what_a_protected_place_leaves_open() {
+    let policy = user(
+        "[place.p]\nprotected=true\nresources=[\"r:env/p\"]\nread=\"allow\"\n[place.net]\nhosts=[\"*\"]\nwrite=\"hold\"\n[[rule]]\nname=\"r\"\noperation=\"r.*\"\nverdict=\"allow\"",
+    );
+    assert_eq!(verdict(&policy, on_thing(Effect::Write, "r.set", "r:thing/1", &[&[]])), Allow);
+    assert_eq!(verdict(&policy, on_thing(Effect::Write, "r.set", "r:thing/1", &[&["r:env/p"]])), Held);
+}
+
+#[test]
 fn a_rule_does_not_reach_deeper_than_the_place_it_names() {
     let policy = user(
         "[place.p]\nprotected=true\nresources=[\"r:env/p\"]\nwrite=\"hold\"\n[place.vault]\nresources=[\"r:thing/vault\"]\nwrite=\"deny\"\n[place.q]\nprotected=true\nhosts=[\"h.example\"]\nwrite=\"hold\"\n[[rule]]\nname=\"x\"\nplace=\"p\"\nverdict=\"allow\"",
@@ -407,6 +429,10 @@ fn pass_through_is_the_users_alone() {
     for kind in [LayerKind::Profile, LayerKind::Repository { trusted: true }] {
         assert!(try_load(vec![layer(kind, text)]).is_err());
     }
+    // Not by way of a file that the repository extends, either: it is as much as the one that extends it.
+    let mut smuggle = |name: &str, _: &Path| Ok(LayerText { name: name.into(), base: "/w".into(), kind: LayerKind::User, bytes: text.into() });
+    let repository = layer(LayerKind::Repository { trusted: true }, "extends = \"./more.toml\"");
+    assert!(Policy::load(vec![repository], &context(), &mut smuggle).is_err());
 }
 
 #[test]

@@ -132,15 +132,19 @@ fn a_request() -> impl Strategy<Value = Request> {
     prop_oneof![3 => remote, 1 => file]
 }
 
-/// Every place, on any line of the request, that is protected and says something of the effect itself.
+/// The strictest that any protected place on any line of the request says by itself, or leaves to what is less specific.
 fn strictest_protected(policy: &Policy, request: &Request) -> Verdict {
     let mut strictest = Verdict::Allow;
     for table in &policy.tables {
         let hosts = request.destination.as_ref().map(|destination| table.host_lines(destination, &[], false));
         for operation in &request.operations {
             let (lines, _) = table.lines(&operation.resource, request, hosts.as_deref());
-            for place in lines.iter().flat_map(|line| &line.steps).map(|step| step.place).filter(|place| place.protected) {
-                strictest = strictest.max(place.cell(operation.effect).map_or(Verdict::Allow, |cell| cell.verdict));
+            for line in &lines {
+                for step in line.steps.iter().filter(|step| step.place.protected) {
+                    let from_here = std::iter::once(*step).chain(line.steps.iter().copied().filter(|other| other.depth < step.depth)).collect();
+                    let alone = judge::Line::new(from_here, line.floor);
+                    strictest = strictest.max(judge::weigh(&alone, operation.effect, None, judge::Secret::Kept).verdict);
+                }
             }
         }
     }
