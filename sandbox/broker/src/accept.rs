@@ -1,22 +1,29 @@
 //! From an accepted connection to the room that speaks its protocol.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
-use agentbox_core::{Destination, Digest, Evidence, HostName, Request};
+use agentbox_core::{Destination, HostName, Refusal, RefusalKind};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::timeout,
 };
-use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use crate::{
     broker::Broker,
+    client_stream::{ClientStream, Presence},
     dns::{self, Resolver},
+    hello,
     http::{self, Facts, Version},
     meaning::Scheme,
-    peek::{Prefixed, Protocol, peek},
+    opaque::opaque,
+    peek::{Prefixed, Protocol, Quiet, peek},
 };
 
 /// For a TLS handshake.
@@ -24,10 +31,6 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// After `accept` failed for want of descriptors or memory: others must end first.
 const BREATH: Duration = Duration::from_millis(50);
-
-/// What an opaque connection may carry, and how long: its permit says "everything this credential can do there", and must end.
-const OPAQUE_BYTES: u64 = 1 << 30;
-const OPAQUE_TIME: Duration = Duration::from_secs(3600);
 
 /// Accepts for ever.
 pub(crate) async fn accept(listener: std::net::TcpListener, broker: Arc<Broker>, resolver: Arc<Resolver>, places: Arc<Semaphore>) -> io::Result<()> {
@@ -57,7 +60,7 @@ async fn connection(stream: TcpStream, broker: Arc<Broker>, resolver: Arc<Resolv
     let Ok(asked) = stream.local_addr() else { return };
     let _ = stream.set_nodelay(true);
     if asked.port() == 53 {
-        return dns::serve_tcp(stream, asked, resolver).await;
+        return dns::serve_tcp(stream, resolver).await;
     }
     let Some(destination) = destination(&broker, asked) else { return };
     if let Err(error) = speak(stream, broker, destination).await {
@@ -71,7 +74,7 @@ fn destination(broker: &Broker, asked: SocketAddr) -> Option<Destination> {
         Some(name) => (name, Vec::new()),
         None => {
             let address = match asked.ip() {
-                std::net::IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(asked.ip(), Into::into),
+                IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(asked.ip(), Into::into),
                 v4 => v4,
             };
             (HostName::parse(&address.to_string()).ok()?, vec![address])
@@ -80,107 +83,66 @@ fn destination(broker: &Broker, asked: SocketAddr) -> Option<Destination> {
     Some(Destination { host, port: asked.port(), addresses })
 }
 
-async fn speak(stream: TcpStream, broker: Arc<Broker>, destination: Destination) -> io::Result<()> {
-    let (protocol, stream) = peek(stream).await?;
-    let other = |error: hyper::Error| io::Error::other(error);
+/// Serves one connection to `destination` to its end.
+pub(crate) async fn speak(stream: TcpStream, broker: Arc<Broker>, destination: Destination) -> io::Result<()> {
+    let (stream, presence) = ClientStream::new(stream);
+    let (protocol, stream) = peek(stream, Quiet::on(destination.port)).await?;
+    let in_the_clear = |presence| Facts::new(destination.clone(), Scheme::Http, presence);
     match protocol {
-        Protocol::Http1 => http::serve(broker, Facts::new(destination, Scheme::Http, Vec::new()), Version::Http1, stream).await.map_err(other),
-        Protocol::Http2 => http::serve(broker, Facts::new(destination, Scheme::Http, Vec::new()), Version::Http2, stream).await.map_err(other),
-        Protocol::Tls if broker.policy.passes_through(&destination) => {
-            opaque(stream, &broker, destination, "tls.pass-through", "the policy passes this host through unread").await
-        }
-        Protocol::Tls => terminate(stream, broker, destination).await,
-        Protocol::Opaque => opaque(stream, &broker, destination, "connection.opaque", "no protocol that can be understood").await,
+        Protocol::Http1 => http::serve(broker, in_the_clear(presence), Version::Http1, stream).await,
+        Protocol::Http2 => http::serve(broker, in_the_clear(presence), Version::Http2, stream).await,
+        Protocol::Tls if broker.policy.passes_through(&destination) => pass_through(stream, presence, &broker, destination).await,
+        Protocol::Tls => terminate(stream, presence, broker, destination).await,
+        Protocol::Opaque => opaque(stream, &presence, &broker, destination, "connection.opaque", "no protocol that can be understood").await,
     }
 }
 
-async fn terminate(stream: Prefixed<TcpStream>, broker: Arc<Broker>, destination: Destination) -> io::Result<()> {
-    let tls = timeout(HANDSHAKE, async {
-        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
-        let fits = match start.client_hello().server_name() {
-            Some(name) => HostName::parse(name).is_ok_and(|name| name == destination.host),
-            // Without a name it is the connection's own address or name that the certificate is for.
-            None => true,
+/// A name in the TLS hello is the connection's own, or there is none.
+fn fits(name: Option<&str>, destination: &Destination) -> bool {
+    name.is_none_or(|name| HostName::parse(name).is_ok_and(|name| name == destination.host))
+}
+
+/// A host that is not terminated: opaque as a whole, but only under its own name, or it would be a way to every other host at its address.
+async fn pass_through(stream: Prefixed<ClientStream>, presence: Presence, broker: &Broker, destination: Destination) -> io::Result<()> {
+    let (name, stream) = timeout(HANDSHAKE, hello::read(stream)).await??;
+    if !fits(name.as_deref(), &destination) {
+        let refusal = Refusal {
+            kind: RefusalKind::Denied,
+            operation: "tls.pass-through".to_owned(),
+            place: String::new(),
+            reason: "the name in the TLS hello is not the name that was connected to".to_owned(),
+            guidance: "Connect to the host by its own name.".to_owned(),
+            approval_id: None,
         };
-        if !fits {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the name in the TLS hello is not the name that was connected to"));
-        }
-        let configuration = broker.authority.configuration(&destination.host).map_err(io::Error::other)?;
-        start.into_stream(configuration).await
+        broker.refusals.remember(&format!("TLS to {destination}"), &refusal);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, refusal.reason));
+    }
+    opaque(stream, &presence, broker, destination, "tls.pass-through", "the policy passes this host through unread").await
+}
+
+async fn terminate(stream: Prefixed<ClientStream>, presence: Presence, broker: Arc<Broker>, destination: Destination) -> io::Result<()> {
+    let (tls, misdirected): (TlsStream<_>, bool) = timeout(HANDSHAKE, async {
+        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+        // Without a name it is the connection's own name or address that the certificate is for. With another one the client is
+        // given a certificate for that, so that it can read why its requests are refused; none of them goes anywhere.
+        let hello = start.client_hello();
+        let misdirected = !fits(hello.server_name(), &destination);
+        let named = hello.server_name().and_then(|name| HostName::parse(name).ok());
+        let configuration = broker.authority.configuration(named.as_ref().unwrap_or(&destination.host)).map_err(io::Error::other)?;
+        Ok::<_, io::Error>((start.into_stream(configuration).await?, misdirected))
     })
     .await??;
     let version = if tls.get_ref().1.alpn_protocol() == Some(b"h2") { Version::Http2 } else { Version::Http1 };
     // What a client speaks inside TLS is looked at as well: ALPN is only its word.
-    let (protocol, tls) = peek(tls).await?;
+    let (protocol, tls) = peek(tls, Quiet::Ahead).await?;
     match (protocol, version) {
         (Protocol::Http1, Version::Http1) | (Protocol::Http2, Version::Http2) => {
-            http::serve(broker, Facts::new(destination, Scheme::Https, Vec::new()), version, tls).await.map_err(io::Error::other)
+            let mut facts = Facts::new(destination, Scheme::Https, presence);
+            facts.misdirected = misdirected;
+            http::serve(broker, facts, version, tls).await
         }
         (Protocol::Http1 | Protocol::Http2 | Protocol::Tls | Protocol::Opaque, Version::Http1 | Version::Http2) => {
             Err(io::Error::new(io::ErrorKind::InvalidData, "what flows in this TLS connection is not HTTP: such hosts need `pass-through`"))
         }
     }
-}
-
-/// Asks about the whole connection, and relays it within bounds where somebody said yes.
-async fn opaque<S>(stream: S, broker: &Broker, destination: Destination, action: &str, why: &str) -> io::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut nonce = [0; 16];
-    getrandom::fill(&mut nonce).map_err(|_| io::Error::other("the system gives no random numbers"))?;
-    let digest = Digest::of([destination.to_string().as_bytes(), action.as_bytes(), &nonce[..]]);
-    let summary = format!("an opaque connection to {destination}");
-    let question = Request {
-        operations: vec![http::whole_connection(&destination, action, why)],
-        destination: Some(destination.clone()),
-        digest,
-        evidence: Evidence {
-            summary: summary.clone(),
-            excerpt: "everything that this client's credential can do there, for up to an hour and 1 GiB".to_owned(),
-            ..Evidence::default()
-        },
-    };
-    let (permit, ask) = match broker.line.ask(question).await {
-        Ok(answer) => answer,
-        Err(refusal) => {
-            broker.refusals.remember(&summary, &refusal);
-            return Ok(());
-        }
-    };
-    let mut upstream = match broker.connector.connect_tcp(&destination).await {
-        Ok(upstream) => upstream,
-        Err(error) => {
-            broker.line.done(ask, &format!("nothing was sent: {error}"));
-            return Ok(());
-        }
-    };
-    if permit.consume(&digest, std::time::SystemTime::now()).is_err() {
-        broker.line.done(ask, "nothing was sent: the permit had expired");
-        return Ok(());
-    }
-    let (reader, mut writer) = tokio::io::split(stream);
-    let (up_reader, mut up_writer) = upstream.split();
-    let mut out = reader.take(OPAQUE_BYTES);
-    let mut back = up_reader.take(OPAQUE_BYTES);
-    let relayed = timeout(OPAQUE_TIME, async {
-        let there = async {
-            let count = tokio::io::copy(&mut out, &mut up_writer).await;
-            let _ = up_writer.shutdown().await;
-            count
-        };
-        let here = async {
-            let count = tokio::io::copy(&mut back, &mut writer).await;
-            let _ = writer.shutdown().await;
-            count
-        };
-        tokio::join!(there, here)
-    })
-    .await;
-    let outcome = match relayed {
-        Ok((there, here)) => format!("{} bytes sent, {} bytes received", there.unwrap_or(0), here.unwrap_or(0)),
-        Err(_) => "cut after its hour".to_owned(),
-    };
-    broker.line.done(ask, &outcome);
-    Ok(())
 }

@@ -3,12 +3,17 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use agentbox_core::HostName;
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
-use rustls::{ServerConfig, crypto::ring::sign::any_ecdsa_type, server::ResolvesServerCert, sign::CertifiedKey};
+use rustls::{
+    ServerConfig,
+    crypto::ring::sign::any_ecdsa_type,
+    server::{NoServerSessionStorage, ProducesTickets, ResolvesServerCert},
+    sign::CertifiedKey,
+};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
 
@@ -39,6 +44,7 @@ pub struct Authority {
     /// One key for all names: a key a name would cost time and protect nothing, since all lie here.
     leaf: KeyPair,
     configurations: Mutex<HashMap<HostName, Arc<ServerConfig>>>,
+    ticketer: OnceLock<Option<Arc<dyn ProducesTickets>>>,
 }
 
 impl fmt::Debug for Authority {
@@ -66,7 +72,7 @@ impl Authority {
         params.not_after = now + LIFETIME;
         let pem = params.self_signed(&key)?.pem();
         let leaf = KeyPair::generate()?;
-        Ok(Self { issuer: Issuer::new(params, key), pem, leaf, configurations: Mutex::new(HashMap::new()) })
+        Ok(Self { issuer: Issuer::new(params, key), pem, leaf, configurations: Mutex::new(HashMap::new()), ticketer: OnceLock::new() })
     }
 
     /// The certificate that the box's clients must trust.
@@ -114,6 +120,11 @@ impl Authority {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(One(Arc::new(certified))));
         configuration.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // Tickets rather than a table of sessions a name: the state lies with the client, and rustls binds a ticket to its name.
+        configuration.session_storage = Arc::new(NoServerSessionStorage {});
+        if let Some(ticketer) = self.ticketer.get_or_init(|| rustls::crypto::ring::Ticketer::new().ok()) {
+            configuration.ticketer = ticketer.clone();
+        }
         Ok(configuration)
     }
 }

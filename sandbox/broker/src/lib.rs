@@ -3,13 +3,16 @@
 mod accept;
 pub mod authority;
 pub mod broker;
+mod client_stream;
 mod dns;
+mod hello;
 mod http;
 mod line;
 pub mod look;
 pub mod looker;
 pub mod meaning;
 pub mod names;
+mod opaque;
 pub mod peek;
 pub mod proxy_environment;
 pub mod refusals;

@@ -16,6 +16,26 @@ use tokio::{
 /// A client that says nothing for so long waits for the server to speak first: that is no protocol known here.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Where only clients speak first, one that says nothing has connected ahead of its need, as browsers do: it may take its time.
+const AHEAD: Duration = Duration::from_secs(60);
+
+/// What it means when a client says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quiet {
+    /// The server is expected to speak first: the connection is opaque.
+    Opaque,
+    /// It has connected ahead of its need; after a while it is closed.
+    Ahead,
+}
+
+impl Quiet {
+    /// Told by the port: on those of the web clients speak first.
+    #[must_use]
+    pub fn on(port: u16) -> Self {
+        if matches!(port, 80 | 443 | 8000 | 8080 | 8443) { Quiet::Ahead } else { Quiet::Opaque }
+    }
+}
+
 /// The longest prefix that any line of [`PROTOCOLS`] needs: HTTP/2's preface.
 const ENOUGH: usize = 24;
 
@@ -106,9 +126,13 @@ fn is_http1(first: &[u8]) -> Match {
 ///
 /// # Errors
 /// The client went, or its connection broke, before it said anything.
-pub async fn peek<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<(Protocol, Prefixed<S>)> {
+pub async fn peek<S: AsyncRead + Unpin>(mut stream: S, quiet: Quiet) -> io::Result<(Protocol, Prefixed<S>)> {
     let mut first = BytesMut::with_capacity(4096);
-    let found = timeout(PATIENCE, async {
+    let patience = match quiet {
+        Quiet::Opaque => PATIENCE,
+        Quiet::Ahead => AHEAD,
+    };
+    let found = timeout(patience, async {
         loop {
             if let Some(protocol) = recognise(&first) {
                 return Ok::<_, io::Error>(protocol);
@@ -119,9 +143,10 @@ pub async fn peek<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<(Protocol, 
         }
     })
     .await;
-    let protocol = match found {
-        Ok(found) => found?,
-        Err(_) => Protocol::Opaque,
+    let protocol = match (found, quiet) {
+        (Ok(found), _) => found?,
+        (Err(_), Quiet::Opaque) => Protocol::Opaque,
+        (Err(_), Quiet::Ahead) => return Err(io::ErrorKind::TimedOut.into()),
     };
     Ok((protocol, Prefixed { first, stream }))
 }
@@ -134,9 +159,9 @@ pub struct Prefixed<S> {
 }
 
 impl<S> Prefixed<S> {
-    /// The stream below.
-    pub fn get_ref(&self) -> &S {
-        &self.stream
+    /// A stream before which `first` was read already.
+    pub(crate) fn new(first: BytesMut, stream: S) -> Self {
+        Self { first, stream }
     }
 }
 
@@ -194,12 +219,20 @@ mod tests {
         assert_eq!(recognise(&[b'a'; 24]), Some(Protocol::Opaque));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_client_waits_for_the_server_or_connects_ahead() {
+        let (_client, server) = tokio::io::duplex(64);
+        assert_eq!(peek(server, Quiet::on(5432)).await.unwrap().0, Protocol::Opaque);
+        let (_client, server) = tokio::io::duplex(64);
+        assert_eq!(peek(server, Quiet::on(443)).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
     #[tokio::test]
     async fn gives_every_byte_back() {
         let (mut client, server) = tokio::io::duplex(64);
         tokio::io::AsyncWriteExt::write_all(&mut client, b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         drop(client);
-        let (protocol, mut stream) = peek(server).await.unwrap();
+        let (protocol, mut stream) = peek(server, Quiet::Opaque).await.unwrap();
         assert_eq!(protocol, Protocol::Http1);
         let mut all = Vec::new();
         stream.read_to_end(&mut all).await.unwrap();

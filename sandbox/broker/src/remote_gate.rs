@@ -20,7 +20,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixStream, unix::OwnedReadHalf},
     sync::{mpsc, oneshot},
-    time::{interval, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 /// Plain allowances reach the ledger at most this late.
@@ -35,6 +35,9 @@ const MOST_IN_ONE: usize = 256;
 /// For the answer to a redeem, which waits on the disk alone.
 const REDEEM: Duration = Duration::from_secs(20);
 
+/// For the supervisor to take a message off the line; one that does not is stuck, and nobody judges any more.
+const WRITE: Duration = Duration::from_secs(30);
+
 /// Longest text of how a deed ended.
 const LONGEST_OUTCOME: usize = 200;
 
@@ -45,7 +48,7 @@ type Waiting = Mutex<HashMap<u64, oneshot::Sender<ToBroker>>>;
 pub struct RemoteGate {
     next: AtomicU64,
     waiting: Arc<Waiting>,
-    outgoing: mpsc::UnboundedSender<ToSupervisor>,
+    outgoing: mpsc::UnboundedSender<Vec<u8>>,
     drafts: mpsc::Sender<Draft>,
 }
 
@@ -63,27 +66,33 @@ impl RemoteGate {
         let (drafts, mut to_record) = mpsc::channel(MOST_WAITING);
         let gate = Arc::new(Self { next: AtomicU64::new(1), waiting: waiting.clone(), outgoing, drafts });
         let sending = async move {
-            let mut flush = interval(FLUSH);
-            flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            let mut gathered: Vec<Draft> = Vec::new();
+            // Armed by the first draft of a group, so that an idle box wakes nobody.
+            let mut flush: Option<Instant> = None;
             loop {
-                let message = tokio::select! {
-                    message = to_send.recv() => match message { Some(message) => message, None => return },
-                    _ = flush.tick() => {
-                        let mut drafts = Vec::new();
-                        while drafts.len() < MOST_IN_ONE && let Ok(draft) = to_record.try_recv() {
-                            drafts.push(draft);
+                let due = flush;
+                let bytes = tokio::select! {
+                    bytes = to_send.recv() => match bytes { Some(bytes) => bytes, None => return },
+                    draft = to_record.recv(), if gathered.len() < MOST_IN_ONE => {
+                        let Some(draft) = draft else { return };
+                        gathered.push(draft);
+                        let soon = if gathered.len() < MOST_IN_ONE { FLUSH } else { Duration::ZERO };
+                        flush = flush.map(|due| due.min(Instant::now() + soon)).or_else(|| Some(Instant::now() + soon));
+                        continue;
+                    }
+                    () = async { match due { Some(due) => sleep_until(due).await, None => std::future::pending().await } } => {
+                        flush = None;
+                        match records(std::mem::take(&mut gathered)) {
+                            Ok(bytes) => bytes,
+                            // What was allowed cannot be told: the broker must not go on as if it had been.
+                            Err(error) => {
+                                tracing::error!(%error, "plain allowances cannot be written down");
+                                return;
+                            }
                         }
-                        if drafts.len() == MOST_IN_ONE {
-                            flush.reset_immediately();
-                        }
-                        if drafts.is_empty() {
-                            continue;
-                        }
-                        ToSupervisor::Record { drafts }
                     }
                 };
-                let Ok(bytes) = wire::encode(&message) else { continue };
-                if writer.write_all(&bytes).await.is_err() {
+                if !matches!(timeout(WRITE, writer.write_all(&bytes)).await, Ok(Ok(()))) {
                     return;
                 }
             }
@@ -93,7 +102,8 @@ impl RemoteGate {
                 () = sending => {}
                 () = receive(reader, &waiting) => {}
             }
-            // Whoever waits learns that there is no answer: dropping the senders refuses.
+            // Whoever waits learns that there is no answer: dropping the senders refuses. The channels close with this future, so
+            // that nobody can ask or allow afterwards.
             lock(&waiting).clear();
         };
         Ok((gate, ended))
@@ -143,14 +153,36 @@ impl RemoteGate {
 
     /// Tells the supervisor how a permitted deed ended.
     pub fn done(&self, ask: u64, outcome: &str) {
-        let _ = self.outgoing.send(ToSupervisor::Done { ask, outcome: agentbox_core::safe::line(outcome, LONGEST_OUTCOME) });
+        self.send(&ToSupervisor::Done { ask, outcome: agentbox_core::safe::line(outcome, LONGEST_OUTCOME) });
     }
 
     async fn exchange(&self, ask: u64, message: ToSupervisor) -> Option<ToBroker> {
         let (sender, receiver) = oneshot::channel();
+        // A question that is too long for the line is never asked, and so refused.
+        let bytes = wire::encode(&message).ok()?;
         lock(&self.waiting).insert(ask, sender);
-        self.outgoing.send(message).ok()?;
+        self.outgoing.send(bytes).ok()?;
         receiver.await.ok()
+    }
+
+    fn send(&self, message: &ToSupervisor) {
+        if let Ok(bytes) = wire::encode(message) {
+            let _ = self.outgoing.send(bytes);
+        }
+    }
+}
+
+/// The drafts as messages, each short enough for the line.
+fn records(drafts: Vec<Draft>) -> Result<Vec<u8>, wire::BadMessage> {
+    match wire::encode(&ToSupervisor::Record { drafts: drafts.clone() }) {
+        Err(wire::BadMessage::TooLong(_)) if drafts.len() > 1 => {
+            let mut first = drafts;
+            let second = first.split_off(first.len() / 2);
+            let mut bytes = records(first)?;
+            bytes.extend_from_slice(&records(second)?);
+            Ok(bytes)
+        }
+        encoded => encoded,
     }
 }
 
@@ -171,7 +203,7 @@ impl Drop for Asker<'_> {
     fn drop(&mut self) {
         lock(&self.gate.waiting).remove(&self.ask);
         if !self.settled {
-            let _ = self.gate.outgoing.send(ToSupervisor::Gone { ask: self.ask });
+            self.gate.send(&ToSupervisor::Gone { ask: self.ask });
         }
     }
 }

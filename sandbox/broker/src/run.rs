@@ -6,15 +6,16 @@ use std::{
     sync::Arc,
 };
 
-use agentbox_core::{Destination, Digest, Effect, Evidence, HostName, Operation, Request, Resource, ResourceId, Verdict, policy::Policy};
+use agentbox_core::{HostName, Verdict, policy::Policy};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustls_pki_types::CertificateDer;
 use tokio::sync::Semaphore;
 
 use crate::{
     accept,
     authority::Authority,
-    broker::{Broker, OWN_NAME},
-    dns::{self, Reading, Resolver},
+    broker::{Broker, OWN_NAME, reading},
+    dns::{self, Resolver},
     http::Pool,
     line::Supervisor,
     names::Names,
@@ -26,6 +27,9 @@ use crate::{
 
 /// Connections at once where the policy says nothing.
 const CONNECTIONS: usize = 2048;
+
+/// Enough for all connections, both sides, and what else is open.
+const MOST_DESCRIPTORS: u64 = 65_536;
 
 /// What the broker is started with.
 #[derive(Debug)]
@@ -67,6 +71,7 @@ pub enum BrokerError {
 /// # Errors
 /// It could not even start.
 pub fn run(config: BrokerConfig, sockets: BoxSockets, supervisor: UnixStream) -> Result<(), BrokerError> {
+    more_descriptors();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
     let outcome = runtime.block_on(serve(config, sockets, supervisor));
     runtime.shutdown_background();
@@ -111,22 +116,12 @@ async fn serve(config: BrokerConfig, sockets: BoxSockets, supervisor: UnixStream
     Ok(())
 }
 
-/// Whether a name may be asked about outside: only where a plain read of that host is allowed.
-fn reading(policy: &Policy, name: &HostName) -> Reading {
-    if policy.settings().names.contains_key(name) {
-        return Reading::Silent;
-    }
-    let destination = Destination { host: name.clone(), port: 443, addresses: Vec::new() };
-    let resource = Resource::rooted(ResourceId::new("http", &format!("{destination}/")));
-    let question = Request {
-        operations: vec![Operation::new(Effect::Read, "http.get", resource, "a plain read")],
-        destination: Some(destination),
-        digest: Digest::of([]),
-        evidence: Evidence::default(),
-    };
-    match policy.preview(&question).0 {
-        Verdict::Allow => Reading::Allowed,
-        Verdict::Hold => Reading::Silent,
-        Verdict::Deny => Reading::Denied,
+/// A connection costs two descriptors, and the usual soft limit of 1,024 is for programs that use select(2).
+fn more_descriptors() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard.min(MOST_DESCRIPTORS).max(soft), hard)
+    {
+        tracing::debug!(%error, "the limit of open files stays as it is");
     }
 }

@@ -1,13 +1,13 @@
 //! The way out: from a destination to a connected, verified stream, with every address checked that is connected to.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fmt, io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use agentbox_core::{Destination, HostName};
@@ -30,6 +30,10 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// For the host's resolver, which has retries of its own.
 const RESOLVE: Duration = Duration::from_secs(8);
+
+/// How long found addresses are used again, and for how many names. getaddrinfo tells no lifetime; this is below any usual one.
+const FRESH: Duration = Duration::from_secs(10);
+const MOST_KNOWN: usize = 512;
 
 /// Addresses of one name that are tried.
 const MOST_ADDRESSES: usize = 8;
@@ -92,6 +96,7 @@ pub struct Connector {
     check: AddressCheck,
     any: OnceLock<Result<Arc<ClientConfig>, RootsError>>,
     http1: OnceLock<Result<Arc<ClientConfig>, RootsError>>,
+    known: Known,
 }
 
 impl fmt::Debug for Connector {
@@ -104,7 +109,7 @@ impl Connector {
     /// A connector that asks `check` about every address.
     #[must_use]
     pub fn new(config: UpstreamConfig, check: AddressCheck) -> Self {
-        Self { config, check, any: OnceLock::new(), http1: OnceLock::new() }
+        Self { config, check, any: OnceLock::new(), http1: OnceLock::new(), known: Known::default() }
     }
 
     /// The address that the policy's `names` give to `host`.
@@ -130,10 +135,17 @@ impl Connector {
         if let Some(address) = destination.host.address() {
             return Ok(vec![SocketAddr::new(address, destination.port)]);
         }
+        if let Some(addresses) = self.known.find(&destination.host) {
+            return Ok(addresses.into_iter().map(|address| SocketAddr::new(address, destination.port)).collect());
+        }
         let unresolved = || UpstreamError::Unresolved(destination.host.clone());
         let looked_up = timeout(RESOLVE, tokio::net::lookup_host((destination.host.as_str(), destination.port))).await;
         let addresses: Vec<SocketAddr> = looked_up.map_err(|_| unresolved())?.map_err(|_| unresolved())?.take(MOST_ADDRESSES).collect();
-        if addresses.is_empty() { Err(unresolved()) } else { Ok(addresses) }
+        if addresses.is_empty() {
+            return Err(unresolved());
+        }
+        self.known.keep(&destination.host, addresses.iter().map(SocketAddr::ip).collect());
+        Ok(addresses)
     }
 
     /// A TCP connection, through the network's proxy where there is one.
@@ -200,6 +212,27 @@ impl Connector {
             }
         }
         Err(last)
+    }
+}
+
+/// Addresses that were found a moment ago: a client that opens ten connections needs one question.
+#[derive(Default)]
+struct Known(Mutex<HashMap<HostName, (Instant, Vec<IpAddr>)>>);
+
+impl Known {
+    fn find(&self, host: &HostName) -> Option<Vec<IpAddr>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(host).filter(|(since, _)| since.elapsed() < FRESH).map(|(_, addresses)| addresses.clone())
+    }
+
+    fn keep(&self, host: &HostName, addresses: Vec<IpAddr>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST_KNOWN {
+            known.retain(|_, (since, _)| since.elapsed() < FRESH);
+        }
+        if known.len() < MOST_KNOWN {
+            known.insert(host.clone(), (Instant::now(), addresses));
+        }
     }
 }
 

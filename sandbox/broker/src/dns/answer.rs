@@ -107,7 +107,8 @@ impl Resolver {
         }
         let reading = if name == self.own { Reading::Silent } else { (self.reading)(&name) };
         match (reading, query.query_type()) {
-            (Reading::Denied, _) => Err(ResponseCode::Refused),
+            // Not REFUSED: resolvers take that for a broken server, try again, and tell the user of a temporary failure.
+            (Reading::Denied, _) => Err(ResponseCode::NXDomain),
             (_, RecordType::A | RecordType::AAAA) => {
                 if reading == Reading::Allowed {
                     exists(&name).await?;
@@ -135,9 +136,17 @@ impl Resolver {
 async fn exists(name: &HostName) -> Result<(), ResponseCode> {
     match timeout(PATIENCE, tokio::net::lookup_host((name.as_str(), 0))).await {
         Ok(Ok(mut addresses)) => addresses.next().map(|_| ()).ok_or(ResponseCode::NXDomain),
+        Ok(Err(error)) if is_passing(&error) => Err(ResponseCode::ServFail),
         Ok(Err(_)) => Err(ResponseCode::NXDomain),
         Err(_) => Err(ResponseCode::ServFail),
     }
+}
+
+/// Whether the resolver could not tell now, rather than that there is no such name. The standard library gives getaddrinfo's code
+/// as text only (EAI_AGAIN, EAI_SYSTEM, EAI_MEMORY; glibc's and musl's words).
+fn is_passing(error: &std::io::Error) -> bool {
+    let text = error.to_string();
+    error.raw_os_error().is_some() || ["Temporary failure", "Try again", "System error", "Memory allocation", "Out of memory"].iter().any(|words| text.contains(words))
 }
 
 pub(super) fn record(name: &Name, data: RData) -> Record {
@@ -190,9 +199,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn refuses_denied_names_and_knows_nothing_of_other_types() {
+    async fn denied_names_do_not_exist_and_other_types_have_no_data() {
         let resolver = resolver();
-        assert_eq!(ask(&resolver, "denied.example.", RecordType::A).await.response_code, ResponseCode::Refused);
+        assert_eq!(ask(&resolver, "denied.example.", RecordType::A).await.response_code, ResponseCode::NXDomain);
         let text = ask(&resolver, "held.example.", RecordType::TXT).await;
         assert_eq!((text.response_code, text.answers.len()), (ResponseCode::NoError, 0));
         assert_eq!(ask(&resolver, "localhost.", RecordType::A).await.answers[0].data.ip_addr(), Some("127.0.0.1".parse().unwrap()));

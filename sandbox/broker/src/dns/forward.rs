@@ -10,7 +10,10 @@ use hickory_proto::{
     op::{Message, Query, ResponseCode},
     rr::{
         Name, RData, Record, RecordType,
-        rdata::{HTTPS, SVCB, svcb::SvcParamKey},
+        rdata::{
+            HTTPS, SVCB,
+            svcb::{Alpn, SvcParamKey, SvcParamValue},
+        },
     },
 };
 use tokio::{
@@ -82,6 +85,8 @@ fn cleaned(mut record: Record, kind: RecordType) -> Option<Record> {
         return None;
     }
     match &mut record.data {
+        // Another target would be connected to under a name that its own address was not given for.
+        RData::HTTPS(HTTPS(service)) if !service.target_name.is_root() => return None,
         RData::HTTPS(HTTPS(service)) | RData::SVCB(service) => *service = without_hints(service),
         RData::A(_) | RData::AAAA(_) => return None,
         _ => {}
@@ -93,8 +98,14 @@ fn without_hints(service: &SVCB) -> SVCB {
     let kept = service
         .svc_params
         .iter()
-        .filter(|(key, _)| !matches!(key, SvcParamKey::EchConfigList | SvcParamKey::Ipv4Hint | SvcParamKey::Ipv6Hint))
+        .filter(|(key, _)| !matches!(key, SvcParamKey::EchConfigList | SvcParamKey::Ipv4Hint | SvcParamKey::Ipv6Hint | SvcParamKey::Mandatory))
         .cloned()
+        .map(|(key, value)| match value {
+            // QUIC is refused in the box: an offer of it would only cost a refused packet.
+            SvcParamValue::Alpn(Alpn(protocols)) => (key, SvcParamValue::Alpn(Alpn(protocols.into_iter().filter(|name| !name.starts_with("h3")).collect()))),
+            other => (key, other),
+        })
+        .filter(|(_, value)| !matches!(value, SvcParamValue::Alpn(Alpn(protocols)) if protocols.is_empty()))
         .collect();
     SVCB::new(service.svc_priority, service.target_name.clone(), kept)
 }

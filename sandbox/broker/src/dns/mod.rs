@@ -4,7 +4,7 @@ mod answer;
 mod forward;
 mod udp;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -31,7 +31,7 @@ pub(crate) fn places() -> Arc<Semaphore> {
 }
 
 /// Serves DNS over TCP on a connection that the client opened to port 53 of anywhere.
-pub(crate) async fn serve_tcp(mut stream: TcpStream, _asked: SocketAddr, resolver: Arc<Resolver>) {
+pub(crate) async fn serve_tcp(mut stream: TcpStream, resolver: Arc<Resolver>) {
     for _ in 0..MOST_QUESTIONS {
         let Ok(Ok(length)) = timeout(IDLE, stream.read_u16()).await else { return };
         let mut question = vec![0; usize::from(length)];

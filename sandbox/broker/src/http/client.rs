@@ -8,7 +8,7 @@ use hyper::{
     body::Incoming,
     client::conn::{http1, http2},
 };
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::timeout;
 
 use super::{
@@ -30,6 +30,10 @@ const MOST_HEADERS: usize = 256;
 /// Flow control windows for HTTP/2 bodies: large enough for a gigabit over a continent.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// How often a busy HTTP/2 connection is asked whether it lives, and how long it may take to say so.
+const PING: Duration = Duration::from_secs(30);
+const PONG: Duration = Duration::from_secs(20);
 
 /// Whether a used connection may carry the request. What somebody was asked about, or what destroys, goes over a fresh one:
 /// only there is it known that nothing was sent when sending failed.
@@ -67,6 +71,8 @@ pub(crate) struct Client<'a> {
     pub(crate) pool: &'a Arc<Pool>,
     pub(crate) scheme: Scheme,
     pub(crate) destination: &'a Destination,
+    /// What the client speaks: in the clear nothing else tells whether the far side speaks HTTP/2 (gRPC does).
+    pub(crate) version: super::Version,
 }
 
 impl Client<'_> {
@@ -86,8 +92,13 @@ impl Client<'_> {
             Scheme::Https => UpstreamStream::Tls(Box::new(self.connector.connect_tls(self.destination, Alpn::Any).await?)),
         };
         let failed = |error: hyper::Error| UpstreamError::Tls(self.destination.clone(), error.to_string());
-        if stream.is_http2() {
+        let prior = self.scheme == Scheme::Http && self.version == super::Version::Http2;
+        if stream.is_http2() || prior {
             let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                // A shared connection that died quietly would hold every later request until its deadline.
+                .keep_alive_interval(PING)
+                .keep_alive_timeout(PONG)
                 .initial_stream_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(CONNECTION_WINDOW)
                 .max_header_list_size(u32::try_from(LARGEST_HEAD).unwrap_or(u32::MAX))

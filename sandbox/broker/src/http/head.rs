@@ -25,6 +25,12 @@ pub(crate) fn check<B>(request: &Request<B>, destination: &Destination, scheme: 
             "a URL in the request line is refused: there is no proxy in the box; unset the proxy variables and connect directly",
         ));
     }
+    if is_http2 && request.uri().scheme_str().is_some_and(|named| named != scheme.word()) {
+        return Err((StatusCode::BAD_REQUEST, ":scheme is not the one of this connection"));
+    }
+    if !request.uri().path().starts_with('/') {
+        return Err((StatusCode::BAD_REQUEST, "a target that is no path (such as * of OPTIONS) is refused"));
+    }
     if headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH) {
         return Err((StatusCode::BAD_REQUEST, "both Content-Length and Transfer-Encoding: the request could be read in two ways"));
     }

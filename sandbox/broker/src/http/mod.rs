@@ -6,6 +6,7 @@ mod client;
 mod head;
 mod pool;
 mod serve;
+mod strict;
 
 pub(crate) use pool::Pool;
-pub(crate) use serve::{Facts, Version, serve, whole_connection};
+pub(crate) use serve::{Facts, Version, serve};

@@ -2,34 +2,44 @@
 
 use std::{
     convert::Infallible,
-    sync::Arc,
+    io,
+    sync::{Arc, PoisonError},
     time::{Duration, SystemTime},
 };
 
-use agentbox_core::{Destination, Evidence, Judgement, Operation, Permit, Refusal, Request as Question, ledger::Durability, safe};
+use agentbox_core::{Destination, Evidence, Judgement, Permit, Refusal, RefusalKind, Request as Question, ledger::Durability, safe};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     sync::OnceCell,
+    time::timeout,
 };
 
 use super::{
     body::{self, Read, Through},
     canonical::{self, Known},
-    client::{Client, Outgoing, Reuse},
+    client::{Client, Outgoing, Reuse, Unanswered},
     head,
+    pool::Ready,
+    strict::{Broken, Reason, Strict},
 };
 use crate::{
     broker::Broker,
+    client_stream::Presence,
     meaning::{self, Body, BodyWant, Head, Meaning, ReplyStyle, Scheme},
+    opaque::whole_connection,
+    upstream::UpstreamError,
 };
 
-/// From the first byte of a head to its last.
-const HEAD: Duration = Duration::from_secs(30);
+/// How long a client may keep its connection between two requests; within a head [`Strict`] is the one who counts.
+const IDLE: Duration = Duration::from_secs(300);
+
+/// For the last bytes of a connection.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Largest request head, and most headers in it.
 const LARGEST_HEAD: usize = 64 << 10;
@@ -57,37 +67,46 @@ pub(crate) enum Version {
 pub(crate) struct Facts {
     pub(crate) destination: Destination,
     pub(crate) scheme: Scheme,
-    /// Who connected, where it is known.
-    pub(crate) who: Vec<String>,
-    resolved: OnceCell<Destination>,
+    /// The TLS hello asked for another name: nothing on this connection goes anywhere.
+    pub(crate) misdirected: bool,
+    presence: Presence,
+    /// The destination with what could be found out about its addresses before asking.
+    addressed: OnceCell<Destination>,
 }
 
 impl Facts {
-    pub(crate) fn new(destination: Destination, scheme: Scheme, who: Vec<String>) -> Self {
-        Self { destination, scheme, who, resolved: OnceCell::new() }
+    pub(crate) fn new(destination: Destination, scheme: Scheme, presence: Presence) -> Self {
+        Self { destination, scheme, misdirected: false, presence, addressed: OnceCell::new() }
     }
 }
 
 /// Serves a client until it goes.
-pub(crate) async fn serve<S>(broker: Arc<Broker>, facts: Facts, version: Version, stream: S) -> Result<(), hyper::Error>
+pub(crate) async fn serve<S>(broker: Arc<Broker>, facts: Facts, version: Version, stream: S) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let facts = Arc::new(facts);
     let service = service_fn(move |request| {
         let (broker, facts) = (broker.clone(), facts.clone());
-        async move { Ok::<_, Infallible>(answer(&broker, &facts, request).await) }
+        Box::pin(async move { Ok::<_, Infallible>(answer(&broker, &facts, version, request).await) })
     });
     match version {
         Version::Http1 => {
-            hyper::server::conn::http1::Builder::new()
+            let (stream, reason) = Strict::new(stream);
+            let mut connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(HEAD)
+                .header_read_timeout(IDLE)
                 .max_headers(MOST_HEADERS)
                 .max_buf_size(LARGEST_HEAD)
                 .half_close(false)
-                .serve_connection(TokioIo::new(stream), service)
-                .await
+                .serve_connection(TokioIo::new(stream), service);
+            let served = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+            let mut stream = connection.into_parts().io.into_inner();
+            if served.is_err() {
+                explain(&mut stream, &reason).await;
+            }
+            let _ = timeout(FAREWELL, stream.shutdown()).await;
+            served.map_err(io::Error::other)
         }
         Version::Http2 => {
             hyper::server::conn::http2::Builder::new(TokioExecutor::new())
@@ -98,24 +117,45 @@ where
                 .initial_connection_window_size(CONNECTION_WINDOW)
                 .serve_connection(TokioIo::new(stream), service)
                 .await
+                .map_err(io::Error::other)
         }
     }
 }
 
-async fn answer(broker: &Broker, facts: &Facts, request: Request<Incoming>) -> Response<Through> {
-    if let Err((status, why)) = head::check(&request, &facts.destination, facts.scheme) {
+/// Tells a client whose very first request has two readings why its connection ends. Later on an answer could be taken for another's.
+async fn explain<S: AsyncWrite + Unpin>(stream: &mut S, reason: &Reason) {
+    let broken = *reason.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(Broken { why, before_any: true }) = broken {
+        let body = serde_json::json!({ "error": "agentbox_refused", "reason": why }).to_string();
+        let head = format!(
+            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nx-should-retry: false\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let _ = timeout(FAREWELL, stream.write_all(format!("{head}{body}").as_bytes())).await;
+    }
+}
+
+async fn answer(broker: &Broker, facts: &Facts, version: Version, request: Request<Incoming>) -> Response<Through> {
+    let checked = if facts.misdirected {
+        Err((StatusCode::MISDIRECTED_REQUEST, "the name in the TLS hello is not the name that was connected to: connect to a host by its own name"))
+    } else {
+        head::check(&request, &facts.destination, facts.scheme)
+    };
+    if let Err((status, why)) = checked {
+        let summary = format!("{} {}://{}{}", request.method(), facts.scheme.word(), facts.destination, request.uri().path());
+        broker.refusals.remember(&summary, &refusal(RefusalKind::Failed, "http.malformed", "", why, "Send it in the usual form."));
         return plain(status, "agentbox_refused", why);
     }
     if facts.destination.host == broker.own {
         return ours(broker, &request);
     }
-    match pass(broker, facts, request).await {
+    match pass(broker, facts, version, request).await {
         Ok(response) | Err(response) => response,
     }
 }
 
 /// The story of one request. An error is an answer as well: why it does not happen.
-async fn pass(broker: &Broker, facts: &Facts, request: Request<Incoming>) -> Result<Response<Through>, Response<Through>> {
+async fn pass(broker: &Broker, facts: &Facts, version: Version, request: Request<Incoming>) -> Result<Response<Through>, Response<Through>> {
     let (mut parts, incoming) = request.into_parts();
     head::strip(&mut parts.headers);
     parts.headers.remove(header::EXPECT);
@@ -131,31 +171,37 @@ async fn pass(broker: &Broker, facts: &Facts, request: Request<Incoming>) -> Res
     let (meaning, known, through) = understand(&head, incoming).await?;
     let digest = canonical::digest(&parts.method, facts.scheme, &facts.destination, &target, &parts.headers, known.borrow());
     let summary = safe::line(&format!("{} {}://{}{target}", parts.method, facts.scheme.word(), facts.destination), LONGEST_SUMMARY);
+    let addressed = facts.addressed.get_or_init(|| broker.addressed(&facts.destination)).await;
+    let mut operations = meaning.operations;
+    if broker.is_unlisted(&facts.destination) {
+        operations.push(whole_connection(&facts.destination, "connection.unlisted-address", "a bare address that no place lists: nobody knows what is behind it"));
+    }
     let question = Question {
-        operations: meaning.operations,
-        destination: Some(facts.destination.clone()),
+        operations,
+        destination: Some(addressed.clone()),
         digest,
         evidence: Evidence {
             summary: summary.clone(),
             excerpt: meaning.excerpt,
-            who: facts.who.clone(),
+            who: Vec::new(),
             credentials: meaning.credentials,
             seen: None,
             unseen: None,
         },
     };
     let style = meaning.reply;
-    let permitted = permit(broker, facts, question).await.map_err(|refusal| refused(broker, style, &summary, &refusal))?;
-    let destination = facts.resolved.get().unwrap_or(&facts.destination);
-    let client = Client { connector: &broker.connector, pool: &broker.pool, scheme: facts.scheme, destination };
-    let outcome = Outcome { broker, ask: permitted.ask };
-    let (ready, was_used) = match client.connection(permitted.reuse).await {
-        Ok(connection) => connection,
-        Err(error) => {
-            outcome.tell(&format!("nothing was sent: {error}"));
-            return Err(plain(StatusCode::BAD_GATEWAY, "agentbox_upstream", &error.to_string()));
-        }
+    // From here to the deed somebody must be there to hear of it: whoever goes is not acted for.
+    let prepared = tokio::select! {
+        biased;
+        () = facts.presence.gone() => return Err(plain(StatusCode::BAD_REQUEST, "agentbox_refused", "the client has gone")),
+        prepared = prepare(broker, facts, version, question) => prepared,
     };
+    let Prepared { permitted, outcome, destination, ready, was_used } = match prepared {
+        Ok(prepared) => prepared,
+        Err(Unprepared::Refused(refusal)) => return Err(refused(broker, style, &summary, &refusal)),
+        Err(Unprepared::Unreachable(error)) => return Err(unreachable(&error)),
+    };
+    let client = Client { connector: &broker.connector, pool: &broker.pool, scheme: facts.scheme, destination: &destination, version };
     if let Err(unfit) = permitted.permit.consume(&digest, SystemTime::now()) {
         outcome.tell(&format!("nothing was sent: {unfit}"));
         return Err(plain(StatusCode::FORBIDDEN, "agentbox_denied", &unfit.to_string()));
@@ -167,9 +213,82 @@ async fn pass(broker: &Broker, facts: &Facts, request: Request<Incoming>) -> Res
         }
         Err(error) => {
             outcome.tell(&error.to_string());
-            Err(plain(StatusCode::BAD_GATEWAY, "agentbox_upstream", &error.to_string()))
+            let status = match error {
+                Unanswered::Silent(_) => StatusCode::GATEWAY_TIMEOUT,
+                Unanswered::Unreachable(error) => return Err(unreachable(&error)),
+                Unanswered::Broken(..) => StatusCode::BAD_GATEWAY,
+            };
+            Err(plain(status, "agentbox_upstream", &error.to_string()))
         }
     }
+}
+
+fn unreachable(error: &UpstreamError) -> Response<Through> {
+    let status = match error {
+        UpstreamError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
+        UpstreamError::LocalAddress(..) => StatusCode::FORBIDDEN,
+        UpstreamError::Unresolved(_) | UpstreamError::Connect(..) | UpstreamError::Tls(..) | UpstreamError::Proxy(..) | UpstreamError::Roots(_) => {
+            StatusCode::BAD_GATEWAY
+        }
+    };
+    plain(status, "agentbox_upstream", &error.to_string())
+}
+
+/// A permit in hand, and the connection that it will be used on.
+struct Prepared<'a> {
+    permitted: Permitted,
+    outcome: Outcome<'a>,
+    destination: Destination,
+    ready: Ready,
+    was_used: bool,
+}
+
+/// Why there is nothing to send on.
+enum Unprepared {
+    Refused(Refusal),
+    Unreachable(UpstreamError),
+}
+
+/// Asks, and connects. Dropped half-way, it says that the asker has gone.
+async fn prepare<'a>(broker: &'a Broker, facts: &Facts, version: Version, question: Question) -> Result<Prepared<'a>, Unprepared> {
+    let by_name = question.destination.as_ref().is_none_or(|destination| destination.addresses.is_empty()).then(|| question.clone());
+    let known = question.destination.clone().unwrap_or_else(|| facts.destination.clone());
+    let permitted = permit(broker, question).await.map_err(Unprepared::Refused)?;
+    let outcome = Outcome { broker, ask: permitted.ask };
+    let unreached = |outcome: Outcome<'_>, error: UpstreamError| {
+        outcome.tell(&format!("nothing was sent: {error}"));
+        Unprepared::Unreachable(error)
+    };
+    let destination = match broker.resolved(&known).await {
+        Ok(destination) => destination,
+        Err(error) => return Err(unreached(outcome, error)),
+    };
+    if let Some(question) = by_name
+        && let Err(refusal) = still_fits(broker, question, &destination)
+    {
+        outcome.tell("nothing was sent: its address belongs to another place");
+        return Err(Unprepared::Refused(refusal));
+    }
+    let client = Client { connector: &broker.connector, pool: &broker.pool, scheme: facts.scheme, destination: &destination, version };
+    match client.connection(permitted.reuse).await {
+        Ok((ready, was_used)) => Ok(Prepared { permitted, outcome, destination, ready, was_used }),
+        Err(error) => Err(unreached(outcome, error)),
+    }
+}
+
+/// What was permitted by name alone must not turn out, by its address, to be in a stricter place or another one.
+fn still_fits(broker: &Broker, question: Question, found: &Destination) -> Result<(), Refusal> {
+    let (before, because) = broker.policy.preview(&question);
+    let (now, why) = broker.policy.preview(&Question { destination: Some(found.clone()), ..question });
+    if now <= before && why.place == because.place {
+        return Ok(());
+    }
+    let reason = "its name leads to an address of another place than the one that was asked about";
+    Err(refusal(RefusalKind::Denied, &why.action, &why.place, reason, "Use the name under which the policy knows the host."))
+}
+
+fn refusal(kind: RefusalKind, operation: &str, place: &str, reason: &str, guidance: &str) -> Refusal {
+    Refusal { kind, operation: operation.to_owned(), place: place.to_owned(), reason: reason.to_owned(), guidance: guidance.to_owned(), approval_id: None }
 }
 
 /// What was read of the body, owned.
@@ -200,7 +319,7 @@ async fn understand(head: &Head<'_>, incoming: Incoming) -> Result<(Meaning, Kno
     }
     let most = match meaning::wants(head) {
         BodyWant::UpTo(most) => most,
-        BodyWant::Nothing => return Ok((meaning::understand(head, Body::Absent), nonce()?, Through::Streaming(None, incoming))),
+        BodyWant::Nothing => return Ok((meaning::understand(head, Body::Absent), nonce()?, Through::streaming(None, incoming))),
     };
     let unread = |error: body::Unread| plain(StatusCode::BAD_REQUEST, "agentbox_refused", &error.to_string());
     match body::read(incoming, most).await.map_err(unread)? {
@@ -210,7 +329,7 @@ async fn understand(head: &Head<'_>, incoming: Incoming) -> Result<(Meaning, Kno
             let known = if trailers.is_some() { nonce()? } else { KnownBody::Whole(bytes.clone()) };
             Ok((meaning, known, Through::Whole((!bytes.is_empty()).then_some(bytes), trailers)))
         }
-        Read::TooLong(first, rest) => Ok((meaning::understand(head, Body::TooLong { first: &first }), nonce()?, Through::Streaming(Some(first), rest))),
+        Read::TooLong(first, rest) => Ok((meaning::understand(head, Body::TooLong { first: &first }), nonce()?, Through::streaming(Some(first), rest))),
     }
 }
 
@@ -221,27 +340,8 @@ struct Permitted {
     ask: Option<u64>,
 }
 
-async fn permit(broker: &Broker, facts: &Facts, mut question: Question) -> Result<Permitted, Refusal> {
-    if let Some(resolved) = facts.resolved.get() {
-        question.destination = Some(resolved.clone());
-    }
-    let judged = match broker.policy.judge(question.clone()) {
-        Judgement::Allow(granted) if facts.resolved.get().is_none() => {
-            // Allowed by name. A place may match by address too, so the addresses are found, judged, and then connected to.
-            let resolved = facts.resolved.get_or_try_init(|| resolve(broker, &facts.destination)).await;
-            match resolved {
-                Ok(resolved) => {
-                    drop(granted);
-                    question.destination = Some(resolved.clone());
-                    broker.policy.judge(question.clone())
-                }
-                // It cannot be reached anyway: the way out says so in its own words.
-                Err(_) => Judgement::Allow(granted),
-            }
-        }
-        judged => judged,
-    };
-    match judged {
+async fn permit(broker: &Broker, question: Question) -> Result<Permitted, Refusal> {
+    match broker.policy.judge(question.clone()) {
         Judgement::Allow(granted) if agentbox_core::ledger::durability(&granted) == Durability::Grouped => {
             Ok(Permitted { permit: broker.line.allow(granted)?, reuse: Reuse::Allowed, ask: None })
         }
@@ -250,14 +350,6 @@ async fn permit(broker: &Broker, facts: &Facts, mut question: Question) -> Resul
             Ok(Permitted { permit, reuse: Reuse::Never, ask: Some(ask) })
         }
     }
-}
-
-async fn resolve(broker: &Broker, destination: &Destination) -> Result<Destination, crate::upstream::UpstreamError> {
-    if broker.connector.is_proxied(destination) {
-        return Ok(destination.clone());
-    }
-    let addresses = broker.connector.resolve(destination).await?.into_iter().map(|address| address.ip()).collect();
-    Ok(Destination { addresses, ..destination.clone() })
 }
 
 /// Tells the supervisor how a deed ended, once, also where the client went in between.
@@ -296,7 +388,7 @@ fn back(response: Response<Incoming>) -> Response<Through> {
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return plain(StatusCode::BAD_GATEWAY, "agentbox_upstream", "the far side changed the protocol without being asked");
     }
-    Response::from_parts(parts, Through::Streaming(None, body))
+    Response::from_parts(parts, Through::streaming(None, body))
 }
 
 /// An answer of our own.
@@ -320,10 +412,4 @@ fn ours(broker: &Broker, request: &Request<Incoming>) -> Response<Through> {
         }
         _ => plain(StatusCode::NOT_FOUND, "agentbox", "this is the broker of an agentbox; /why lists what was refused last"),
     }
-}
-
-/// What a connection is that cannot be looked into, as one operation.
-pub(crate) fn whole_connection(destination: &Destination, action: &str, why: &str) -> Operation {
-    let id = agentbox_core::ResourceId::new("connection", &destination.to_string());
-    Operation::new(agentbox_core::Effect::Opaque, action, agentbox_core::Resource::rooted(id), why)
 }
