@@ -41,7 +41,8 @@ pub(crate) fn make(session: &str, limits: &Limits) -> Result<Cgroup, String> {
     Ok(cgroup)
 }
 
-fn own_path() -> Option<PathBuf> {
+/// The cgroup that this process is in.
+pub(crate) fn own_path() -> Option<PathBuf> {
     let lines = fs::read_to_string("/proc/self/cgroup").ok()?;
     let relative = lines.lines().find_map(|line| line.strip_prefix("0::"))?.trim_start_matches('/').to_owned();
     MOUNTS.iter().map(Path::new).find(|mount| mount.join("cgroup.controllers").exists()).map(|mount| mount.join(relative))

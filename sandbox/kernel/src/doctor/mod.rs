@@ -83,7 +83,9 @@ pub fn user_namespace_fix(errno: nix::errno::Errno) -> String {
 /// What to do when the box's network cannot be made.
 #[must_use]
 pub fn network_fix() -> String {
-    "use a kernel with CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET and CONFIG_NFT_TPROXY (on a stripped-down system: sudo modprobe nft_tproxy)".to_owned()
+    "sudo modprobe -a nf_tables nft_tproxy   (to keep it: these names, a line each, in /etc/modules-load.d/agentbox.conf; without the modules: a kernel \
+     with CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET and CONFIG_NFT_TPROXY)"
+        .to_owned()
 }
 
 /// What to do when Landlock is not there.

@@ -1,7 +1,9 @@
 //! Namespaces and mounts, each by doing in a child what a box does.
 
 use std::{
+    ffi::CStr,
     fs,
+    os::fd::AsFd,
     path::Path,
     time::{Duration, Instant},
 };
@@ -21,7 +23,11 @@ use super::fixes::Settings;
 use crate::{
     layer::{Layer, LayerReport},
     network::{self, Ipv6},
-    sys::fork::{Side, exit_now, fork},
+    sys::{
+        self,
+        fork::{Side, exit_now, fork},
+        mount::Depth,
+    },
     trial::in_child,
 };
 
@@ -91,6 +97,8 @@ fn built_as(layer: Layer) -> &'static str {
 
 /// A place that is there on every machine and that a trial may mount over in its own namespace.
 const OVER: &str = "/tmp";
+/// A folder in it.
+const INSIDE: &CStr = c"/tmp/inside";
 
 pub(super) fn mount() -> LayerReport {
     let fix = |_: &str| Settings::read().for_user_namespace(None);
@@ -101,10 +109,10 @@ pub(super) fn mount() -> LayerReport {
         mount_call(Some("tmpfs"), OVER, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("size=64k")).map_err(said("mounting a tmpfs"))?;
         let (inside, file) = (Path::new(OVER).join("inside"), Path::new(OVER).join("inside/file"));
         fs::create_dir(&inside).map_err(|e| format!("a folder in the tmpfs: {e}"))?;
-        mount_call(Some(&inside), &inside, none, MsFlags::MS_BIND, none).map_err(said("a bind mount"))?;
-        // What mount_setattr does to a whole tree in one call where it is (5.12).
-        let read_only = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-        mount_call(none, &inside, none, read_only, none).map_err(said("making a mount read-only"))?;
+        // As the box makes its root: a detached copy of a tree, made read-only in one call, and attached.
+        let tree = sys::mount::open_tree(INSIDE, Depth::Tree).map_err(said("open_tree (Linux 5.2)"))?;
+        sys::mount::restrict(tree.as_fd(), libc::MOUNT_ATTR_RDONLY).map_err(said("mount_setattr (Linux 5.12)"))?;
+        sys::mount::attach(tree.as_fd(), INSIDE).map_err(said("move_mount"))?;
         match fs::write(&file, "x") {
             Err(error) if error.raw_os_error() == Some(libc::EROFS) => Ok(String::new()),
             other => Err(format!("writing to a read-only mount: {other:?}")),
@@ -159,14 +167,7 @@ fn end_of(child: nix::unistd::Pid) -> Result<(), String> {
 }
 
 pub(super) fn network() -> LayerReport {
-    let fix = |why: &str| {
-        if why.contains("nf_tables") {
-            "sudo modprobe -a nf_tables nft_tproxy nf_tproxy_ipv4 nf_tproxy_ipv6   (to keep it: these names, a line each, in /etc/modules-load.d/agentbox.conf)"
-                .to_owned()
-        } else {
-            Settings::read().for_user_namespace(None)
-        }
-    };
+    let fix = |why: &str| if why.contains("nf_tables") { super::network_fix() } else { Settings::read().for_user_namespace(None) };
     tried(Layer::NetworkNamespace, fix, || {
         enter(CloneFlags::CLONE_NEWNET)?;
         // The very set-up of a box: device, addresses, routes, TPROXY, listeners.

@@ -1,10 +1,6 @@
 //! Landlock, seccomp and the cgroup, each by doing in a child what a box does.
 
-use std::{
-    fs,
-    io::ErrorKind,
-    path::{Path, PathBuf},
-};
+use std::{fs, io::ErrorKind};
 
 use crate::{
     capabilities,
@@ -58,25 +54,10 @@ pub(super) fn seccomp() -> LayerReport {
     }
 }
 
-/// Where the unified hierarchy is mounted and which of its groups is ours.
-fn own_group() -> Result<PathBuf, String> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|e| format!("/proc/self/mountinfo: {e}"))?;
-    let mount = mounts
-        .lines()
-        .find_map(|line| {
-            let (before, after) = line.split_once(" - ")?;
-            after.starts_with("cgroup2 ").then(|| before.split(' ').nth(4)).flatten()
-        })
-        .ok_or("no cgroup v2 is mounted")?;
-    let groups = fs::read_to_string("/proc/self/cgroup").map_err(|e| format!("/proc/self/cgroup: {e}"))?;
-    let group = groups.lines().find_map(|line| line.strip_prefix("0::/")).ok_or("this process is in no cgroup v2")?;
-    Ok(Path::new(mount).join(group))
-}
-
 pub(super) fn cgroup() -> LayerReport {
     const FIX: &str = "systemd-run --user --scope -p Delegate=yes agentbox run …   (without it limits are set a process, not for the box as a whole)";
     let trial = in_child(|| {
-        let own = own_group()?;
+        let own = crate::cgroup::own_path().ok_or("no cgroup v2 is mounted")?;
         let below = own.join(format!("agentbox-doctor-{}", std::process::id()));
         fs::create_dir(&below).map_err(|e| format!("a group below {}: {e}", own.display()))?;
         // Whoever owns the group may also hand it the controllers.
