@@ -61,11 +61,13 @@ pub enum FromInit {
         /// Whether the box has IPv6.
         ipv6: bool,
     },
-    /// The agent has been started.
-    Started {
+    /// The agent's process stands behind all its fences, and waits for [`ToInit::Run`].
+    Ready {
         /// What each layer enforces, as far as init knows: name, and why it is only partial.
         partial: Vec<(String, String)>,
     },
+    /// The command runs.
+    Started,
     /// It could not be.
     Failed(Failure),
     /// The command could not be executed: the errno.
@@ -81,6 +83,8 @@ pub enum FromInit {
 pub enum ToInit {
     /// The id maps are written, the cgroup is joined: go on.
     Go,
+    /// The network is served and every required layer holds: execute the command.
+    Run,
     /// Send this signal to the agent's process group.
     Signal(i32),
 }

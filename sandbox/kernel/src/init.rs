@@ -3,7 +3,7 @@
 use std::{
     ffi::{CString, OsString},
     fs,
-    io::{self, Read as _, Write as _},
+    io::{self, BufRead, BufReader, Read as _, Write as _},
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::ffi::OsStrExt,
@@ -20,7 +20,7 @@ use nix::{
         signalfd::{SfdFlags, SignalFd},
         wait::{WaitPidFlag, WaitStatus, waitpid},
     },
-    unistd::{Pid, Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execvpe, getpid, sethostname, setpgid, setsid, tcgetpgrp, tcsetpgrp},
+    unistd::{AccessFlags, Pid, Uid, access, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execve, getpid, sethostname, setpgid, setsid, tcgetpgrp, tcsetpgrp},
 };
 
 use crate::{
@@ -28,11 +28,12 @@ use crate::{
     control::{Control, Exit, Failure, FromInit, ToInit, partly, signal_number},
     doctor,
     landlock::{self, LandlockPlan},
-    launch::{Plan, Stdio},
+    launch::{NestedUserns, Plan, Stdio},
     layer::Layer,
     mounts, network, rlimits,
     seccomp::Filters,
     sys::{
+        self,
         files::close_from_on_exec,
         fork::{Side, exit_now, fork},
         terminal::make_controlling,
@@ -88,13 +89,14 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
         write_own_maps(uid, gid)
             .map_err(|error| failure(Layer::UserNamespace, format!("writing the id maps: {error}"), doctor::user_namespace_fix(Errno::EPERM)))?;
     }
-    // Nobody in the box may look into PID 1, which is a copy of the supervisor.
+    // Nobody in the box may look into PID 1, which is a copy of the supervisor; and there is no need that it holds the user's variables.
+    sys::environment::erase(|_| false);
     prctl::set_dumpable(false).map_err(|errno| power("PR_SET_DUMPABLE", errno))?;
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| power("PR_SET_PDEATHSIG", errno))?;
     // The supervisor's word to go on is also the proof that it still lived after the line above.
     match control.receive::<ToInit>() {
         Ok(Some((ToInit::Go, _))) => {}
-        Ok(Some((ToInit::Signal(_), _)) | None) | Err(_) => return Err(failure(Layer::PidNamespace, "the supervisor has gone", "")),
+        Ok(Some((ToInit::Run | ToInit::Signal(_), _)) | None) | Err(_) => return Err(failure(Layer::PidNamespace, "the supervisor has gone", "")),
     }
     // Signals are read, never delivered: a handler could run between any two lines.
     let mut blocked = SigSet::all();
@@ -124,7 +126,9 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
     if let Some(terminal) = &controlling {
         make_controlling(terminal.as_fd()).map_err(|errno| failure(Layer::PidNamespace, format!("taking the box's terminal: {errno}"), ""))?;
     }
-    let (mut reader, writer) = io::pipe().map_err(|error| failure(Layer::PidNamespace, format!("no pipe: {error}"), ""))?;
+    let no_pipe = |error: io::Error| failure(Layer::PidNamespace, format!("no pipe: {error}"), "");
+    let (reader, writer) = io::pipe().map_err(no_pipe)?;
+    let (wait, mut release) = io::pipe().map_err(no_pipe)?;
     let agent = match fork().map_err(|errno| failure(Layer::PidNamespace, format!("fork: {errno}"), ""))? {
         Side::Child => {
             let started = Agent {
@@ -134,35 +138,59 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
                 writable: std::mem::take(&mut prepared.plan.files.writable),
                 limits: prepared.plan.limits,
                 filters: prepared.filters,
+                nested_userns: prepared.plan.nested_userns,
                 stdio: [stdin, stdout, stderr],
                 controlling,
             };
-            become_agent(started, writer)
+            drop(release);
+            become_agent(started, writer, wait)
         }
         Side::Parent(pid) => pid,
     };
-    drop((writer, stdin, stdout, stderr));
+    drop((writer, wait, stdin, stdout, stderr));
     // In the parent as well as in the child, whichever comes first: the group must exist before a signal is forwarded.
     let _ = setpgid(agent, agent);
     // What init needs no more it loses: its capabilities were for the lines above.
     capabilities::drop_all().map_err(|error| failure(Layer::UserNamespace, error.to_string(), ""))?;
-    let mut said = Vec::new();
-    let _ = reader.read_to_end(&mut said);
-    drop(reader);
-    close_inherited(control, &signals, controlling.as_ref());
-    // The last message counts: a failed exec writes one behind the first.
-    match serde_json::from_slice(said.rsplit(|byte| *byte == b'\n').next().unwrap_or_default()) {
-        Ok(Told::Failed(failure)) => Err(failure),
-        Ok(Told::NotExecuted(errno)) => {
-            let _ = control.send(&FromInit::NotExecuted(errno), &[]);
-            exit_now(if errno == libc::ENOENT { NOT_FOUND } else { CANNOT_EXECUTE })
+    let mut reader = BufReader::new(reader);
+    match hear(&mut reader) {
+        Some(Told::Failed(failure)) => return Err(failure),
+        Some(Told::NotExecuted(errno)) => not_executed(control, errno),
+        Some(Told::Fenced(partial)) => {
+            let _ = control.send(&FromInit::Ready { partial }, &[]);
         }
-        Ok(Told::Fenced(partial)) => {
-            let _ = control.send(&FromInit::Started { partial }, &[]);
-            Ok((agent, controlling, signals))
-        }
-        Err(_) => Err(failure(Layer::PidNamespace, "the agent's process ended before its command began", "")),
+        None => return Err(failure(Layer::PidNamespace, "the agent's process ended before its command began", "")),
     }
+    match control.receive::<ToInit>() {
+        Ok(Some((ToInit::Run, _))) => {}
+        // The supervisor has gone, or has decided against it. No word of ours is due.
+        Ok(Some((ToInit::Go | ToInit::Signal(_), _)) | None) | Err(_) => exit_now(u8::MAX),
+    }
+    release.write_all(b"!").map_err(|error| failure(Layer::PidNamespace, format!("the agent's process has gone: {error}"), ""))?;
+    // The pipe closes with exec. A line in it is the reason why there was none.
+    match hear(&mut reader) {
+        None => {
+            let _ = control.send(&FromInit::Started, &[]);
+        }
+        Some(Told::NotExecuted(errno)) => not_executed(control, errno),
+        Some(Told::Failed(failure)) => return Err(failure),
+        Some(Told::Fenced(_)) => return Err(failure(Layer::PidNamespace, "the agent's process speaks out of turn", "")),
+    }
+    drop((reader, release));
+    close_inherited(control, &signals, controlling.as_ref());
+    Ok((agent, controlling, signals))
+}
+
+/// The next line of the agent's process; none when it has ended, or has become its command.
+fn hear(reader: &mut impl BufRead) -> Option<Told> {
+    let mut line = Vec::new();
+    reader.read_until(b'\n', &mut line).ok()?;
+    serde_json::from_slice(&line).ok()
+}
+
+fn not_executed(control: &Control, errno: i32) -> ! {
+    let _ = control.send(&FromInit::NotExecuted(errno), &[]);
+    exit_now(if errno == libc::ENOENT { NOT_FOUND } else { CANNOT_EXECUTE })
 }
 
 /// Init lives as long as the box: what it has of the supervisor's descriptors must not live as long.
@@ -184,7 +212,7 @@ fn write_own_maps(uid: u32, gid: u32) -> io::Result<()> {
     fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))
 }
 
-/// What the agent's process tells before its command takes over; the last message counts, and the pipe closes with exec.
+/// What the agent's process tells before its command takes over, a line each; the pipe closes with exec.
 #[derive(serde::Serialize, serde::Deserialize)]
 enum Told {
     Fenced(Vec<(String, String)>),
@@ -199,42 +227,57 @@ struct Agent {
     writable: Vec<PathBuf>,
     limits: agentbox_core::policy::settings::Limits,
     filters: Filters,
+    nested_userns: NestedUserns,
     stdio: [OwnedFd; 3],
     controlling: Option<OwnedFd>,
 }
 
 /// The ritual. Each step takes something away; none can be taken back.
-fn become_agent(agent: Agent, mut told: io::PipeWriter) -> ! {
+fn become_agent(agent: Agent, mut told: io::PipeWriter, mut wait: io::PipeReader) -> ! {
+    let mut tell = |message: &Told| {
+        let mut line = serde_json::to_vec(message).unwrap_or_default();
+        line.push(b'\n');
+        let _ = told.write_all(&line);
+    };
     let partial = match fence(&agent) {
         Ok(partial) => partial,
         Err(failure) => {
-            let _ = told.write_all(&serde_json::to_vec(&Told::Failed(failure)).unwrap_or_default());
+            tell(&Told::Failed(failure));
             exit_now(u8::MAX)
         }
     };
-    let fenced = serde_json::to_vec(&Told::Fenced(partial)).unwrap_or_default();
-    let Some(program) = agent.command.first() else { exit_now(NOT_FOUND) };
-    // Prepared before the filters: from here to exec nothing may fail in between.
+    let not_executed = |errno: Errno| (Told::NotExecuted(errno as i32), if errno == Errno::ENOENT { NOT_FOUND } else { CANNOT_EXECUTE });
+    let program = match find(&agent) {
+        Ok(program) => program,
+        Err(errno) => {
+            let (message, code) = not_executed(errno);
+            tell(&message);
+            exit_now(code)
+        }
+    };
+    // Last, because it refuses what the steps before needed.
     if let Err(errno) = agent.filters.install() {
-        let failed = failure(
-            Layer::Seccomp,
-            format!("installing the filters: {errno}"),
-            "a kernel with CONFIG_SECCOMP_FILTER; in a container, a seccomp profile that allows seccomp(2)",
-        );
-        let _ = told.write_all(&serde_json::to_vec(&Told::Failed(failed)).unwrap_or_default());
+        let fix = "a kernel with CONFIG_SECCOMP_FILTER; in a container, a seccomp profile that allows seccomp(2)";
+        tell(&Told::Failed(failure(Layer::Seccomp, format!("installing the filters: {errno}"), fix)));
         exit_now(u8::MAX);
     }
-    match execute(program, &agent, &mut told, &fenced) {
-        errno => {
-            let _ = told.write_all(&serde_json::to_vec(&Told::NotExecuted(errno as i32)).unwrap_or_default());
-            exit_now(if errno == Errno::ENOENT { NOT_FOUND } else { CANNOT_EXECUTE })
-        }
+    tell(&Told::Fenced(partial));
+    // Not before the broker serves the network and the supervisor has seen that every required layer holds. No word is a no.
+    if wait.read_exact(&mut [0]).is_err() {
+        exit_now(u8::MAX);
     }
+    let errno = match execve(&program, &agent.command, &agent.environment) {
+        Ok(never) => match never {},
+        Err(errno) => errno,
+    };
+    let (message, code) = not_executed(errno);
+    tell(&message);
+    exit_now(code)
 }
 
-/// Comes back only when the command could not be executed.
-fn execute(program: &CString, agent: &Agent, told: &mut io::PipeWriter, fenced: &[u8]) -> Errno {
-    // Looked for with the box's own PATH, in the box.
+/// The command's file, looked for in the box with the box's own PATH.
+fn find(agent: &Agent) -> Result<CString, Errno> {
+    let program = agent.command.first().ok_or(Errno::ENOENT)?;
     let path = agent.environment.iter().find_map(|variable| variable.to_bytes().strip_prefix(b"PATH=")).unwrap_or(b"/usr/local/bin:/usr/bin:/bin");
     let candidates: Vec<CString> = if program.to_bytes().contains(&b'/') {
         vec![program.clone()]
@@ -246,21 +289,11 @@ fn execute(program: &CString, agent: &Agent, told: &mut io::PipeWriter, fenced: 
             })
             .collect()
     };
-    let runnable =
-        candidates.iter().find(|candidate| nix::unistd::access(candidate.as_c_str(), nix::unistd::AccessFlags::X_OK).is_ok() && !is_folder(candidate));
-    let Some(found) = runnable else {
-        let there = candidates.iter().any(|candidate| nix::unistd::access(candidate.as_c_str(), nix::unistd::AccessFlags::F_OK).is_ok());
-        return if there { Errno::EACCES } else { Errno::ENOENT };
-    };
-    // Written before exec: afterwards the pipe is closed, and a failure below writes a second message, which replaces this one.
-    let _ = told.write_all(fenced);
-    match execvpe(found, &agent.command, &agent.environment) {
-        Ok(never) => match never {},
-        Err(errno) => {
-            let _ = told.write_all(b"\n");
-            errno
-        }
+    let can = |candidate: &&CString, how: AccessFlags| access(candidate.as_c_str(), how).is_ok();
+    if let Some(found) = candidates.iter().find(|candidate| can(candidate, AccessFlags::X_OK) && !is_folder(candidate)) {
+        return Ok(found.clone());
     }
+    Err(if candidates.iter().any(|candidate| can(&candidate, AccessFlags::F_OK)) { Errno::EACCES } else { Errno::ENOENT })
 }
 
 fn is_folder(path: &CString) -> bool {
@@ -291,6 +324,10 @@ fn fence(agent: &Agent) -> Result<Vec<(String, String)>, Failure> {
     // The second fence around files, on the kernel's own objects, and around signals and abstract sockets.
     let mut writable: Vec<PathBuf> = agent.writable.iter().filter(|path| path.exists()).cloned().collect();
     writable.extend(mounts::private_folders());
+    if agent.nested_userns == NestedUserns::Allowed {
+        // A namespace of its own is worth nothing to the agent unless it can write the id maps in its `/proc`.
+        writable.push("/proc".into());
+    }
     let mut plan = LandlockPlan::of_box(writable);
     plan.devices.retain(|device| device.exists());
     let report = landlock::restrict(&plan).map_err(|error| {
@@ -326,7 +363,7 @@ fn attend(agent: Pid, terminal: Option<&OwnedFd>, signals: &SignalFd, control: &
         if told.any() == Some(true) {
             match control.receive::<ToInit>() {
                 Ok(Some((ToInit::Signal(number), _))) => forward(agent, terminal, number),
-                Ok(Some((ToInit::Go, _))) => {}
+                Ok(Some((ToInit::Go | ToInit::Run, _))) => {}
                 // The supervisor has gone: the box ends closed.
                 Ok(None) | Err(_) => return u8::MAX,
             }

@@ -11,9 +11,13 @@ use std::{
 use agentbox_core::policy::settings::Limits;
 use nix::{
     errno::Errno,
+    fcntl::{FcntlArg, OFlag, fcntl},
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sched::CloneFlags,
-    sys::signal::{Signal, kill},
+    sys::{
+        signal::{Signal, kill},
+        stat::{SFlag, fstat},
+    },
     unistd::Pid,
 };
 
@@ -22,7 +26,8 @@ use crate::{
     control::{Control, Exit, Failure, FromInit, ToInit},
     doctor,
     init::{self, Ids, Prepared},
-    layer::{Layer, LayerReport},
+    landlock,
+    layer::{self, Layer, LayerReport, Requirement},
     mounts::FileFence,
     network::{self, BoxSockets},
     seccomp::{self, FilterPlan},
@@ -76,6 +81,8 @@ pub struct Plan {
     pub stdio: Stdio,
     /// Its host name.
     pub hostname: String,
+    /// Layers without which the command must not run.
+    pub require: Vec<Requirement>,
 }
 
 /// There is no box.
@@ -92,6 +99,12 @@ pub enum LaunchError {
         /// Why.
         errno: i32,
     },
+    /// Layers that the policy requires are not there; each with the reason and the fix.
+    #[error("the box does not start, because the policy requires what is not there:\n{}", .0.join("\n"))]
+    Unmet(Vec<String>),
+    /// A standard stream through which the agent would reach files outside.
+    #[error("the agent's {0} is {1}: from there it could reach every file outside of the box (fix: give it a file or a pipe)")]
+    Stream(&'static str, &'static str),
     /// Init ended, or said something else than was due.
     #[error("the box's first process ended while the box was being made ({0})")]
     Lost(&'static str),
@@ -107,7 +120,7 @@ impl LaunchError {
         match self {
             LaunchError::NotExecuted { errno, .. } if *errno == libc::ENOENT => 127,
             LaunchError::NotExecuted { .. } => 126,
-            LaunchError::Layer(_) | LaunchError::Lost(_) | LaunchError::Own(_) => 125,
+            LaunchError::Layer(_) | LaunchError::Unmet(_) | LaunchError::Stream(..) | LaunchError::Lost(_) | LaunchError::Own(_) => 125,
         }
     }
 }
@@ -123,13 +136,15 @@ pub struct Running {
     pub layers: Vec<LayerReport>,
 }
 
-/// Makes the box and starts the command in it. `network` takes the sockets as soon as they are there, before the agent runs.
+/// Makes the box and starts the command in it. `network` takes the sockets as soon as they are there. The command runs only after it has
+/// come back without an error, and when every layer of [`Plan::require`] holds; meanwhile init goes on with its work.
 ///
 /// The caller has no other thread.
 ///
 /// # Errors
 /// There is then no box, and nothing of it is left.
 pub fn launch(plan: Plan, network: impl FnOnce(BoxSockets) -> io::Result<()>) -> Result<Running, LaunchError> {
+    plan.stdio.reaches_no_folder()?;
     let filters =
         seccomp::compile(&FilterPlan { nested_userns: plan.nested_userns == NestedUserns::Allowed }).map_err(|error| LaunchError::Own(error.to_string()))?;
     let command: Vec<_> = plan.command.iter().map(init::c_string).collect::<Result<_, _>>().map_err(LaunchError::Layer)?;
@@ -143,6 +158,7 @@ pub fn launch(plan: Plan, network: impl FnOnce(BoxSockets) -> io::Result<()>) ->
     let environment = plan.environment.iter().map(join).collect::<Result<_, _>>().map_err(LaunchError::Layer)?;
     let cgroup = cgroup::make(&plan.session, &plan.limits);
     let nested = plan.nested_userns;
+    let require = plan.require.clone();
     let prepared = Prepared { plan, command, environment, filters, ids: init::ids() };
     let ids = prepared.ids;
     let (ours, theirs) = Control::pair().map_err(|errno| LaunchError::Own(format!("no socket: {errno}")))?;
@@ -210,15 +226,43 @@ pub fn launch(plan: Plan, network: impl FnOnce(BoxSockets) -> io::Result<()>) ->
         (_, _) => return Err(LaunchError::Lost("the network was due")),
     }
     match running.next()? {
-        (FromInit::Started { partial }, _) => {
+        (FromInit::Ready { partial }, _) => {
             let why = partial.into_iter().find(|(layer, _)| layer == Layer::Landlock.name()).map(|(_, why)| why);
             running.layers.push(why.map_or_else(|| LayerReport::enforced(Layer::Landlock), |why| LayerReport::partial(Layer::Landlock, why)));
             running.layers.sort_by_key(|report| report.layer);
-            Ok(running)
         }
+        (FromInit::Failed(failure), _) => return Err(LaunchError::Layer(failure)),
+        (FromInit::NotExecuted(errno), _) => return Err(LaunchError::NotExecuted { command: name, errno }),
+        (_, _) => return Err(LaunchError::Lost("the fences were due")),
+    }
+    let unmet = layer::unmet(&require, &running.layers, landlock::offered().ok());
+    if !unmet.is_empty() {
+        return Err(LaunchError::Unmet(unmet));
+    }
+    running.control.send(&ToInit::Run, &[]).map_err(|_| LaunchError::Lost("behind its fences"))?;
+    match running.next()? {
+        (FromInit::Started, _) => Ok(running),
         (FromInit::Failed(failure), _) => Err(LaunchError::Layer(failure)),
         (FromInit::NotExecuted(errno), _) => Err(LaunchError::NotExecuted { command: name, errno }),
         (_, _) => Err(LaunchError::Lost("the start was due")),
+    }
+}
+
+impl Stdio {
+    /// A descriptor belongs to the mounts that it was opened in: through a folder, `..` leads out of the box and behind every mask.
+    fn reaches_no_folder(&self) -> Result<(), LaunchError> {
+        for (name, fd) in [("standard input", &self.stdin), ("standard output", &self.stdout), ("standard error", &self.stderr)] {
+            let own = |errno: Errno| LaunchError::Own(format!("{name}: {errno}"));
+            let kind = SFlag::from_bits_truncate(fstat(fd).map_err(own)?.st_mode) & SFlag::S_IFMT;
+            if kind == SFlag::S_IFDIR {
+                return Err(LaunchError::Stream(name, "a folder"));
+            }
+            let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL).map_err(own)?);
+            if flags.contains(OFlag::O_PATH) {
+                return Err(LaunchError::Stream(name, "a bare path"));
+            }
+        }
+        Ok(())
     }
 }
 

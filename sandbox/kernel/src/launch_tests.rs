@@ -13,6 +13,7 @@ use agentbox_core::policy::settings::Limits;
 use crate::{
     control::{Exit, FromInit},
     launch::{LaunchError, NestedUserns, Plan, Stdio, launch},
+    layer::{Layer, Requirement},
     mounts::{FileFence, Provided},
     network::BoxSockets,
     trial::in_child,
@@ -30,6 +31,7 @@ fn plan(command: &[&str], files: FileFence, output: OwnedFd) -> Plan {
         nested_userns: NestedUserns::Refused,
         stdio: Stdio { stdin: null(), stdout: output.try_clone().unwrap(), stderr: output, controlling: None },
         hostname: "box".to_owned(),
+        require: Vec::new(),
     }
 }
 
@@ -305,4 +307,35 @@ fn the_box_ends_with_its_supervisor() {
     assert_eq!(trial, crate::trial::Trial::Killed(nix::sys::signal::Signal::SIGKILL));
     std::thread::sleep(std::time::Duration::from_millis(1500));
     assert!(!mark.exists(), "the agent lived on after its supervisor was killed");
+}
+
+#[test]
+fn the_command_runs_only_when_the_network_is_served_and_what_is_required_holds() {
+    let ground = Ground::new();
+    let mark = ground.path("work/ran");
+    let script = format!("touch {}", mark.display());
+    let (_reader, writer) = std::io::pipe().unwrap();
+    let refused = |change: &dyn Fn(&mut Plan), network: &dyn Fn(BoxSockets) -> std::io::Result<()>| {
+        in_child(|| {
+            let mut plan = plan(&sh(&script), ground.fence(), writer.try_clone().map_err(|e| e.to_string())?.into());
+            change(&mut plan);
+            match launch(plan, network) {
+                Err(error) => Ok(format!("{} {error}", error.code())),
+                Ok(_) => Err("it started".to_owned()),
+            }
+        })
+        .result()
+        .unwrap()
+    };
+    // Long enough for the agent's process to be ready, had it not to wait.
+    let slow = |_: BoxSockets| {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        if mark.exists() { Ok(()) } else { Err(std::io::Error::other("the broker is gone")) }
+    };
+    assert!(refused(&|_| {}, &slow).ends_with("the broker is gone"));
+    let said = refused(&|plan| plan.require = vec![Requirement::Layer(Layer::KernelGate)], &|_| Ok(()));
+    assert!(said.starts_with("125 ") && said.contains("kernel-gate: it was not set up"), "{said}");
+    let said = refused(&|plan| plan.stdio.stdin = std::fs::File::open("/").unwrap().into(), &|_| Ok(()));
+    assert!(said.starts_with("125 ") && said.contains("standard input is a folder"), "{said}");
+    assert!(!mark.exists(), "the command ran");
 }
