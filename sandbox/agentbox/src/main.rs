@@ -5,6 +5,7 @@ mod commands;
 mod ledger;
 mod supervisor;
 mod policy_files;
+mod run;
 
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -21,4 +21,5 @@ pub mod rlimits;
 pub mod seccomp;
 pub mod selfguard;
 mod sys;
+pub mod terminal;
 mod trial;

@@ -1,6 +1,20 @@
 //! `agentbox run`: a known agent, or any command, in a box.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{env, ffi::OsString, process::ExitCode};
+
+use agentbox_kernel::{control::Exit, process::fork_child, selfguard, terminal};
+
+use crate::{
+    policy_files::{self, Loaded, PolicyArguments},
+    run::{
+        agents,
+        supervise::{self, Order, Whose},
+    },
+    supervisor::Mode,
+};
+
+/// Set in every box; tells `agentbox` that it is in one.
+pub(crate) const SESSION_VARIABLE: &str = "AGENTBOX_SESSION";
 
 /// Arguments of `agentbox run`.
 #[derive(Debug, clap::Args)]
@@ -31,15 +45,98 @@ pub(crate) enum ExitCodeOf {
     Agent,
 }
 
-/// Says what went wrong, on stderr, and gives agentbox's own exit code.
+/// Says something on stderr.
 #[allow(clippy::print_stderr, reason = "a command's talk goes to stderr")]
-pub(crate) fn fail(what: &str) -> ExitCode {
+fn say(what: &str) {
     eprintln!("agentbox: {what}");
+}
+
+/// Says what went wrong, on stderr, and gives agentbox's own exit code.
+pub(crate) fn fail(what: &str) -> ExitCode {
+    say(what);
     ExitCode::from(crate::cli::FAILED)
 }
 
 /// Runs it.
 pub(crate) fn run(arguments: RunArguments) -> ExitCode {
-    let _ = arguments;
-    fail("the box is not wired yet")
+    match start(arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(what) => fail(&what),
+    }
+}
+
+/// The story of a run, as the shim lives it.
+fn start(arguments: RunArguments) -> Result<u8, String> {
+    let (profile, command) = what_to_run(arguments.name.as_deref(), arguments.command)?;
+    let workspace = env::current_dir().map_err(|error| format!("the working directory is not there: {error}"))?;
+    let loaded = policy_files::load(&PolicyArguments { policy: arguments.policy, profile, workspace: workspace.clone() }, policy_files::decode)
+        .map_err(|error| error.to_string())?;
+    warn(&loaded)?;
+    let (terminal, stdio) = terminal::Terminal::open().map_err(|error| chain(&error))?;
+    let order = Order {
+        loaded,
+        command,
+        workspace,
+        stdio,
+        mode: if arguments.unattended { Mode::Unattended } else { Mode::Attended },
+        whose: match arguments.exit_code {
+            ExitCodeOf::Box => Whose::Box,
+            ExitCodeOf::Agent => Whose::Agent,
+        },
+        shares_terminal: terminal.is_shared(),
+    };
+    let keep = order.descriptors();
+    let supervisor = fork_child(&keep, |shim| supervise::run(order, shim)).map_err(|error| chain(&error))?;
+    selfguard::guard(selfguard::Role::Shim).map_err(|error| chain(&error))?;
+    let exit = terminal::attend(terminal, supervisor.socket).map_err(|error| error.to_string())?;
+    Ok(match exit {
+        Exit::Code(code) => code,
+        Exit::Signal(_) => exit.code(),
+    })
+}
+
+fn what_to_run(name: Option<&str>, mut command: Vec<OsString>) -> Result<(Option<String>, Vec<OsString>), String> {
+    let Some(name) = name else {
+        if command.is_empty() {
+            return Err("nothing to run: `agentbox run -- COMMAND…`, or the name of a known agent".to_owned());
+        }
+        return Ok((None, command));
+    };
+    let Some(agent) = agents::find(name) else {
+        let known: Vec<_> = agents::AGENTS.iter().map(|agent| agent.name).collect();
+        return Err(format!("no agent is known as `{name}`; known are {}. For any other command: `agentbox run -- {name} …`", known.join(", ")));
+    };
+    command.insert(0, agent.command()?);
+    Ok((Some(agent.profile.to_owned()), command))
+}
+
+/// Says what is likely not meant, and refuses what this version cannot enforce.
+fn warn(loaded: &Loaded) -> Result<(), String> {
+    for warning in loaded.policy.warnings() {
+        say(&format!("warning: {warning}"));
+    }
+    let ungated = &loaded.policy.settings().files.needs_gate;
+    if ungated.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> = ungated.iter().map(|path| format!("  place.{}: {}", path.place, path.pattern.display())).collect();
+    Err(format!(
+        "this policy lets files be written but not destroyed, which takes the file gate that this version does not have:\n{}\nfix: make these places read-only (write = \"deny\"), or allow destroy",
+        list.join("\n")
+    ))
+}
+
+/// An error with all its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
 }

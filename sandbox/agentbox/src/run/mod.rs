@@ -1,4 +1,8 @@
 //! The parts of a run that are worth a file each; `commands/run.rs` tells the story.
 
 pub(crate) mod agents;
-pub(crate) mod trust;
+mod attend;
+mod brokering;
+mod globs;
+pub(crate) mod supervise;
+mod trust;

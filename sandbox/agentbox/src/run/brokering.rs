@@ -1,0 +1,63 @@
+//! The broker's process: makes the box's certificate authority, fences itself, takes the box's sockets, serves.
+
+use std::{
+    io::{self, Write as _},
+    os::{fd::AsRawFd as _, unix::net::UnixStream},
+    sync::Arc,
+};
+
+use agentbox_broker::{Authority, BoxSockets, BrokerConfig, proxy_environment::ProxyRules, tls};
+use agentbox_core::policy::Policy;
+use agentbox_kernel::{
+    control::Control,
+    network,
+    selfguard::{self, Role},
+};
+
+use crate::commands::run::chain;
+
+/// The broker's whole life.
+pub(crate) fn run(policy: Arc<Policy>, session: String, handed: &Control, supervisor: UnixStream) -> u8 {
+    match live(policy, session, handed, supervisor) {
+        Ok(()) => 0,
+        Err(why) => {
+            let _ = writeln!(io::stderr(), "agentbox: the broker: {why}\r");
+            1
+        }
+    }
+}
+
+fn live(policy: Arc<Policy>, session: String, handed: &Control, supervisor: UnixStream) -> Result<(), String> {
+    // What lies in files and variables is read before the fence, which hides both.
+    let roots = tls::read_roots(&policy.settings().roots).map_err(|error| chain(&error))?;
+    let proxy = ProxyRules::from_environment(|name| std::env::var(name).ok()).map_err(|error| chain(&error))?;
+    let authority = Authority::generate(&session).map_err(|error| chain(&error))?;
+    let pem = authority.certificate_pem();
+    let length = u16::try_from(pem.len()).map_err(|_| "a certificate of absurd length".to_owned())?;
+    let mut socket = &supervisor;
+    socket.write_all(&length.to_le_bytes()).and_then(|()| socket.write_all(pem.as_bytes())).map_err(|error| chain(&error))?;
+    selfguard::guard(Role::Broker).map_err(|error| chain(&error))?;
+    let Some((Sockets { tcp }, fds)) = handed.receive::<Sockets>().map_err(|error| chain(&error))? else { return Ok(()) };
+    let (mut listeners, mut resolvers) = (Vec::new(), Vec::new());
+    for (index, fd) in fds.into_iter().enumerate() {
+        if index < tcp {
+            listeners.push(fd.into());
+        } else {
+            resolvers.push(fd.into());
+        }
+    }
+    let config = BrokerConfig { policy, session, authority, roots, proxy };
+    agentbox_broker::run(config, BoxSockets { tcp: listeners, dns: resolvers }, supervisor).map_err(|error| chain(&error))
+}
+
+/// How many of the descriptors are listeners; the rest are for DNS.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Sockets {
+    tcp: usize,
+}
+
+/// Hands the box's sockets to the broker.
+pub(crate) fn hand_over(broker: &Control, sockets: &network::BoxSockets) -> io::Result<()> {
+    let fds: Vec<_> = sockets.tcp.iter().map(std::os::fd::AsRawFd::as_raw_fd).chain(sockets.dns.iter().map(|socket| socket.as_raw_fd())).collect();
+    broker.send(&Sockets { tcp: sockets.tcp.len() }, &fds)
+}

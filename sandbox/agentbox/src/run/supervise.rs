@@ -1,0 +1,321 @@
+//! The supervisor's process: makes the box and its broker and looker, serves the gate, and says how it all ended.
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    io::{self, Read as _, Write as _},
+    os::{
+        fd::{AsRawFd, RawFd},
+        unix::net::UnixStream,
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use agentbox_broker::{
+    look,
+    looker::{self, LookerConfig},
+};
+use agentbox_core::{Destination, ResourceId, policy::Policy, policy::settings::FilePath, safe};
+use agentbox_desk::{channel::Screen, control::Folder};
+use agentbox_kernel::{
+    control::Control,
+    launch::{LaunchError, NestedUserns, Plan, Running, Stdio, launch},
+    layer::Requirement,
+    mounts::{FileFence, Provided},
+    process::{Child, fork_child},
+    selfguard::{self, Role},
+    terminal::protocol::ToShim,
+};
+
+use super::{attend, brokering, trust};
+use crate::{
+    commands::run::{SESSION_VARIABLE, chain},
+    ledger::{self, Ledger},
+    policy_files::Loaded,
+    supervisor::{End, Mode, Outcome, Setup, supervise},
+};
+
+/// Exit code of an unattended run in which the agent exited 0 but something was refused.
+const REFUSED: u8 = 77;
+
+/// Address of the resolver that the box is told of: any would do, since all lead to the broker; this one is reserved for documentation.
+const RESOLVER: &str = "192.0.2.53";
+
+/// Longest certificate that the broker may hand over.
+const LONGEST_PEM: usize = 16 << 10;
+
+/// Refusals that are listed at the end of an unattended run.
+const MOST_LISTED: usize = 20;
+
+/// Whose exit code an unattended run ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// 77 where something was refused.
+    Box,
+    /// The agent's own.
+    Agent,
+}
+
+/// What is to be run, decided by the shim.
+pub(crate) struct Order {
+    pub(crate) loaded: Loaded,
+    pub(crate) command: Vec<OsString>,
+    pub(crate) workspace: PathBuf,
+    pub(crate) stdio: Stdio,
+    pub(crate) mode: Mode,
+    pub(crate) whose: Whose,
+    pub(crate) shares_terminal: bool,
+}
+
+impl Order {
+    /// The descriptors that the supervisor's process must keep.
+    pub(crate) fn descriptors(&self) -> Vec<RawFd> {
+        let stdio = &self.stdio;
+        let mut fds = vec![stdio.stdin.as_raw_fd(), stdio.stdout.as_raw_fd(), stdio.stderr.as_raw_fd()];
+        fds.extend(stdio.controlling.as_ref().map(AsRawFd::as_raw_fd));
+        fds
+    }
+}
+
+/// Talk of the supervisor, on the user's stderr. Where the real terminal is in raw mode a line needs its carriage return.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Voice {
+    raw: bool,
+}
+
+impl Voice {
+    pub(crate) fn say(self, text: &str) {
+        let mut out = String::new();
+        for line in text.lines() {
+            out.push_str(line);
+            out.push_str(if self.raw { "\r\n" } else { "\n" });
+        }
+        let _ = io::stderr().write_all(out.as_bytes());
+    }
+}
+
+/// The supervisor's whole life.
+pub(crate) fn run(order: Order, shim: UnixStream) -> u8 {
+    // Keys typed on the user's terminal are for the agent: the shim hands on what is meant for us.
+    let _ = nix::unistd::setsid();
+    let voice = Voice { raw: order.shares_terminal };
+    let exit = match start(order, &shim, voice) {
+        Ok(exit) => exit,
+        Err((code, why)) => {
+            voice.say(&format!("agentbox: {why}"));
+            agentbox_kernel::control::Exit::Code(code)
+        }
+    };
+    let _ = (&shim).write_all(&ToShim::Ended(exit).encode());
+    exit.code()
+}
+
+type Failed = (u8, String);
+
+fn own(error: &dyn std::error::Error) -> Failed {
+    (crate::cli::FAILED, chain(error))
+}
+
+fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<agentbox_kernel::control::Exit, Failed> {
+    selfguard::guard(Role::Supervisor).map_err(|error| own(&error))?;
+    let session = session_name().map_err(|error| own(&error))?;
+    let Order { loaded, command, workspace, stdio, mode, whose, shares_terminal } = order;
+    let mut masked: Vec<PathBuf> = loaded.own_folders.to_vec();
+    let ledger_folder = ledger::folder().map_err(|error| own(&error))?;
+    let ledger = Ledger::open(&ledger_folder).map_err(|error| own(&error))?;
+    let controls = Folder::of_this_user().map_err(|error| own(&error))?;
+    let door = controls.listen(&session).map_err(|error| own(&error))?;
+    masked.push(controls.path().to_owned());
+    masked.push(ledger_folder);
+    let policy = Arc::new(loaded.policy);
+    let requirements = requirements(&policy)?;
+
+    // The broker first: it makes the box's certificate authority, whose key must be nowhere else.
+    let (to_broker, brokers_end) = Control::pair().map_err(|error| own(&error))?;
+    let broker = {
+        let (policy, session) = (policy.clone(), session.clone());
+        let keep = [brokers_end.as_raw_fd()];
+        fork_child(&keep, move |socket| brokering::run(policy, session, &brokers_end, socket)).map_err(|error| own(&error))?
+    };
+    let certificate = certificate(&broker)?;
+    let looker = looker(&policy, voice)?;
+
+    let environment = environment(&policy, &session);
+    let files = files(&policy, masked, &certificate);
+    let guarded_paths: Vec<PathBuf> = policy.settings().files.read_only.iter().map(|path| path.pattern.clone()).filter(|path| !path.exists()).collect();
+    let plan = Plan {
+        session: session.clone(),
+        command,
+        directory: workspace,
+        environment,
+        files,
+        limits: policy.settings().limits.clone(),
+        require: requirements,
+        nested_userns: if policy.settings().nested_userns { NestedUserns::Allowed } else { NestedUserns::Refused },
+        stdio,
+        hostname: format!("agentbox-{session}"),
+    };
+    let running = launch(plan, |sockets| brokering::hand_over(&to_broker, &sockets)).map_err(|error: LaunchError| (error.code(), error.to_string()))?;
+    let screen = if shares_terminal { Screen::SharedWithAgent } else { Screen::Apart };
+    let setup = Setup {
+        policy,
+        session,
+        ledger,
+        broker: broker.socket.try_clone().map_err(|error| own(&error))?,
+        looker: looker.as_ref().map(|child| child.socket.try_clone()).transpose().map_err(|error| own(&error))?,
+        can_look,
+        control: door,
+        mode,
+        screen,
+        announce: Box::new(move |text| voice.say(&text)),
+    };
+    let outcome = serve(setup, &running, shim)?;
+    running.kill();
+    for child in [Some(broker), looker].into_iter().flatten() {
+        child.kill();
+    }
+    Ok(conclude(&outcome, mode, whose, voice, &guarded_paths))
+}
+
+fn serve(setup: Setup, running: &Running, shim: &UnixStream) -> Result<Outcome<agentbox_kernel::control::Exit>, Failed> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build().map_err(|error| own(&error))?;
+    let outcome = runtime.block_on(async {
+        let (events, heard) = tokio::sync::mpsc::channel(16);
+        let ended = attend::until_the_end(running, shim, events)?;
+        Ok::<_, io::Error>(supervise(setup, ended, heard).await)
+    });
+    runtime.shutdown_background();
+    outcome.map_err(|error| own(&error))
+}
+
+/// Tells what was refused, and chooses the exit code.
+fn conclude(
+    outcome: &Outcome<agentbox_kernel::control::Exit>,
+    mode: Mode,
+    whose: Whose,
+    voice: Voice,
+    unguarded: &[PathBuf],
+) -> agentbox_kernel::control::Exit {
+    use agentbox_kernel::control::Exit;
+    for path in unguarded.iter().filter(|path| path.exists()) {
+        voice.say(&format!(
+            "agentbox: look at {}: it came to be in this box, and what it holds may later run outside",
+            safe::line(&path.display().to_string(), 200)
+        ));
+    }
+    let exit = match &outcome.end {
+        End::Box(exit) => *exit,
+        End::Broker(why) => {
+            voice.say(&format!("agentbox: the box was ended, since its broker is gone ({}); what waited was refused", safe::line(why, 200)));
+            return Exit::Code(crate::cli::FAILED);
+        }
+        End::Ledger(why) => {
+            voice.say(&format!("agentbox: the box was ended, since the ledger cannot be written ({}); what waited was refused", safe::line(why, 200)));
+            return Exit::Code(crate::cli::FAILED);
+        }
+    };
+    if mode == Mode::Attended || outcome.refused_in_all == 0 {
+        return exit;
+    }
+    voice.say(&format!("agentbox: {} refused in this unattended run:", outcome.refused_in_all));
+    for past in outcome.refused.iter().rev().take(MOST_LISTED) {
+        voice.say(&format!("  {}  {}: {}", safe::line(&past.summary, 120), safe::line(&past.refusal.operation, 60), safe::line(&past.refusal.reason, 200)));
+    }
+    if exit == Exit::Code(0) && whose == Whose::Box { Exit::Code(REFUSED) } else { exit }
+}
+
+fn can_look(resource: &ResourceId, destination: &Destination) -> bool {
+    look::find(resource, destination).is_some()
+}
+
+/// Short, easy to tell apart, and no secret.
+fn session_name() -> Result<String, io::Error> {
+    let mut bytes = [0; 5];
+    getrandom::fill(&mut bytes).map_err(|_| io::Error::other("the system gives no random numbers"))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn requirements(policy: &Policy) -> Result<Vec<Requirement>, Failed> {
+    policy
+        .settings()
+        .require
+        .iter()
+        .map(|word| word.parse::<Requirement>().map_err(|error| (crate::cli::FAILED, format!("policy: require: {error}"))))
+        .collect()
+}
+
+fn certificate(broker: &Child) -> Result<String, Failed> {
+    let lost = || (crate::cli::FAILED, "the broker ended while it started".to_owned());
+    let mut socket = &broker.socket;
+    let mut length = [0; 2];
+    socket.read_exact(&mut length).map_err(|_| lost())?;
+    let length = usize::from(u16::from_le_bytes(length));
+    if length > LONGEST_PEM {
+        return Err(lost());
+    }
+    let mut pem = vec![0; length];
+    socket.read_exact(&mut pem).map_err(|_| lost())?;
+    String::from_utf8(pem).map_err(|_| lost())
+}
+
+/// The process that holds credentials; none where the policy has none.
+fn looker(policy: &Arc<Policy>, voice: Voice) -> Result<Option<Child>, Failed> {
+    let credentials = policy.credential_rules().to_vec();
+    if credentials.is_empty() {
+        return Ok(None);
+    }
+    let policy = policy.clone();
+    let body = move |socket| {
+        let mut config = LookerConfig::new(credentials, policy);
+        for warning in config.read_secrets() {
+            voice.say(&format!("agentbox: warning: {}", safe::line(&warning, 300)));
+        }
+        if let Err(error) = selfguard::guard(Role::Looker) {
+            voice.say(&format!("agentbox: the looker cannot be fenced, so nothing is looked at: {}", chain(&error)));
+            return 1;
+        }
+        looker::run(config, socket)
+    };
+    fork_child(&[], body).map(Some).map_err(|error| own(&error))
+}
+
+fn environment(policy: &Policy, session: &str) -> Vec<(OsString, OsString)> {
+    let mut variables = policy.settings().env.filter(std::env::vars_os());
+    // Ours win: a proxy is of no use in the box, and the box's trust is ours to tell.
+    let ours: Vec<(OsString, OsString)> = trust::variables().chain([(SESSION_VARIABLE.into(), session.into())]).collect();
+    let names: BTreeSet<&OsString> = ours.iter().map(|(name, _)| name).collect();
+    variables.retain(|(name, _)| !names.contains(name) && !is_proxy(name));
+    variables.extend(ours);
+    variables
+}
+
+fn is_proxy(name: &OsString) -> bool {
+    name.to_str().is_some_and(|name| matches!(name.to_ascii_lowercase().as_str(), "http_proxy" | "https_proxy" | "all_proxy" | "ftp_proxy"))
+}
+
+/// The paths of the policy as the mounts need them: absolute, with links followed, globs spelt out.
+fn files(policy: &Policy, own: Vec<PathBuf>, certificate: &str) -> FileFence {
+    let files = &policy.settings().files;
+    let mut provided: Vec<Provided> = trust::files(certificate).into_iter().map(|(path, contents)| Provided { path, contents }).collect();
+    provided.push(Provided {
+        path: "/etc/resolv.conf".into(),
+        contents: format!("# agentbox: every address leads to the broker\nnameserver {RESOLVER}\noptions timeout:10 attempts:2\n").into_bytes(),
+    });
+    provided.push(Provided { path: "/etc/hosts".into(), contents: b"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n".to_vec() });
+    let mut masked = spelt_out(&files.masked);
+    // The folders that hold the ledger, the policy and the sockets: also where they do not exist yet, their parents may be writable.
+    masked.extend(own.iter().filter_map(|path| real(path)));
+    FileFence { writable: spelt_out(&files.writable), read_only: spelt_out(&files.read_only), masked, provided }
+}
+
+fn spelt_out(paths: &[FilePath]) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = paths.iter().flat_map(|path| super::globs::matches(&path.pattern)).filter_map(|path| real(&path)).collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn real(path: &Path) -> Option<PathBuf> {
+    std::fs::canonicalize(path).ok()
+}
