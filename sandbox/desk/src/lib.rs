@@ -5,6 +5,8 @@
 pub mod card;
 pub mod channel;
 pub mod control;
+#[cfg(test)]
+mod example;
 pub mod id;
 pub mod room;
 

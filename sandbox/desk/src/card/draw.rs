@@ -90,7 +90,9 @@ impl Page {
             Phase::Waiting => format!("refused in {}", duration(card.left)),
             Phase::Looking | Phase::Kept | Phase::Passing => format!("ends in {}", duration(card.left)),
         };
-        let title = format!("{state} {}   box {}", card.id, safe::line(&card.session, 24));
+        // Escapes lengthen a hostile name, so it is cut again to what the line has room for.
+        let session: String = safe::line(&card.session, 24).chars().take(24).collect();
+        let title = format!("{state} {}   box {session}", card.id);
         let gap = WIDE.saturating_sub(width(&title) + width(&end)).max(1);
         let line = format!("{title}{}{end}", " ".repeat(gap));
         self.push_styled(&line);
