@@ -18,6 +18,8 @@ pub mod proxy_environment;
 pub mod refusals;
 pub mod remote_gate;
 pub mod run;
+#[cfg(test)]
+mod stage;
 pub mod tls;
 pub mod upstream;
 

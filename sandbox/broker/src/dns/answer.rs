@@ -146,7 +146,8 @@ async fn exists(name: &HostName) -> Result<(), ResponseCode> {
 /// as text only (EAI_AGAIN, EAI_SYSTEM, EAI_MEMORY; glibc's and musl's words).
 fn is_passing(error: &std::io::Error) -> bool {
     let text = error.to_string();
-    error.raw_os_error().is_some() || ["Temporary failure", "Try again", "System error", "Memory allocation", "Out of memory"].iter().any(|words| text.contains(words))
+    error.raw_os_error().is_some()
+        || ["Temporary failure", "Try again", "System error", "Memory allocation", "Out of memory"].iter().any(|words| text.contains(words))
 }
 
 pub(super) fn record(name: &Name, data: RData) -> Record {

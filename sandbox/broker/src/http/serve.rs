@@ -102,23 +102,20 @@ where
                 .serve_connection(TokioIo::new(stream), service);
             let served = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
             let mut stream = connection.into_parts().io.into_inner();
-            if served.is_err() {
-                explain(&mut stream, &reason).await;
-            }
+            // hyper takes an error before the first byte of a head for a quiet end, so the reason is asked and not its result.
+            explain(&mut stream, &reason).await;
             let _ = timeout(FAREWELL, stream.shutdown()).await;
             served.map_err(io::Error::other)
         }
-        Version::Http2 => {
-            hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                .timer(TokioTimer::new())
-                .max_concurrent_streams(MOST_STREAMS)
-                .max_header_list_size(u32::try_from(LARGEST_HEAD).unwrap_or(u32::MAX))
-                .initial_stream_window_size(STREAM_WINDOW)
-                .initial_connection_window_size(CONNECTION_WINDOW)
-                .serve_connection(TokioIo::new(stream), service)
-                .await
-                .map_err(io::Error::other)
-        }
+        Version::Http2 => hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MOST_STREAMS)
+            .max_header_list_size(u32::try_from(LARGEST_HEAD).unwrap_or(u32::MAX))
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .serve_connection(TokioIo::new(stream), service)
+            .await
+            .map_err(io::Error::other),
     }
 }
 
@@ -174,20 +171,17 @@ async fn pass(broker: &Broker, facts: &Facts, version: Version, request: Request
     let addressed = facts.addressed.get_or_init(|| broker.addressed(&facts.destination)).await;
     let mut operations = meaning.operations;
     if broker.is_unlisted(&facts.destination) {
-        operations.push(whole_connection(&facts.destination, "connection.unlisted-address", "a bare address that no place lists: nobody knows what is behind it"));
+        operations.push(whole_connection(
+            &facts.destination,
+            "connection.unlisted-address",
+            "a bare address that no place lists: nobody knows what is behind it",
+        ));
     }
     let question = Question {
         operations,
         destination: Some(addressed.clone()),
         digest,
-        evidence: Evidence {
-            summary: summary.clone(),
-            excerpt: meaning.excerpt,
-            who: Vec::new(),
-            credentials: meaning.credentials,
-            seen: None,
-            unseen: None,
-        },
+        evidence: Evidence { summary: summary.clone(), excerpt: meaning.excerpt, who: Vec::new(), credentials: meaning.credentials, seen: None, unseen: None },
     };
     let style = meaning.reply;
     // From here to the deed somebody must be there to hear of it: whoever goes is not acted for.

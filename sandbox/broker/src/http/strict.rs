@@ -134,13 +134,14 @@ impl Framer {
                 }
             }
             Place::Headers if text.is_empty() => {
-                self.heads += 1;
-                match self.framing {
+                let next = match self.framing {
                     Framing { length: Some(_), chunked: true } => Err("both Content-Length and Transfer-Encoding"),
                     Framing { chunked: true, length: None } => Ok(Place::ChunkSize),
                     Framing { length: Some(length), chunked: false } if length > 0 => Ok(Place::Sized(length)),
                     Framing { .. } => Ok(Place::RequestLine),
-                }
+                };
+                self.heads += u64::from(next.is_ok());
+                next
             }
             Place::Headers => self.header(text).map(|()| Place::Headers),
             Place::ChunkSize => match size(text)? {
@@ -164,7 +165,8 @@ impl Framer {
         let (name, value) = field(text)?;
         if name.eq_ignore_ascii_case(b"content-length") {
             let digits = value.trim_ascii();
-            let length = std::str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit())).and_then(|digits| digits.parse().ok());
+            let length =
+                std::str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit())).and_then(|digits| digits.parse().ok());
             let Some(length) = length else { return Err("a Content-Length that is not one number") };
             if self.framing.length.replace(length).is_some() {
                 return Err("more than one Content-Length");
