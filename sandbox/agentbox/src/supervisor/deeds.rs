@@ -194,24 +194,34 @@ impl Supervisor {
                 let durability = grant.durability;
                 self.work(move |ledger| Inner::Begun { ask, nonce, grant, written: ledger.write(draft, durability) });
             }
-            Ok(unspent) => self.token_lost(unspent, "the asker had gone"),
+            Ok(unspent) => {
+                self.void(&unspent.grant, "the asker had gone");
+                self.refuse_redeem(ask, "the asker had gone");
+            }
             Err(NotStruck::Unfit(unspent, why)) => {
-                // Whoever redeems for another number is told no as well.
-                let other = unspent.ask != ask;
-                self.token_lost(*unspent, why);
-                if other {
-                    self.refuse_redeem(ask, why);
+                if unspent.ask == ask {
+                    self.void(&unspent.grant, why);
+                } else {
+                    self.token_lost(*unspent, why);
                 }
+                self.refuse_redeem(ask, why);
             }
             Err(NotStruck::Unknown) => self.refuse_redeem(ask, "the permit is spent, or too old"),
         }
     }
 
+    /// Every redemption is answered, also one for a question that is closed: whoever would act waits for the answer.
     fn refuse_redeem(&mut self, ask: u64, why: &str) {
-        // A second redemption must not close a question that is acting on its first.
+        let refusal = failed(&format!("It was not sent: {why}."));
         match self.asks.stage(ask) {
-            Some(Stage::Open | Stage::Permitted) => self.answer(ask, failed(&format!("It was not sent: {why}.")), "permit"),
-            Some(Stage::Redeeming | Stage::Acting) | None => self.tell(ToBroker::Refused { ask, refusal: failed(&format!("It was not sent: {why}.")) }),
+            Some(Stage::Open | Stage::Permitted) => {
+                if let Some(own) = self.asks.take_token(ask) {
+                    self.void(&own.grant, why);
+                }
+                self.answer(ask, refusal, "permit");
+            }
+            // A second redemption must not close a question that is acting on its first.
+            Some(Stage::Redeeming | Stage::Acting) | None => self.tell(ToBroker::Refused { ask, refusal }),
         }
     }
 
