@@ -16,6 +16,7 @@ use tokio::{
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use crate::{
+    ahead::Ahead,
     broker::Broker,
     client_stream::{ClientStream, Presence},
     dns::{self, Resolver},
@@ -122,7 +123,7 @@ async fn pass_through(stream: Prefixed<ClientStream>, presence: Presence, broker
 
 async fn terminate(stream: Prefixed<ClientStream>, presence: Presence, broker: Arc<Broker>, destination: Destination) -> io::Result<()> {
     let (tls, misdirected): (TlsStream<_>, bool) = timeout(HANDSHAKE, async {
-        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), Ahead::new(stream)).await?;
         // Without a name it is the connection's own name or address that the certificate is for. With another one the client is
         // given a certificate for that, so that it can read why its requests are refused; none of them goes anywhere.
         let hello = start.client_hello();

@@ -1,6 +1,7 @@
 //! Hostile bytes: accept, DNS, TLS, HTTP, what requests mean, and the way out. Runs as its own process, fenced by the kernel room.
 
 mod accept;
+pub mod ahead;
 pub mod authority;
 pub mod broker;
 mod client_stream;

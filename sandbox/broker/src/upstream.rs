@@ -21,6 +21,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
+    ahead::Ahead,
     proxy_environment::{Proxy, ProxyRules},
     tls::{self, RootsError},
 };
@@ -160,7 +161,7 @@ impl Connector {
     ///
     /// # Errors
     /// See [`UpstreamError`].
-    pub async fn connect_tls(&self, destination: &Destination, alpn: Alpn) -> Result<TlsStream<TcpStream>, UpstreamError> {
+    pub async fn connect_tls(&self, destination: &Destination, alpn: Alpn) -> Result<TlsStream<Ahead<TcpStream>>, UpstreamError> {
         timeout(CONNECT, async {
             let configuration = self.configuration(alpn)?;
             let tcp = self.tcp(destination).await?;
@@ -169,7 +170,7 @@ impl Connector {
                 Some(address) => ServerName::IpAddress(address.into()),
                 None => ServerName::try_from(destination.host.as_str().to_owned()).map_err(|error| failed(error.to_string()))?,
             };
-            TlsConnector::from(configuration).connect(name, tcp).await.map_err(|error| failed(tls_reason(&error)))
+            TlsConnector::from(configuration).connect(name, Ahead::new(tcp)).await.map_err(|error| failed(tls_reason(&error)))
         })
         .await
         .map_err(|_| UpstreamError::TimedOut(destination.clone()))?
@@ -273,7 +274,7 @@ pub enum UpstreamStream {
     /// In the clear.
     Clear(TcpStream),
     /// Verified TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Ahead<TcpStream>>>),
 }
 
 impl UpstreamStream {

@@ -13,6 +13,8 @@ use tokio::{
     time::timeout,
 };
 
+#[cfg(test)]
+pub(crate) use answer::Carrier;
 pub(crate) use answer::{Reading, Resolver};
 pub(crate) use udp::serve as serve_udp;
 

@@ -3,7 +3,9 @@
 mod faults;
 mod figures;
 mod holding;
+mod line;
 mod passing;
+mod resolving;
 mod smuggling;
 mod streaming;
 mod tls;
