@@ -8,7 +8,7 @@ use std::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use nix::{
@@ -50,6 +50,8 @@ pub(crate) struct Prepared {
     pub(crate) command: Vec<CString>,
     pub(crate) environment: Vec<CString>,
     pub(crate) filters: Filters,
+    /// Socket files of others.
+    pub(crate) sockets: Vec<PathBuf>,
     pub(crate) ids: Ids,
 }
 
@@ -69,6 +71,15 @@ pub(crate) enum Ids {
 
 fn failure(layer: Layer, what: impl Into<String>, fix: impl Into<String>) -> Failure {
     Failure { layer: layer.name().to_owned(), what: what.into(), fix: fix.into() }
+}
+
+fn mount_fix(error: &mounts::MountError) -> String {
+    match error.source.raw_os_error() {
+        Some(libc::EPERM) if error.is_about(Path::new("/proc")) => doctor::proc_fix(),
+        Some(libc::EPERM | libc::EACCES) => doctor::user_namespace_fix(Errno::EPERM),
+        Some(libc::ENOSYS) => "a kernel from 5.12; in a container, a seccomp profile that allows open_tree, move_mount and mount_setattr".to_owned(),
+        _ => String::new(),
+    }
 }
 
 /// The whole life of PID 1.
@@ -115,7 +126,8 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
     control.send(&network, &raw).map_err(|error| failure(Layer::NetworkNamespace, format!("handing the sockets out: {error}"), ""))?;
     drop(sockets);
 
-    mounts::set_up(&prepared.plan.files).map_err(|error| failure(Layer::MountNamespace, error.to_string(), doctor::user_namespace_fix(Errno::EPERM)))?;
+    let terminal = prepared.plan.stdio.controlling.as_ref().map(AsFd::as_fd);
+    mounts::set_up(&prepared.plan.files, &prepared.sockets, terminal).map_err(|error| failure(Layer::MountNamespace, error.to_string(), mount_fix(&error)))?;
     // A box is told apart from its host in every prompt. That it cannot be named is no danger.
     let _ = sethostname(&prepared.plan.hostname);
 

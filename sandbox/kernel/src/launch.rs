@@ -28,7 +28,10 @@ use crate::{
     init::{self, Ids, Prepared},
     landlock,
     layer::{self, Layer, LayerReport, Requirement},
-    mounts::FileFence,
+    mounts::{
+        self, FenceError, FileFence,
+        watch::{Fallen, MaskWatch},
+    },
     network::{self, BoxSockets},
     seccomp::{self, FilterPlan},
     sys::{clone::clone_into, fork::Side, pidfd},
@@ -102,6 +105,9 @@ pub enum LaunchError {
     /// Layers that the policy requires are not there; each with the reason and the fix.
     #[error("the box does not start, because the policy requires what is not there:\n{}", .0.join("\n"))]
     Unmet(Vec<String>),
+    /// A place of the plan that cannot be given.
+    #[error("the box cannot be made: {0}")]
+    Fence(#[from] FenceError),
     /// A standard stream through which the agent would reach files outside.
     #[error("the agent's {0} is {1}: from there it could reach every file outside of the box (fix: give it a file or a pipe)")]
     Stream(&'static str, &'static str),
@@ -120,7 +126,7 @@ impl LaunchError {
         match self {
             LaunchError::NotExecuted { errno, .. } if *errno == libc::ENOENT => 127,
             LaunchError::NotExecuted { .. } => 126,
-            LaunchError::Layer(_) | LaunchError::Unmet(_) | LaunchError::Stream(..) | LaunchError::Lost(_) | LaunchError::Own(_) => 125,
+            LaunchError::Layer(_) | LaunchError::Unmet(_) | LaunchError::Fence(_) | LaunchError::Stream(..) | LaunchError::Lost(_) | LaunchError::Own(_) => 125,
         }
     }
 }
@@ -131,6 +137,7 @@ pub struct Running {
     control: Control,
     pidfd: OwnedFd,
     pid: Pid,
+    watch: MaskWatch,
     cgroup: Option<Cgroup>,
     /// What each layer enforces.
     pub layers: Vec<LayerReport>,
@@ -145,6 +152,11 @@ pub struct Running {
 /// There is then no box, and nothing of it is left.
 pub fn launch(plan: Plan, network: impl FnOnce(BoxSockets) -> io::Result<()>) -> Result<Running, LaunchError> {
     plan.stdio.reaches_no_folder()?;
+    let mut plan = plan;
+    let names = std::mem::take(&mut plan.files.masked);
+    plan.files = FileFence { masked: names.clone(), ..plan.files }.settled()?;
+    // Before the masks are put, so that a file which is replaced in between is noticed.
+    let watch = MaskWatch::start(&names, &plan.files.writable).map_err(|errno| LaunchError::Own(format!("the masks cannot be watched: inotify: {errno}")))?;
     let filters =
         seccomp::compile(&FilterPlan { nested_userns: plan.nested_userns == NestedUserns::Allowed }).map_err(|error| LaunchError::Own(error.to_string()))?;
     let command: Vec<_> = plan.command.iter().map(init::c_string).collect::<Result<_, _>>().map_err(LaunchError::Layer)?;
@@ -159,7 +171,9 @@ pub fn launch(plan: Plan, network: impl FnOnce(BoxSockets) -> io::Result<()>) ->
     let cgroup = cgroup::make(&plan.session, &plan.limits);
     let nested = plan.nested_userns;
     let require = plan.require.clone();
-    let prepared = Prepared { plan, command, environment, filters, ids: init::ids() };
+    // Read here: in the box's network namespace the list is another one.
+    let sockets = mounts::sockets::bound();
+    let prepared = Prepared { plan, command, environment, filters, sockets, ids: init::ids() };
     let ids = prepared.ids;
     let (ours, theirs) = Control::pair().map_err(|errno| LaunchError::Own(format!("no socket: {errno}")))?;
     let flags = CloneFlags::CLONE_NEWUSER
@@ -181,10 +195,10 @@ pub fn launch(plan: Plan, network: impl FnOnce(BoxSockets) -> io::Result<()>) ->
     };
     drop((theirs, prepared));
     let pidfd = pidfd::open(pid).map_err(|errno| LaunchError::Own(format!("pidfd_open: {errno}")))?;
-    let mut running = Running { control: ours, pidfd, pid, cgroup: None, layers: Vec::new() };
+    let mut running = Running { control: ours, pidfd, pid, watch, cgroup: None, layers: Vec::new() };
     running.layers = vec![
         LayerReport::enforced(Layer::UserNamespace),
-        LayerReport::enforced(Layer::MountNamespace),
+        running.watch.report(),
         LayerReport::enforced(Layer::PidNamespace),
         LayerReport::enforced(Layer::IpcNamespace),
         LayerReport::enforced(Layer::UtsNamespace),
@@ -324,6 +338,22 @@ impl Running {
     /// What came is no message.
     pub fn hear(&self) -> io::Result<Option<FromInit>> {
         Ok(self.control.receive()?.map(|(message, _)| message))
+    }
+
+    /// Becomes readable when a masked name outside changes: then call [`Running::fallen_mask`].
+    #[must_use]
+    pub fn watch_fd(&self) -> BorrowedFd<'_> {
+        self.watch.as_fd()
+    }
+
+    /// Ends the box if a mask covers its file no more, and tells which; never waits.
+    #[must_use]
+    pub fn fallen_mask(&self) -> Option<Fallen> {
+        let fallen = self.watch.fallen();
+        if fallen.is_some() {
+            self.kill();
+        }
+        fallen
     }
 
     /// Sends a signal to the agent's group.

@@ -80,6 +80,12 @@ pub fn user_namespace_fix(errno: nix::errno::Errno) -> String {
     fixes::Settings::read().for_user_namespace(Some(errno))
 }
 
+/// What to do when the box's own `/proc` cannot be mounted.
+#[must_use]
+pub fn proc_fix() -> String {
+    fixes::Settings::read().for_proc()
+}
+
 /// What to do when the box's network cannot be made.
 #[must_use]
 pub fn network_fix() -> String {

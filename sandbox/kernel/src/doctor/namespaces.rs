@@ -1,7 +1,6 @@
 //! Namespaces and mounts, each by doing in a child what a box does.
 
 use std::{
-    ffi::CStr,
     fs,
     os::fd::AsFd,
     path::Path,
@@ -97,8 +96,6 @@ fn built_as(layer: Layer) -> &'static str {
 
 /// A place that is there on every machine and that a trial may mount over in its own namespace.
 const OVER: &str = "/tmp";
-/// A folder in it.
-const INSIDE: &CStr = c"/tmp/inside";
 
 pub(super) fn mount() -> LayerReport {
     let fix = |_: &str| Settings::read().for_user_namespace(None);
@@ -110,9 +107,10 @@ pub(super) fn mount() -> LayerReport {
         let (inside, file) = (Path::new(OVER).join("inside"), Path::new(OVER).join("inside/file"));
         fs::create_dir(&inside).map_err(|e| format!("a folder in the tmpfs: {e}"))?;
         // As the box makes its root: a detached copy of a tree, made read-only in one call, and attached.
-        let tree = sys::mount::open_tree(INSIDE, Depth::Tree).map_err(said("open_tree (Linux 5.2)"))?;
+        let place = fs::File::open(&inside).map_err(|e| format!("opening a folder: {e}"))?;
+        let tree = sys::mount::open_tree(place.as_fd(), Depth::Tree).map_err(said("open_tree (Linux 5.2)"))?;
         sys::mount::restrict(tree.as_fd(), libc::MOUNT_ATTR_RDONLY).map_err(said("mount_setattr (Linux 5.12)"))?;
-        sys::mount::attach(tree.as_fd(), INSIDE).map_err(said("move_mount"))?;
+        sys::mount::attach(tree.as_fd(), place.as_fd()).map_err(said("move_mount"))?;
         match fs::write(&file, "x") {
             Err(error) if error.raw_os_error() == Some(libc::EROFS) => Ok(String::new()),
             other => Err(format!("writing to a read-only mount: {other:?}")),

@@ -1,0 +1,300 @@
+//! The box's view of the files: everything as outside but read-only, its places writable, secrets masked, its own `/tmp`, `/run`, `/dev`, `/proc`.
+
+pub(crate) mod devices;
+mod kernel_files;
+mod masks;
+mod place;
+pub(crate) mod sockets;
+pub mod watch;
+
+use std::{
+    fs, io,
+    os::fd::{AsFd, BorrowedFd},
+    path::{Component, Path, PathBuf},
+};
+
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    unistd::{chdir, pivot_root},
+};
+
+pub(crate) use self::place::MountError;
+use self::{
+    devices::Devices,
+    masks::{Masks, OURS},
+    place::{Copy, NODEV, NOSUID, RDONLY, failed, find, memory, step},
+};
+use crate::sys::mount::{Depth, attach, open_tree, restrict};
+
+/// A file that agentbox puts into the box.
+#[derive(Clone, Debug)]
+pub struct Provided {
+    /// Where, absolute. It is bound over what is there; where nothing is, and it lies outside of the box's own folders, it is left out.
+    pub path: PathBuf,
+    /// What.
+    pub contents: Vec<u8>,
+}
+
+/// What the mounts must enforce. Paths are absolute; those that do not exist are passed over. Of two that lie within each other the deeper one counts.
+#[derive(Clone, Debug, Default)]
+pub struct FileFence {
+    /// Trees where everything is allowed.
+    pub writable: Vec<PathBuf>,
+    /// Paths inside writable trees that are read-only.
+    pub read_only: Vec<PathBuf>,
+    /// Paths that are shown empty.
+    pub masked: Vec<PathBuf>,
+    /// Files of ours.
+    pub provided: Vec<Provided>,
+}
+
+/// A place that no policy can give.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FenceError {
+    /// It is the kernel's, or the box's own.
+    #[error("{} cannot be writable: {why}", .path.display())]
+    NotToGive {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: &'static str,
+    },
+    /// It cannot be looked at.
+    #[error("{}: {error}", .path.display())]
+    Look {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: String,
+    },
+}
+
+/// Folders that are the box's own: empty memory, gone with it. Sizes bound what a box can take of the machine's memory.
+const PRIVATE: &[(&str, &str)] = &[("/tmp", "mode=1777,size=4g"), ("/var/tmp", "mode=1777,size=4g")];
+
+/// One more, in which our own files lie.
+const RUN: (&str, &str) = ("/run", "mode=0755,size=256m");
+
+const FLAGS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
+
+fn own_folders() -> impl Iterator<Item = &'static Path> {
+    PRIVATE.iter().chain([&RUN]).map(|(folder, _)| Path::new(*folder))
+}
+
+/// What of `/run` programs need, and only to read: on NixOS all of them lie there.
+const KEPT_OF_RUN: &[&str] = &["/run/current-system", "/run/booted-system", "/run/opengl-driver"];
+
+/// What speaks to the kernel.
+const OF_THE_KERNEL: &[&str] = &["/dev", "/proc", "/sys"];
+
+/// Folders on which the new tree may be put together; each is there on some system, and what was in it is not needed any more.
+const STAGES: &[&str] = &["/tmp", "/mnt", "/run", "/dev"];
+
+impl FileFence {
+    /// The same with every path as it really is, without symbolic links; done outside, by the launcher.
+    ///
+    /// # Errors
+    /// A place is to be writable that cannot be.
+    pub(crate) fn settled(self) -> Result<Self, FenceError> {
+        let writable = settle(&self.writable)?;
+        for path in &writable {
+            let refuse = |why| Err(FenceError::NotToGive { path: path.clone(), why });
+            if path == Path::new("/") {
+                return refuse("it is everything (fix: run agentbox in a folder of its own)");
+            }
+            if OF_THE_KERNEL.iter().any(|kernel| path.starts_with(kernel)) {
+                return refuse("what lies there speaks to the kernel");
+            }
+            if path.starts_with(OURS) || own_folders().any(|own| path == own) {
+                return refuse("the box has one of its own there (fix: run agentbox in a folder below)");
+            }
+        }
+        let read_only = settle(&self.read_only)?;
+        let masked = settle(&self.masked)?;
+        Ok(Self { writable, read_only, masked, provided: self.provided })
+    }
+}
+
+fn settle(paths: &[PathBuf]) -> Result<Vec<PathBuf>, FenceError> {
+    let mut settled = Vec::new();
+    for path in paths {
+        match fs::canonicalize(path) {
+            Ok(real) => settled.push(real),
+            // Not there, or not for this user's eyes, with which the agent looks as well.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied) => {}
+            Err(error) => return Err(FenceError::Look { path: path.clone(), error: error.to_string() }),
+        }
+    }
+    settled.sort();
+    settled.dedup();
+    Ok(settled)
+}
+
+/// What comes to lie at a path.
+#[derive(Debug)]
+enum Layer {
+    /// Memory of the box's own.
+    Memory(&'static str),
+    /// A copy of what is outside, writable or not.
+    Outside(Copy),
+    /// Nothing.
+    Mask,
+}
+
+/// Makes the whole view in the mount namespace that this process is in. PID 1 of the box calls it, with all capabilities there, and with
+/// a fence that is settled.
+pub(crate) fn set_up(fence: &FileFence, sockets: &[PathBuf], terminal: Option<BorrowedFd<'_>>) -> Result<(), MountError> {
+    // Nothing that happens here may reach the mounts outside, and nothing that is mounted outside later comes in.
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).map_err(step("making the mounts private"))?;
+    // Copies are taken while everything is still as outside.
+    let layers = layers(fence)?;
+    let devices = Devices::take(terminal)?;
+    enter_copy_of_root()?;
+    devices.set_up()?;
+    // Before the rest, because masks are made of what lies in it. Nothing that a policy may give lies above it.
+    memory(Path::new(RUN.0), FLAGS, RUN.1)?;
+    let masks = Masks::set_up()?;
+    kernel_files::set_up(&masks)?;
+    // The tree is put together from the root down, so that what lies deeper comes to lie on top.
+    for (path, layer) in &layers {
+        match layer {
+            Layer::Memory(options) => memory(path, FLAGS, options)?,
+            Layer::Outside(copy) => copy.cover(path)?,
+            Layer::Mask => masks.put(path)?,
+        }
+    }
+    for path in sockets {
+        masks.put(path)?;
+    }
+    for provided in &fence.provided {
+        provide(provided)?;
+    }
+    masks.seal()
+}
+
+fn layers(fence: &FileFence) -> Result<Vec<(PathBuf, Layer)>, MountError> {
+    let mut layers = Vec::new();
+    for (path, options) in PRIVATE {
+        let path = Path::new(path);
+        // Where it is a link to another of them, that one is enough.
+        if fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) {
+            layers.push((path.to_owned(), Layer::Memory(options)));
+        }
+    }
+    let outside = |path: &Path, attributes| Copy::of(path, Depth::Tree, attributes);
+    for path in &fence.writable {
+        layers.extend(outside(path, NOSUID | NODEV)?.map(|copy| (path.clone(), Layer::Outside(copy))));
+    }
+    let kept = KEPT_OF_RUN.iter().map(PathBuf::from);
+    for path in fence.read_only.iter().cloned().chain(kept) {
+        // Elsewhere everything is read-only already.
+        let needed = fence.writable.iter().any(|tree| path.starts_with(tree)) || own_folders().any(|own| path.starts_with(own) && path != own);
+        if needed {
+            layers.extend(outside(&path, RDONLY | NOSUID | NODEV)?.map(|copy| (path, Layer::Outside(copy))));
+        }
+    }
+    // The box's own /proc has none of the processes outside.
+    let masked = fence.masked.iter().filter(|path| !is_process(path));
+    layers.extend(masked.map(|path| (path.clone(), Layer::Mask)));
+    // Stable: of several at the same path the mask, which was added last, lies on top.
+    layers.sort_by_key(|(path, _)| path.components().count());
+    Ok(layers)
+}
+
+fn is_process(path: &Path) -> bool {
+    path.strip_prefix("/proc")
+        .is_ok_and(|rest| matches!(rest.components().next(), Some(Component::Normal(name)) if name.as_encoded_bytes().iter().all(u8::is_ascii_digit)))
+}
+
+/// The folders that a box may write besides the policy's places.
+pub(crate) fn private_folders() -> Vec<PathBuf> {
+    own_folders().chain([Path::new("/dev/shm")]).filter(|path| path.is_dir()).map(PathBuf::from).collect()
+}
+
+fn enter_copy_of_root() -> Result<(), MountError> {
+    let old = find(Path::new("/")).map_err(step("opening the root"))?;
+    let root = open_tree(old.as_fd(), Depth::Tree).map_err(step("copying the tree of mounts (open_tree needs Linux 5.2)"))?;
+    restrict(root.as_fd(), RDONLY | NOSUID | NODEV).map_err(step("making the tree read-only (mount_setattr needs Linux 5.12)"))?;
+    let stage = STAGES.iter().map(Path::new).find(|path| path.is_dir()).ok_or(MountError {
+        what: "no folder to build the box in: none of /tmp, /mnt, /run, /dev is there",
+        path: None,
+        source: io::ErrorKind::NotFound.into(),
+    })?;
+    let place = find(stage).map_err(failed("opening", stage))?;
+    attach(root.as_fd(), place.as_fd()).map_err(failed("attaching the tree at", stage))?;
+    chdir(stage).map_err(failed("entering", stage))?;
+    // With both names the same, the old root ends up on top of the new one, and is taken off there.
+    pivot_root(".", ".").map_err(step("changing the root"))?;
+    umount2(".", MntFlags::MNT_DETACH).map_err(step("letting go of the old root"))?;
+    chdir("/").map_err(step("entering the new root"))
+}
+
+/// Our files lie in memory of ours, and are bound over what is there.
+fn provide(provided: &Provided) -> Result<(), MountError> {
+    let path = &provided.path;
+    if path.starts_with(OURS) {
+        if let Some(parent) = path.parent() {
+            place::folder(parent)?;
+        }
+        return fs::write(path, &provided.contents).map_err(failed("writing", path));
+    }
+    let name: String = path.to_string_lossy().chars().map(|c| if c == '/' { '-' } else { c }).collect();
+    let own = Path::new(OURS).join(name.trim_start_matches('-'));
+    fs::write(&own, &provided.contents).map_err(failed("writing", &own))?;
+    // It may be a link into `/run` (resolv.conf of systemd-resolved), whose target has gone with the old `/run`.
+    let Some(real) = fs::canonicalize(path).ok().or_else(|| link_target(path)) else { return Ok(()) };
+    let is_ours_to_make = own_folders().any(|folder| real.starts_with(folder));
+    if find(&real).is_err() && !is_ours_to_make {
+        return Ok(());
+    }
+    let Some(copy) = Copy::of(&own, Depth::One, 0)? else { return Ok(()) };
+    copy.cover(&real)
+}
+
+/// Where a link leads, taken by its words: its target need not exist. A path that is no link leads to itself.
+fn link_target(path: &Path) -> Option<PathBuf> {
+    let joined = match fs::read_link(path) {
+        Ok(target) => path.parent()?.join(target),
+        Err(_) => path.to_owned(),
+    };
+    let mut clean = PathBuf::new();
+    for part in joined.components() {
+        match part {
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::CurDir => {}
+            other => clean.push(other),
+        }
+    }
+    Some(clean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_policy_can_give_is_refused_with_its_reason() {
+        for path in ["/", "/proc", "/dev/shm", "/sys/fs", "/tmp", "/run"] {
+            let fence = FileFence { writable: vec![path.into()], ..FileFence::default() };
+            assert!(matches!(fence.settled(), Err(FenceError::NotToGive { .. })), "{path} was given");
+        }
+    }
+
+    #[test]
+    fn paths_are_settled_outside() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().canonicalize().unwrap();
+        fs::create_dir(real.join("tree")).unwrap();
+        std::os::unix::fs::symlink(real.join("tree"), real.join("link")).unwrap();
+        let fence = FileFence { writable: vec![real.join("link"), real.join("tree"), real.join("missing")], ..FileFence::default() };
+        assert_eq!(fence.settled().unwrap().writable, [real.join("tree")]);
+    }
+
+    #[test]
+    fn processes_are_told_from_files() {
+        assert!(is_process(Path::new("/proc/1/environ")));
+        assert!(!is_process(Path::new("/proc/sys/kernel")) && !is_process(Path::new("/proc")) && !is_process(Path::new("/srv/1")));
+    }
+}
