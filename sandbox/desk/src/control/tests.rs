@@ -40,7 +40,7 @@ fn the_folder_is_found_in_order() {
     assert_eq!(find(&[("HOME", "/h")], nobody).unwrap(), PathBuf::from("/h/.local/state/agentbox/run"));
     assert!(matches!(find(&[], nobody), Err(BadFolder::Nowhere)));
     let root = find(&[], 0).unwrap();
-    assert!(root == PathBuf::from("/run/agentbox") || root == PathBuf::from("/run/user/0/agentbox"), "{root:?}");
+    assert!(root.as_path() == std::path::Path::new("/run/agentbox") || root.as_path() == std::path::Path::new("/run/user/0/agentbox"), "{root:?}");
 }
 
 #[test]
