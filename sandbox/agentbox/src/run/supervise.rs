@@ -6,7 +6,7 @@ use std::{
     io::{self, Read as _, Write as _},
     os::{
         fd::{AsRawFd, RawFd},
-        unix::net::UnixStream,
+        unix::{fs::DirBuilderExt as _, net::UnixStream},
     },
     path::{Path, PathBuf},
     sync::Arc,
@@ -122,12 +122,16 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<agentbox_kerne
     let session = session_name().map_err(|error| own(&error))?;
     let Order { loaded, command, workspace, stdio, mode, whose, shares_terminal } = order;
     let mut masked: Vec<PathBuf> = loaded.own_folders.to_vec();
+    for folder in &masked {
+        // A folder that is not there cannot be masked, and could be made in a box whose workspace is the home.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| (crate::cli::FAILED, format!("making {}: {error}", folder.display())))?;
+    }
+    let policy_files: Vec<PathBuf> = loaded.layers.iter().map(|(name, _)| PathBuf::from(name)).collect();
     let ledger_folder = ledger::folder().map_err(|error| own(&error))?;
-    let ledger = Ledger::open(&ledger_folder).map_err(|error| own(&error))?;
     let controls = Folder::of_this_user().map_err(|error| own(&error))?;
     let door = controls.listen(&session).map_err(|error| own(&error))?;
     masked.push(controls.path().to_owned());
-    masked.push(ledger_folder);
+    masked.push(ledger_folder.clone());
     let policy = Arc::new(loaded.policy);
     let requirements = requirements(&policy)?;
 
@@ -142,7 +146,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<agentbox_kerne
     let looker = looker(&policy, voice)?;
 
     let environment = environment(&policy, &session);
-    let files = files(&policy, masked, &certificate);
+    let files = files(&policy, masked, &policy_files, &certificate);
     let guarded_paths: Vec<PathBuf> = policy.settings().files.read_only.iter().map(|path| path.pattern.clone()).filter(|path| !path.exists()).collect();
     let plan = Plan {
         session: session.clone(),
@@ -156,7 +160,15 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<agentbox_kerne
         stdio,
         hostname: format!("agentbox-{session}"),
     };
-    let running = launch(plan, |sockets| brokering::hand_over(&to_broker, &sockets)).map_err(|error: LaunchError| (error.code(), error.to_string()))?;
+    let mut ledger = None;
+    let prepare = |sockets| {
+        brokering::hand_over(&to_broker, &sockets)?;
+        // The ledger has a thread that syncs: it is opened when nothing is forked any more, and before the command runs.
+        ledger = Some(Ledger::open(&ledger_folder).map_err(|error| io::Error::other(chain(&error)))?);
+        Ok(())
+    };
+    let running = launch(plan, prepare).map_err(|error: LaunchError| (error.code(), error.to_string()))?;
+    let ledger = ledger.ok_or_else(|| (crate::cli::FAILED, "the ledger was not opened".to_owned()))?;
     let screen = if shares_terminal { Screen::SharedWithAgent } else { Screen::Apart };
     let setup = Setup {
         policy,
@@ -295,7 +307,7 @@ fn is_proxy(name: &OsString) -> bool {
 }
 
 /// The paths of the policy as the mounts need them: absolute, with links followed, globs spelt out.
-fn files(policy: &Policy, own: Vec<PathBuf>, certificate: &str) -> FileFence {
+fn files(policy: &Policy, own: Vec<PathBuf>, policy_files: &[PathBuf], certificate: &str) -> FileFence {
     let files = &policy.settings().files;
     let mut provided: Vec<Provided> = trust::files(certificate).into_iter().map(|(path, contents)| Provided { path, contents }).collect();
     provided.push(Provided {
@@ -306,7 +318,14 @@ fn files(policy: &Policy, own: Vec<PathBuf>, certificate: &str) -> FileFence {
     let mut masked = spelt_out(&files.masked);
     // The folders that hold the ledger, the policy and the sockets: also where they do not exist yet, their parents may be writable.
     masked.extend(own.iter().filter_map(|path| real(path)));
-    FileFence { writable: spelt_out(&files.writable), read_only: spelt_out(&files.read_only), masked, provided }
+    let writable = spelt_out(&files.writable);
+    let mut read_only = spelt_out(&files.read_only);
+    // In the box no policy file can be written.
+    read_only.extend(policy_files.iter().filter(|path| path.is_absolute()).filter_map(|path| real(path)));
+    // A home below `/tmp` must be seen all the same, where the box has an empty folder of its own.
+    let home = std::env::var_os("HOME").and_then(|home| real(Path::new(&home)));
+    read_only.extend(home.filter(|home| !writable.iter().any(|tree| home.starts_with(tree))));
+    FileFence { writable, read_only, masked, provided }
 }
 
 fn spelt_out(paths: &[FilePath]) -> Vec<PathBuf> {
