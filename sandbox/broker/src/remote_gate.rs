@@ -65,6 +65,7 @@ impl RemoteGate {
         let (outgoing, mut to_send) = mpsc::unbounded_channel();
         let (drafts, mut to_record) = mpsc::channel(MOST_WAITING);
         let gate = Arc::new(Self { next: AtomicU64::new(1), waiting: waiting.clone(), outgoing, drafts });
+        let (end, mut told_to_end) = oneshot::channel::<()>();
         let sending = async move {
             let mut gathered: Vec<Draft> = Vec::new();
             // Armed by the first draft of a group, so that an idle box wakes nobody.
@@ -72,6 +73,19 @@ impl RemoteGate {
             loop {
                 let due = flush;
                 let bytes = tokio::select! {
+                    _ = &mut told_to_end => {
+                        // The supervisor asks no more: what was allowed last is told before the line closes.
+                        while let Ok(draft) = to_record.try_recv() {
+                            gathered.push(draft);
+                        }
+                        for group in gathered.chunks(MOST_IN_ONE) {
+                            let Ok(bytes) = records(group.to_vec()) else { return };
+                            if !matches!(timeout(WRITE, writer.write_all(&bytes)).await, Ok(Ok(()))) {
+                                return;
+                            }
+                        }
+                        return;
+                    }
                     bytes = to_send.recv() => match bytes { Some(bytes) => bytes, None => return },
                     draft = to_record.recv(), if gathered.len() < MOST_IN_ONE => {
                         let Some(draft) = draft else { return };
@@ -98,9 +112,14 @@ impl RemoteGate {
             }
         };
         let ended = async move {
+            let receiving = async {
+                receive(reader, &waiting).await;
+                let _ = end.send(());
+                std::future::pending::<()>().await;
+            };
             tokio::select! {
                 () = sending => {}
-                () = receive(reader, &waiting) => {}
+                () = receiving => {}
             }
             // Whoever waits learns that there is no answer: dropping the senders refuses. The channels close with this future, so
             // that nobody can ask or allow afterwards.

@@ -55,6 +55,10 @@ const REFUSALS: usize = 64;
 /// How long the last works may take once the box has ended: one sync, on a slow disk.
 const LAST_WORKS: Duration = Duration::from_secs(5);
 
+/// How long the broker may take to tell of what it allowed last, once the box has ended: it gathers for a tenth of a second, and then
+/// only writes.
+const LAST_RECORDS: Duration = Duration::from_secs(1);
+
 /// How far an idle timer is set.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -137,6 +141,7 @@ struct Ears {
     inner: mpsc::Receiver<Inner>,
     broker: mpsc::Receiver<ToSupervisor>,
     broker_end: tokio::task::JoinHandle<String>,
+    records_end: tokio::task::JoinHandle<()>,
 }
 
 struct Supervisor {
@@ -178,7 +183,7 @@ impl Supervisor {
         let begun = Draft::new(Event::SessionStarted, &setup.session);
         let written = tokio::task::spawn_blocking(move || ledger.write(begun, Durability::Synced)).await;
         written.map_err(|error| NotWritten(error.to_string()))??;
-        let records = records::start(setup.ledger.clone(), setup.session.clone(), to_self.clone());
+        let (records, records_end) = records::start(setup.ledger.clone(), setup.session.clone(), to_self.clone());
         let pipe = pipe::broker(setup.broker, records).map_err(broken("the broker's socket"))?;
         let looker = setup.looker.map(looks::start).transpose().map_err(broken("the looker's socket"))?;
         let listener = setup.control.listener;
@@ -216,7 +221,7 @@ impl Supervisor {
             strangers: 0,
             fatal: None,
         };
-        Ok((supervisor, Ears { knocks, inner, broker: pipe.from, broker_end: pipe.end }))
+        Ok((supervisor, Ears { knocks, inner, broker: pipe.from, broker_end: pipe.end, records_end }))
     }
 
     async fn run<E>(mut self, mut ears: Ears, ended: impl Future<Output = E>, shim: &mut mpsc::Receiver<ShimEvent>) -> Outcome<E> {
@@ -273,6 +278,7 @@ impl Supervisor {
         for ask in self.asks.all() {
             self.drop_ask(ask, &why);
         }
+        self.take_last_records(ears).await;
         let note = if self.refused_in_all > 0 { format!("{why}; {} refused", self.refused_in_all) } else { why };
         self.write(Draft { note, ..Draft::new(Event::SessionEnded, &self.session) }, Durability::Synced);
         let last = async {
@@ -284,6 +290,20 @@ impl Supervisor {
         };
         if tokio::time::timeout(LAST_WORKS, last).await.is_err() {
             tracing::error!("the last entries were not written in time");
+        }
+    }
+
+    /// What the broker allowed by itself in the last moments still lies with it: closing our side asks for it.
+    async fn take_last_records(&mut self, ears: &mut Ears) {
+        let (nobody, _) = mpsc::channel(1);
+        self.to_broker = nobody;
+        let taken = async {
+            // Read to the end, so that records behind other messages come through; the messages ask in vain.
+            while ears.broker.recv().await.is_some() {}
+            let _ = (&mut ears.records_end).await;
+        };
+        if tokio::time::timeout(LAST_RECORDS, taken).await.is_err() {
+            tracing::error!("the broker did not tell of its last allowances in time");
         }
     }
 

@@ -5,7 +5,7 @@ use agentbox_core::{
     safe,
     verdict::Because,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{Inner, deeds::Loss};
 use crate::ledger::Ledger;
@@ -19,10 +19,10 @@ const TEXT: usize = 400;
 /// Operations of one record; core writes no more either.
 const OPERATIONS: usize = 64;
 
-/// Starts the task that writes records in order.
-pub(super) fn start(ledger: Ledger, session: String, to_loop: mpsc::Sender<Inner>) -> mpsc::Sender<Vec<Draft>> {
+/// Starts the task that writes records in order; it ends when the sender is gone and all is written.
+pub(super) fn start(ledger: Ledger, session: String, to_loop: mpsc::Sender<Inner>) -> (mpsc::Sender<Vec<Draft>>, JoinHandle<()>) {
     let (to, mut from) = mpsc::channel::<Vec<Draft>>(WAITING);
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         while let Some(drafts) = from.recv().await {
             let mut checked = Vec::with_capacity(drafts.len());
             for draft in drafts {
@@ -53,7 +53,7 @@ pub(super) fn start(ledger: Ledger, session: String, to_loop: mpsc::Sender<Inner
             }
         }
     });
-    to
+    (to, task)
 }
 
 fn check(draft: Draft, session: &str) -> Result<Draft, &'static str> {
