@@ -3,7 +3,7 @@
 use std::{
     ffi::{CString, OsString},
     fs,
-    io::{self, BufRead, BufReader, Read as _, Write as _},
+    io::{self, BufRead, BufReader, Read as _, Seek as _, Write as _},
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::ffi::OsStrExt,
@@ -13,14 +13,18 @@ use std::{
 
 use nix::{
     errno::Errno,
+    fcntl::{FcntlArg, fcntl},
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         prctl,
-        signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, kill, killpg, sigprocmask},
+        signal::{SigSet, SigmaskHow, Signal, kill, killpg, sigprocmask},
         signalfd::{SfdFlags, SignalFd},
+        stat::{SFlag, fstat},
         wait::{WaitPidFlag, WaitStatus, waitpid},
     },
-    unistd::{AccessFlags, Pid, Uid, access, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execve, getpid, sethostname, setpgid, setsid, tcgetpgrp, tcsetpgrp},
+    unistd::{
+        AccessFlags, Pid, Uid, access, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execve, getpid, isatty, sethostname, setpgid, setsid, tcgetpgrp, tcsetpgrp,
+    },
 };
 
 use crate::{
@@ -43,6 +47,8 @@ use crate::{
 /// Exit codes of shells for a command that cannot be executed, and one that is not there.
 const CANNOT_EXECUTE: u8 = 126;
 const NOT_FOUND: u8 = 127;
+
+const SECCOMP_FIX: &str = "a kernel with CONFIG_SECCOMP_FILTER; in a container, a seccomp profile that allows seccomp(2)";
 
 /// Everything that init needs, made before the fork.
 pub(crate) struct Prepared {
@@ -149,7 +155,7 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
                 directory: prepared.plan.directory,
                 writable: std::mem::take(&mut prepared.plan.files.writable),
                 limits: prepared.plan.limits,
-                filters: prepared.filters,
+                filters: prepared.filters.clone(),
                 nested_userns: prepared.plan.nested_userns,
                 stdio: [stdin, stdout, stderr],
                 controlling,
@@ -162,8 +168,10 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
     drop((writer, wait, stdin, stdout, stderr));
     // In the parent as well as in the child, whichever comes first: the group must exist before a signal is forwarded.
     let _ = setpgid(agent, agent);
-    // What init needs no more it loses: its capabilities were for the lines above.
+    // What init needs no more it loses: its capabilities were for the lines above, and of the refused calls it makes none.
+    prctl::set_no_new_privs().map_err(|errno| failure(Layer::Seccomp, format!("no_new_privs: {errno}"), ""))?;
     capabilities::drop_all().map_err(|error| failure(Layer::UserNamespace, error.to_string(), ""))?;
+    prepared.filters.install().map_err(|errno| failure(Layer::Seccomp, format!("installing the filters on init: {errno}"), SECCOMP_FIX))?;
     let mut reader = BufReader::new(reader);
     match hear(&mut reader) {
         Some(Told::Failed(failure)) => return Err(failure),
@@ -269,8 +277,7 @@ fn become_agent(agent: Agent, mut told: io::PipeWriter, mut wait: io::PipeReader
     };
     // Last, because it refuses what the steps before needed.
     if let Err(errno) = agent.filters.install() {
-        let fix = "a kernel with CONFIG_SECCOMP_FILTER; in a container, a seccomp profile that allows seccomp(2)";
-        tell(&Told::Failed(failure(Layer::Seccomp, format!("installing the filters: {errno}"), fix)));
+        tell(&Told::Failed(failure(Layer::Seccomp, format!("installing the filters: {errno}"), SECCOMP_FIX)));
         exit_now(u8::MAX);
     }
     tell(&Told::Fenced(partial));
@@ -322,6 +329,8 @@ fn fence(agent: &Agent) -> Result<Vec<(String, String)>, Failure> {
     }
     // Its standard streams; everything else closes with exec.
     let [stdin, stdout, stderr] = &agent.stdio;
+    let in_the_box = as_seen_in_the_box(stdin);
+    let stdin = in_the_box.as_ref().unwrap_or(stdin);
     dup2_stdin(stdin).map_err(step(Layer::PidNamespace, "stdin"))?;
     dup2_stdout(stdout).map_err(step(Layer::PidNamespace, "stdout"))?;
     dup2_stderr(stderr).map_err(step(Layer::PidNamespace, "stderr"))?;
@@ -341,19 +350,39 @@ fn fence(agent: &Agent) -> Result<Vec<(String, String)>, Failure> {
         writable.push("/proc".into());
     }
     let mut plan = LandlockPlan::of_box(writable);
+    plan.devices.push(mounts::devices::CONSOLE.into());
+    // The terminal was opened outside, where no rule reaches it; `> /dev/stdout` opens it anew.
+    let streams = [stdin, stdout, stderr].into_iter().filter(|stream| isatty(stream).unwrap_or(false));
+    plan.devices.extend(streams.map(|stream| PathBuf::from(format!("/proc/self/fd/{}", stream.as_raw_fd()))));
     plan.devices.retain(|device| device.exists());
     let report = landlock::restrict(&plan).map_err(|error| {
         let source = std::error::Error::source(&error).map_or_else(String::new, |source| format!(": {source}"));
         failure(Layer::Landlock, format!("{error}{source}"), doctor::landlock_fix())
     })?;
     // Signals as a program expects them at its start: what we blocked and ignored is ours.
-    for signal in Signal::iterator() {
-        if !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP) {
-            let _ = crate::sys::signals::reset(signal, &SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty()));
-        }
-    }
+    sys::signals::reset_all().map_err(step(Layer::PidNamespace, "resetting signals"))?;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(step(Layer::PidNamespace, "unblocking signals"))?;
     Ok(partly(std::slice::from_ref(&report)))
+}
+
+/// The file that standard input reads, opened anew in the box. The one that we were given belongs to the mounts outside, which are writable:
+/// through it the file's mode and times could be changed, and before Landlock ABI 3 even its length. None where standard input is no file
+/// to read, or the box does not show it.
+fn as_seen_in_the_box(stdin: &OwnedFd) -> Option<OwnedFd> {
+    let given = fstat(stdin).ok()?;
+    let reads = fcntl(stdin, FcntlArg::F_GETFL).ok()? & libc::O_ACCMODE == libc::O_RDONLY;
+    if !reads || SFlag::from_bits_truncate(given.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+        return None;
+    }
+    let path = fs::read_link(format!("/proc/self/fd/{}", stdin.as_raw_fd())).ok()?;
+    let mut file = fs::File::open(path).ok()?;
+    let found = fstat(&file).ok()?;
+    if (found.st_dev, found.st_ino) != (given.st_dev, given.st_ino) {
+        return None;
+    }
+    let at = fs::File::from(stdin.try_clone().ok()?).stream_position().ok()?;
+    file.seek(io::SeekFrom::Start(at)).ok()?;
+    Some(file.into())
 }
 
 /// Waits for the agent, reaps everybody's orphans, forwards signals. Its return ends the box: the kernel kills whoever is left.

@@ -188,7 +188,8 @@ pub fn launch(plan: Plan, network: impl FnOnce(BoxSockets) -> io::Result<()>) ->
     };
     let pid = match clone_into(flags).map_err(refused)? {
         Side::Child => {
-            std::mem::forget(ours);
+            // Else init would hold its own supervisor's end, and never see that the supervisor has gone.
+            drop(ours);
             init::run(prepared, theirs)
         }
         Side::Parent(pid) => pid,

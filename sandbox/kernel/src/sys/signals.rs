@@ -1,12 +1,26 @@
 //! Signal dispositions.
 
-use nix::{
-    errno::Errno,
-    sys::signal::{SigAction, Signal, sigaction},
-};
+use nix::errno::Errno;
 
-/// Sets a disposition. Only for SIG_DFL and SIG_IGN: a handler would be code that runs anywhere.
-pub(crate) fn reset(signal: Signal, action: &SigAction) -> Result<(), Errno> {
-    // SAFETY: no handler is installed by any caller, so no code can run in a place where it must not.
-    unsafe { sigaction(signal, action) }.map(drop)
+/// Signals of Linux, with the real-time ones, on every architecture that we build for.
+const SIGNALS: i32 = 64;
+
+/// Bytes of the kernel's set of signals.
+const SET: usize = 8;
+
+/// At least the size of the kernel's `struct sigaction`, which is 32 bytes or less.
+type Action = [u64; 8];
+
+/// Gives every signal its default disposition: those too that libc keeps to itself and refuses to touch.
+pub(crate) fn reset_all() -> Result<(), Errno> {
+    // SIG_DFL, no flags, nothing masked.
+    let default: Action = [0; 8];
+    let nothing: *mut Action = std::ptr::null_mut();
+    for signal in (1..=SIGNALS).filter(|signal| !matches!(*signal, libc::SIGKILL | libc::SIGSTOP)) {
+        // SAFETY: the kernel reads a struct that fits into `default` and writes nothing. No handler is installed, so no code of ours can run in
+        // a place where it must not.
+        let done = unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, nothing, SET) };
+        Errno::result(done)?;
+    }
+    Ok(())
 }
