@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agentbox_core::ledger::{Draft, Durability, Journal, NotWritten};
+use agentbox_core::ledger::{Draft, Durability, Event, Journal, NotWritten};
 
 use super::{LONGEST_LINE, LedgerError, chain::Chain};
 
@@ -36,7 +36,7 @@ struct Write {
 
 /// The ledger, open for writing. Clones share it. It starts a thread, so it is opened after the last fork.
 ///
-/// When the last clone is dropped, all that was appended is brought to disk.
+/// When the last clone is dropped, all that was appended is brought to disk (but for the bare marks that a box began and ended).
 #[derive(Clone)]
 pub(crate) struct Ledger(Arc<Inner>);
 
@@ -142,6 +142,8 @@ fn write_batch(chain: &mut Chain, batch: Vec<Write>) -> Written {
         return Written::Nothing;
     }
     let (drafts, waiting): (Vec<Draft>, Vec<(Durability, Answer)>) = batch.into_iter().map(|write| (write.draft, (write.durability, write.answer))).unzip();
+    // That a box began or ended tells of no deed: alone it is not worth a sync, and comes to disk with whatever follows.
+    let only_marks = drafts.iter().all(|draft| matches!(draft.event, Event::SessionStarted | Event::SessionEnded));
     let numbers = match chain.append(&drafts) {
         Ok(numbers) => numbers,
         Err(NotWritten(why)) => {
@@ -156,7 +158,7 @@ fn write_batch(chain: &mut Chain, batch: Vec<Write>) -> Written {
         let _ = answer.send(Ok(number));
     }
     if synced.is_empty() {
-        return Written::InFile;
+        return if only_marks { Written::Nothing } else { Written::InFile };
     }
     let result = chain.sync().map_err(|NotWritten(why)| why);
     for (number, (_, answer)) in synced {

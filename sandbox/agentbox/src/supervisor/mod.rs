@@ -127,7 +127,7 @@ pub(crate) struct Outcome<E> {
 /// Serves the gate until the box has ended, or must.
 pub(crate) async fn supervise<E>(setup: Setup, ended: impl Future<Output = E>, mut shim: mpsc::Receiver<ShimEvent>) -> Outcome<E> {
     let control_path = setup.control.path.clone();
-    let outcome = match Supervisor::start(setup).await {
+    let outcome = match Supervisor::start(setup) {
         Ok((supervisor, ears)) => supervisor.run(ears, ended, &mut shim).await,
         Err(NotWritten(why)) => Outcome { end: End::Ledger(why), refused: Vec::new(), refused_in_all: 0 },
     };
@@ -174,15 +174,12 @@ enum Fatal {
 }
 
 impl Supervisor {
-    async fn start(setup: Setup) -> Result<(Self, Ears), NotWritten> {
+    fn start(setup: Setup) -> Result<(Self, Ears), NotWritten> {
         let (to_self, inner) = mpsc::channel(ASIDE * 2);
         let (to_knocks, knocks) = mpsc::channel(32);
         let broken = |what: &'static str| move |error: std::io::Error| NotWritten(format!("{what}: {error}"));
         // Nothing may happen that the ledger cannot tell of: it is tried before the first question.
-        let ledger = setup.ledger.clone();
-        let begun = Draft::new(Event::SessionStarted, &setup.session);
-        let written = tokio::task::spawn_blocking(move || ledger.write(begun, Durability::Synced)).await;
-        written.map_err(|error| NotWritten(error.to_string()))??;
+        setup.ledger.write(Draft::new(Event::SessionStarted, &setup.session), Durability::Grouped)?;
         let (records, records_end) = records::start(setup.ledger.clone(), setup.session.clone(), to_self.clone());
         let pipe = pipe::broker(setup.broker, records).map_err(broken("the broker's socket"))?;
         let looker = setup.looker.map(looks::start).transpose().map_err(broken("the looker's socket"))?;
@@ -280,7 +277,7 @@ impl Supervisor {
         }
         self.take_last_records(ears).await;
         let note = if self.refused_in_all > 0 { format!("{why}; {} refused", self.refused_in_all) } else { why };
-        self.write(Draft { note, ..Draft::new(Event::SessionEnded, &self.session) }, Durability::Synced);
+        self.write(Draft { note, ..Draft::new(Event::SessionEnded, &self.session) }, Durability::Grouped);
         let last = async {
             while self.aside > 0 {
                 let Some(inner) = ears.inner.recv().await else { return };

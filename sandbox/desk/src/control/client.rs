@@ -61,7 +61,11 @@ pub fn call(session: &Session, message: &ToDesk) -> io::Result<FromDesk> {
     let deadline = Instant::now() + PATIENCE * 2;
     let mut stream = UnixStream::connect(&session.socket)?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(&wire::encode(message).map_err(io::Error::other)?)?;
+    match stream.write_all(&wire::encode(message).map_err(io::Error::other)?) {
+        // Who may not speak is answered before it has spoken: the reason is there to be read.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        other => other?,
+    }
     let mut buffer = Vec::new();
     let mut chunk = [0; 16 * 1024];
     loop {

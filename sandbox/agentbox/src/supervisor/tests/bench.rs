@@ -164,9 +164,7 @@ impl Bench {
     pub(super) fn new(setting: Setting) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
-        let runtime_dir = dir.path().as_os_str().to_owned();
-        let folder = Folder::find(&move |name| (name == "XDG_RUNTIME_DIR").then(|| runtime_dir.clone()), 0).unwrap();
-        let door = folder.listen("b1").unwrap();
+        let door = folder(dir.path()).listen("b1").unwrap();
         let session = Session { name: "b1".to_owned(), socket: door.path.clone() };
         let (broker, supervisors) = UnixStream::pair().unwrap();
         let sight = Arc::new(Mutex::new(Ok(seen_in("production", 7))));
@@ -178,22 +176,19 @@ impl Bench {
         let announced = Arc::clone(&said);
         let ledger_folder = dir.path().join("ledger");
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async move {
-                let setup = Setup {
-                    policy: policy(setting.approval),
-                    session: "b1".to_owned(),
-                    ledger: Ledger::open(&ledger_folder).unwrap(),
-                    broker: supervisors,
-                    looker,
-                    can_look,
-                    control: door,
-                    mode: setting.mode,
-                    screen: setting.screen,
-                    announce: Box::new(move |text| announced.lock().unwrap().push(text)),
-                };
-                supervise(setup, async { ended.await.unwrap_or(255) }, events).await
-            })
+            let setup = Setup {
+                policy: policy(setting.approval),
+                session: "b1".to_owned(),
+                ledger: Ledger::open(&ledger_folder).unwrap(),
+                broker: supervisors,
+                looker,
+                can_look,
+                control: door,
+                mode: setting.mode,
+                screen: setting.screen,
+                announce: Box::new(move |text| announced.lock().unwrap().push(text)),
+            };
+            serve(setup, ended, events)
         });
         Self { dir, broker, buffer: Vec::new(), sight, looks, said, shim, exit: Some(exit), thread: Some(thread), session }
     }
@@ -341,6 +336,36 @@ impl Bench {
         }
         (outcome, entries)
     }
+}
+
+fn serve(setup: Setup, ended: oneshot::Receiver<u8>, events: mpsc::Receiver<ShimEvent>) -> Outcome<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(supervise(setup, async { ended.await.unwrap_or(255) }, events))
+}
+
+/// The folder of the sockets below `dir`.
+pub(super) fn folder(dir: &Path) -> Folder {
+    let runtime_dir = dir.as_os_str().to_owned();
+    Folder::find(&move |name| (name == "XDG_RUNTIME_DIR").then(|| runtime_dir.clone()), 0).unwrap()
+}
+
+/// A supervisor in this very process, with its broker at the other end of `broker`. Does not return before that ends.
+pub(super) fn supervise_here(dir: &Path, broker: UnixStream) -> Outcome<u8> {
+    let (_exit, ended) = oneshot::channel();
+    let (_shim, events) = mpsc::channel(1);
+    let setup = Setup {
+        policy: policy("patience = \"10m\""),
+        session: "b1".to_owned(),
+        ledger: Ledger::open(&dir.join("ledger")).unwrap(),
+        broker,
+        looker: None,
+        can_look,
+        control: folder(dir).listen("b1").unwrap(),
+        mode: Mode::Attended,
+        screen: Screen::SharedWithAgent,
+        announce: Box::new(|_| ()),
+    };
+    serve(setup, ended, events)
 }
 
 fn looker(kind: &Looking, sight: Arc<Mutex<Sight>>, looks: Arc<Mutex<usize>>) -> UnixStream {

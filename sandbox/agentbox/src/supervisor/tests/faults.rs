@@ -1,7 +1,13 @@
 //! What goes wrong: a broker that dies or lies, a ledger that cannot be written, floods.
 
 use std::{
-    io::Write,
+    io::{Read, Write},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    path::Path,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -10,10 +16,13 @@ use agentbox_core::{
     ledger::{Draft, Event},
     wire::{ToBroker, ToSupervisor},
 };
-use agentbox_desk::control::ToDesk;
+use agentbox_desk::control::{self, FromDesk, ToDesk};
 
 use super::bench::*;
-use crate::supervisor::End;
+use crate::{
+    ledger::{ENTRIES, read},
+    supervisor::End,
+};
 
 #[test]
 fn a_broker_that_dies_ends_the_box_and_what_waits() {
@@ -26,6 +35,56 @@ fn a_broker_that_dies_ends_the_box_and_what_waits() {
     assert_eq!(outcome.refused_in_all, 1);
     assert_eq!(events(&entries), [Event::Held, Event::Denied]);
     assert!(entries.last().unwrap().draft.note.contains("broker has ended"));
+}
+
+/// Set for the child of the next test: its folder. Its standard input is the socket to the broker.
+const CHILD: &str = "AGENTBOX_TEST_SUPERVISOR";
+
+#[test]
+fn child_that_supervises() {
+    let Some(dir) = std::env::var_os(CHILD) else { return };
+    let broker = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
+    let _ = supervise_here(Path::new(&dir), UnixStream::from(broker));
+}
+
+#[test]
+fn a_killed_supervisor_lets_nothing_through_and_leaves_a_whole_ledger() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "supervisor::tests::faults::child_that_supervises", "--nocapture"]).env(CHILD, dir.path());
+    let mut child = command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    drop(command);
+    let ask = ToSupervisor::Ask { ask: 1, request: placed(1, Effect::Destroy, "production") };
+    ours.write_all(&agentbox_core::wire::encode(&ask).unwrap()).unwrap();
+    let folder = folder(dir.path());
+    let deadline = Instant::now() + SOON;
+    let session = loop {
+        assert!(Instant::now() < deadline, "it never held");
+        let running = control::sessions(&folder).unwrap_or_default();
+        if let Some(session) = running.into_iter().next()
+            && let Ok(FromDesk::Holds { rows, .. }) = control::call(&session, &ToDesk::List)
+            && rows.len() == 1
+        {
+            break session;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    // The entry comes after the hold: wait for it too, it must survive.
+    while !std::fs::read_to_string(dir.path().join("ledger").join(ENTRIES)).unwrap().contains("\"held\"") {
+        assert!(Instant::now() < deadline, "never written");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut rest = Vec::new();
+    ours.set_read_timeout(Some(SOON)).unwrap();
+    ours.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty(), "a dead supervisor has permitted something");
+    assert!(session.socket.exists());
+    assert!(control::sessions(&folder).unwrap().is_empty() && !session.socket.exists(), "its socket is tidied away");
+    let report = read::verify(&dir.path().join("ledger")).unwrap();
+    assert_eq!((report.problem, report.entries), (None, 2));
 }
 
 #[test]

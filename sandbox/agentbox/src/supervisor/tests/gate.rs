@@ -153,6 +153,23 @@ fn records_of_plain_allowances_are_written_in_order() {
 }
 
 #[test]
+fn the_last_records_are_waited_for() {
+    let bench = Bench::new(Setting::default());
+    let mut pipe = bench.broker.try_clone().unwrap();
+    let broker = std::thread::spawn(move || {
+        // As the broker does: when the supervisor's side closes, it tells what it still has, and ends.
+        let mut end = Vec::new();
+        std::io::Read::read_to_end(&mut pipe, &mut end).unwrap();
+        let last = agentbox_core::wire::encode(&ToSupervisor::Record { drafts: vec![plain_draft(); 7] }).unwrap();
+        std::io::Write::write_all(&mut pipe, &last).unwrap();
+        pipe.shutdown(std::net::Shutdown::Both).unwrap();
+    });
+    let (_, entries) = bench.end();
+    broker.join().unwrap();
+    assert_eq!(events(&entries), vec![Event::Allowed; 7]);
+}
+
+#[test]
 fn unattended_holds_are_refused_at_once() {
     let mut bench = Bench::new(Setting { mode: Mode::Unattended, ..Setting::default() });
     bench.ask(1, deletion(1));
