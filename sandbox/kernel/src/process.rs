@@ -7,7 +7,11 @@ use std::os::{
 
 use nix::{
     errno::Errno,
-    sys::wait::{WaitPidFlag, WaitStatus, waitpid},
+    sys::{
+        prctl,
+        signal::Signal,
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
     unistd::{Pid, getpid},
 };
 
@@ -58,7 +62,9 @@ pub fn fork_child(keep: &[RawFd], body: impl FnOnce(UnixStream) -> u8) -> Result
             kept.push(theirs.as_raw_fd());
             std::mem::forget(ours);
             let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                if close_all_but(kept).is_err() || selfguard::still_child_of(parent).is_err() {
+                // First the signal, then the look: a parent that dies in between is noticed by the one or by the other.
+                let bound = prctl::set_pdeathsig(Signal::SIGKILL).is_ok() && selfguard::still_child_of(parent).is_ok();
+                if !bound || close_all_but(kept).is_err() {
                     return u8::MAX;
                 }
                 body(theirs)
@@ -90,7 +96,12 @@ impl Child {
     /// Ends it at once and forgets it.
     pub fn kill(&self) {
         // Not yet waited for, so the number is still its.
-        let _ = nix::sys::signal::kill(self.pid, nix::sys::signal::Signal::SIGKILL);
+        let _ = nix::sys::signal::kill(self.pid, Signal::SIGKILL);
+    }
+
+    /// Waits for its end, so that nothing is left of it. Only for a child that has been killed or is about to end.
+    pub fn reap(&self) {
+        while let Err(Errno::EINTR) = waitpid(self.pid, None) {}
     }
 
     /// Whether it has ended; then its exit code as shells give it.

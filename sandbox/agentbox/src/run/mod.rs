@@ -1,5 +1,6 @@
 //! The parts of a run that are worth a file each; `commands/run.rs` tells the story.
 
+mod addresses;
 pub(crate) mod agents;
 mod attend;
 mod brokering;

@@ -28,7 +28,7 @@ use agentbox_kernel::{
     terminal::protocol::ToShim,
 };
 
-use super::{attend, brokering, trust};
+use super::{addresses, attend, brokering, trust};
 use crate::{
     commands::run::{SESSION_VARIABLE, chain},
     ledger::{self, Ledger},
@@ -132,7 +132,11 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<agentbox_kerne
     let door = controls.listen(&session).map_err(|error| own(&error))?;
     masked.push(controls.path().to_owned());
     masked.push(ledger_folder.clone());
-    let policy = Arc::new(loaded.policy);
+    let mut policy = loaded.policy;
+    for warning in addresses::learn(&mut policy) {
+        voice.say(&format!("agentbox: warning: {}", safe::line(&warning, 300)));
+    }
+    let policy = Arc::new(policy);
     let requirements = requirements(&policy)?;
 
     // The broker first: it makes the box's certificate authority, whose key must be nowhere else.

@@ -218,6 +218,17 @@ impl Policy {
         names
     }
 
+    /// Those of [`Policy::host_names`] that a protected place lists: whoever goes there by another name, or by the bare address, must be
+    /// found all the same, so these are worth resolving before the box starts. Names that the policy itself maps are known already.
+    #[must_use]
+    pub fn protected_host_names(&self) -> Vec<HostName> {
+        let mut names: Vec<HostName> = self.tables.iter().flat_map(Table::protected_names).filter_map(|name| HostName::parse(name).ok()).collect();
+        names.sort();
+        names.dedup();
+        names.retain(|name| name.address().is_none() && !self.settings.names.contains_key(name));
+        names
+    }
+
     /// Takes the addresses of one of the policy's names. It can only make judgements stricter.
     pub fn learn_addresses(&mut self, name: &HostName, addresses: &[IpAddr]) {
         for table in &mut self.tables {

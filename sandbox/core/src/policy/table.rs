@@ -242,6 +242,12 @@ impl Table {
         self.names.keys().map(String::as_str)
     }
 
+    /// Those of them that a protected place lists.
+    pub(super) fn protected_names(&self) -> impl Iterator<Item = &str> {
+        let is_protected = |entry: &HostEntry| self.places.get(entry.place).is_some_and(|place| place.protected);
+        self.names.iter().filter(move |(_, entries)| entries.iter().any(is_protected)).map(|(name, _)| name.as_str())
+    }
+
     /// Takes the addresses of one of the policy's names.
     pub(super) fn learn(&mut self, name: &str, addresses: &[IpAddr]) {
         let Some(entries) = self.names.get(name) else { return };
