@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agentbox_core::{Destination, Digest, Effect, Evidence, HostName, Operation, Request, Resource, ResourceId, Verdict, policy::Policy};
+use agentbox_core::{Destination, Digest, Effect, Evidence, HostName, Operation, Refusal, RefusalKind, Request, Resource, ResourceId, Verdict, policy::Policy};
 
 use crate::{
     authority::Authority,
@@ -55,6 +55,22 @@ impl Broker {
         destination.host.address().is_some_and(|address| !self.policy.lists_address(address, destination.port))
             && self.connector.mapped(&destination.host).is_none()
     }
+}
+
+/// Remembers for `agentbox why` that a name was denied.
+pub(crate) fn denied(broker: &Arc<Broker>) -> Box<dyn Fn(&HostName) + Send + Sync> {
+    let broker = broker.clone();
+    Box::new(move |name| {
+        let refusal = Refusal {
+            kind: RefusalKind::Denied,
+            operation: "dns.lookup".to_owned(),
+            place: String::new(),
+            reason: format!("{name} is a host that the policy denies, so the box is told that there is no such name"),
+            guidance: "Do not look for another way to it; if the task needs it, ask the person to name it in a place of the policy.".to_owned(),
+            approval_id: None,
+        };
+        broker.refusals.remember(&format!("looking up {name}"), &refusal);
+    })
 }
 
 /// Whether a name may be asked about outside: only where a plain read of that host is allowed.

@@ -1,18 +1,28 @@
 //! What the broker needs of whoever judges and writes down: the supervisor's line, or a stand-in in tests.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use agentbox_core::{Granted, Permit, Refusal, Request, ledger};
 
-use crate::remote_gate::RemoteGate;
+use crate::remote_gate::{Promise, RemoteGate};
 
-/// The answer to a question, with the number by which its end is told.
-pub(crate) type Numbered<'a> = Pin<Box<dyn Future<Output = Result<(Permit, u64), Refusal>> + Send + 'a>>;
+/// An answer on its way.
+pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'a>>;
+
+/// A yes that becomes a right when it is redeemed, directly before the deed. Dropped, it says that the asker has gone.
+pub(crate) trait Promised<'a>: Send {
+    /// The number by which [`Line::done`] tells how the deed ended.
+    fn number(&self) -> u64;
+    /// The right itself.
+    fn redeem(self: Box<Self>) -> Answer<'a, Permit>;
+    /// Gives it back unused, and says why.
+    fn forgo(self: Box<Self>, why: &str);
+}
 
 /// The line.
 pub(crate) trait Line: Send + Sync {
     /// Asks about what is not plainly allowed. Dropping the future says that the asker has gone.
-    fn ask(&self, request: Request) -> Numbered<'_>;
+    fn ask(&self, request: Request) -> Answer<'_, Box<dyn Promised<'_> + '_>>;
     /// Tells how a permitted deed ended.
     fn done(&self, ask: u64, outcome: &str);
     /// Writes a plain allowance down and makes its permit.
@@ -22,13 +32,16 @@ pub(crate) trait Line: Send + Sync {
 /// The supervisor's line for one box.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    pub(crate) gate: std::sync::Arc<RemoteGate>,
+    pub(crate) gate: Arc<RemoteGate>,
     pub(crate) session: String,
 }
 
 impl Line for Supervisor {
-    fn ask(&self, request: Request) -> Numbered<'_> {
-        Box::pin(self.gate.ask_numbered(request))
+    fn ask(&self, request: Request) -> Answer<'_, Box<dyn Promised<'_> + '_>> {
+        Box::pin(async move {
+            let promise: Box<dyn Promised<'_>> = Box::new(self.gate.promise(request).await?);
+            Ok(promise)
+        })
     }
 
     fn done(&self, ask: u64, outcome: &str) {
@@ -37,5 +50,19 @@ impl Line for Supervisor {
 
     fn allow(&self, granted: Granted) -> Result<Permit, Refusal> {
         ledger::commit(granted, &self.session, &mut self.gate.journal())
+    }
+}
+
+impl<'a> Promised<'a> for Promise<'a> {
+    fn number(&self) -> u64 {
+        Promise::number(self)
+    }
+
+    fn redeem(self: Box<Self>) -> Answer<'a, Permit> {
+        Box::pin(Promise::redeem(*self))
+    }
+
+    fn forgo(self: Box<Self>, why: &str) {
+        Promise::forgo(*self, why);
     }
 }

@@ -12,11 +12,11 @@ use agentbox_core::HostName;
 const MOST: u32 = 65_536;
 
 /// 240.0.0.0/4 is reserved and never routed, so a synthetic address that escapes into a log or a cache leads nowhere. The first
-/// 65,536 addresses of 240.64.0.0/16 are used. (198.18.0.0/15 is taken by many VPN clients for the same trick.)
-const V4_BASE: u32 = u32::from_be_bytes([240, 64, 0, 0]);
+/// 65,536 addresses from 240.64.0.1 on are used. (198.18.0.0/15 is taken by many VPN clients for the same trick.)
+const V4_BASE: u32 = u32::from_be_bytes([240, 64, 0, 1]);
 
-/// A unique local prefix of our own (RFC 4193), chosen at random once.
-const V6_BASE: u128 = 0xfdab_0c5e_71d2_0000_0000_0000_0000_0000;
+/// A unique local prefix of our own (RFC 4193), chosen at random once. From one on: the address that ends in zeros is every router's.
+const V6_BASE: u128 = 0xfdab_0c5e_71d2_0000_0000_0000_0000_0001;
 
 /// The table.
 #[derive(Debug, Default)]
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(names.name(a4.into()), Some(a.clone()));
         assert_eq!(names.name(b6.into()), Some(b));
         assert_eq!(names.name(a4.to_ipv6_mapped().into()), Some(a));
-        for other in ["240.64.0.2", "1.1.1.1", "::1", "fdab:c5e:71d2::2", "255.255.255.255"] {
+        for other in ["240.64.0.0", "240.64.0.9", "1.1.1.1", "::1", "fdab:c5e:71d2::", "fdab:c5e:71d2::9", "255.255.255.255"] {
             assert_eq!(names.name(other.parse().unwrap()), None, "{other}");
         }
     }

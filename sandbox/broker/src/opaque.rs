@@ -44,18 +44,26 @@ where
         () = presence.gone() => return Ok(()),
         answer = broker.line.ask(question) => answer,
     };
-    let (permit, ask) = match answer {
-        Ok(answer) => answer,
+    let promise = match answer {
+        Ok(promise) => promise,
         Err(refusal) => {
             broker.refusals.remember(&summary, &refusal);
             return Ok(());
         }
     };
-    let ended = |outcome: &str| broker.line.done(ask, outcome);
     let mut upstream = match broker.connector.connect_tcp(&asked).await {
         Ok(upstream) => upstream,
         Err(error) => {
-            ended(&format!("nothing was sent: {error}"));
+            promise.forgo(&format!("nothing was sent: {error}"));
+            return Ok(());
+        }
+    };
+    let ask = promise.number();
+    let ended = |outcome: &str| broker.line.done(ask, outcome);
+    let permit = match promise.redeem().await {
+        Ok(permit) => permit,
+        Err(refusal) => {
+            broker.refusals.remember(&summary, &refusal);
             return Ok(());
         }
     };

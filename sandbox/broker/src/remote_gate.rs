@@ -11,9 +11,10 @@ use std::{
 };
 
 use agentbox_core::{
-    Gate, Permit, Refusal, RefusalKind, Request,
+    Digest, Gate, Permit, Refusal, RefusalKind, Request,
     gate::Asking,
     ledger::{Draft, Durability, Journal, NotWritten},
+    permit::Token,
     wire::{self, ToBroker, ToSupervisor},
 };
 use tokio::{
@@ -134,40 +135,23 @@ impl RemoteGate {
         Queue(self.drafts.clone())
     }
 
-    async fn asked(&self, request: Request) -> Result<(Permit, u64), Refusal> {
+    /// Asks, and gives a promise: the right itself comes only when it is redeemed, directly before the deed.
+    ///
+    /// # Errors
+    /// The refusal for the agent.
+    pub async fn promise(&self, request: Request) -> Result<Promise<'_>, Refusal> {
         let unanswered = lost(&request, "the supervisor has gone, so nobody can permit anything");
         let digest = request.digest;
         let ask = self.next.fetch_add(1, Ordering::Relaxed);
         let mut asker = Asker { gate: self, ask, settled: false };
-        let answer = self.exchange(ask, ToSupervisor::Ask { ask, request: Box::new(request) });
-        let token = match answer.await {
-            Some(ToBroker::Permitted { token, .. }) => token,
+        match self.exchange(ask, ToSupervisor::Ask { ask, request: Box::new(request) }).await {
+            Some(ToBroker::Permitted { token, .. }) if *token.digest() == digest => Ok(Promise { asker, token, digest, unanswered }),
             Some(ToBroker::Refused { refusal, .. }) => {
-                asker.settled = true;
-                return Err(refusal);
-            }
-            Some(ToBroker::Redeemed { .. }) | None => return Err(unanswered),
-        };
-        let redeem = ToSupervisor::Redeem { ask, nonce: token.nonce().to_owned(), digest };
-        match timeout(REDEEM, self.exchange(ask, redeem)).await {
-            Ok(Some(ToBroker::Redeemed { proof, .. })) if proof.nonce == token.nonce() => {
-                asker.settled = true;
-                Ok((token.redeemed(proof), ask))
-            }
-            Ok(Some(ToBroker::Refused { refusal, .. })) => {
                 asker.settled = true;
                 Err(refusal)
             }
-            Ok(Some(ToBroker::Redeemed { .. } | ToBroker::Permitted { .. }) | None) | Err(_) => Err(unanswered),
+            Some(ToBroker::Permitted { .. } | ToBroker::Redeemed { .. }) | None => Err(unanswered),
         }
-    }
-
-    /// Asks, and gives the number by which [`RemoteGate::done`] tells how the deed ended.
-    ///
-    /// # Errors
-    /// The refusal for the agent.
-    pub async fn ask_numbered(&self, request: Request) -> Result<(Permit, u64), Refusal> {
-        self.asked(request).await
     }
 
     /// Tells the supervisor how a permitted deed ended.
@@ -207,7 +191,49 @@ fn records(drafts: Vec<Draft>) -> Result<Vec<u8>, wire::BadMessage> {
 
 impl Gate for RemoteGate {
     fn ask(&self, request: Request) -> Asking<'_> {
-        Box::pin(async move { self.asked(request).await.map(|(permit, _)| permit) })
+        Box::pin(async move { self.promise(request).await?.redeem().await })
+    }
+}
+
+/// A yes that is not yet a right. Dropped, it says that the asker has gone.
+pub struct Promise<'a> {
+    asker: Asker<'a>,
+    token: Token,
+    digest: Digest,
+    unanswered: Refusal,
+}
+
+impl Promise<'_> {
+    /// The number by which [`RemoteGate::done`] tells how the deed ended.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.asker.ask
+    }
+
+    /// The supervisor strikes the token and writes that the deed begins; then the permit is ours.
+    ///
+    /// # Errors
+    /// The refusal for the agent: nothing may be done.
+    pub async fn redeem(mut self) -> Result<Permit, Refusal> {
+        let ask = self.asker.ask;
+        let redeem = ToSupervisor::Redeem { ask, nonce: self.token.nonce().to_owned(), digest: self.digest };
+        match timeout(REDEEM, self.asker.gate.exchange(ask, redeem)).await {
+            Ok(Some(ToBroker::Redeemed { proof, .. })) if proof.nonce == self.token.nonce() => {
+                self.asker.settled = true;
+                Ok(self.token.redeemed(proof))
+            }
+            Ok(Some(ToBroker::Refused { refusal, .. })) => {
+                self.asker.settled = true;
+                Err(refusal)
+            }
+            Ok(Some(ToBroker::Redeemed { .. } | ToBroker::Permitted { .. }) | None) | Err(_) => Err(self.unanswered),
+        }
+    }
+
+    /// The deed cannot be done, for this reason: the promise is given back unused.
+    pub fn forgo(mut self, why: &str) {
+        self.asker.settled = true;
+        self.asker.gate.done(self.asker.ask, why);
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use crate::{
     accept,
     authority::Authority,
-    broker::{Broker, OWN_NAME, reading},
+    broker::{Broker, OWN_NAME, denied, reading},
     dns::{self, Resolver},
     http::Pool,
     line::Supervisor,
@@ -88,17 +88,18 @@ async fn serve(config: BrokerConfig, sockets: BoxSockets, supervisor: UnixStream
     let connector = Connector::new(upstream, Arc::new(move |destination, address| check_policy.allows_address(destination, address) == Verdict::Allow));
     let names = Arc::new(Names::default());
     let policy = config.policy.clone();
-    let resolver = Arc::new(Resolver { names: names.clone(), reading: Box::new(move |name| reading(&policy, name)), own: own.clone() });
     let broker = Arc::new(Broker {
         policy: config.policy,
         line: Box::new(Supervisor { gate, session: config.session }),
         connector,
         pool: Arc::new(Pool::default()),
         authority: config.authority,
-        names,
+        names: names.clone(),
         refusals: Refusals::default(),
-        own,
+        own: own.clone(),
     });
+    let reads = Box::new(move |name: &HostName| reading(&policy, name));
+    let resolver = Arc::new(Resolver { names, reading: reads, denied: denied(&broker), own });
     let places = Arc::new(Semaphore::new(connections));
     for listener in sockets.tcp {
         tokio::spawn(accept::accept(listener, broker.clone(), resolver.clone(), places.clone()));

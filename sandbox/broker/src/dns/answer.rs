@@ -47,6 +47,8 @@ pub(crate) enum Reading {
 pub(crate) struct Resolver {
     pub(crate) names: Arc<Names>,
     pub(crate) reading: Box<dyn Fn(&HostName) -> Reading + Send + Sync>,
+    /// Told of every name that is denied, so that `agentbox why` can say it: the program itself only sees that there is no such name.
+    pub(crate) denied: Box<dyn Fn(&HostName) + Send + Sync>,
     /// Answered by us and never resolved outside.
     pub(crate) own: HostName,
 }
@@ -106,6 +108,9 @@ impl Resolver {
             });
         }
         let reading = if name == self.own { Reading::Silent } else { (self.reading)(&name) };
+        if reading == Reading::Denied {
+            (self.denied)(&name);
+        }
         match (reading, query.query_type()) {
             // Not REFUSED: resolvers take that for a broken server, try again, and tell the user of a temporary failure.
             (Reading::Denied, _) => Err(ResponseCode::NXDomain),
@@ -175,6 +180,7 @@ mod tests {
                 "denied.example" => Reading::Denied,
                 _ => Reading::Silent,
             }),
+            denied: Box::new(|_| {}),
             own: HostName::parse("agentbox.internal").unwrap(),
         }
     }

@@ -30,6 +30,7 @@ use super::{
 use crate::{
     broker::Broker,
     client_stream::Presence,
+    line::Promised,
     meaning::{self, Body, BodyWant, Head, Meaning, ReplyStyle, Scheme},
     opaque::whole_connection,
     upstream::UpstreamError,
@@ -190,17 +191,17 @@ async fn pass(broker: &Broker, facts: &Facts, version: Version, request: Request
         () = facts.presence.gone() => return Err(plain(StatusCode::BAD_REQUEST, "agentbox_refused", "the client has gone")),
         prepared = prepare(broker, facts, version, question) => prepared,
     };
-    let Prepared { permitted, outcome, destination, ready, was_used } = match prepared {
+    let Prepared { permit, reuse, outcome, destination, ready, was_used } = match prepared {
         Ok(prepared) => prepared,
         Err(Unprepared::Refused(refusal)) => return Err(refused(broker, style, &summary, &refusal)),
         Err(Unprepared::Unreachable(error)) => return Err(unreachable(&error)),
     };
     let client = Client { connector: &broker.connector, pool: &broker.pool, scheme: facts.scheme, destination: &destination, version };
-    if let Err(unfit) = permitted.permit.consume(&digest, SystemTime::now()) {
+    if let Err(unfit) = permit.consume(&digest, SystemTime::now()) {
         outcome.tell(&format!("nothing was sent: {unfit}"));
         return Err(plain(StatusCode::FORBIDDEN, "agentbox_denied", &unfit.to_string()));
     }
-    match client.send(ready, was_used, permitted.reuse, Outgoing { parts, body: through }).await {
+    match client.send(ready, was_used, reuse, Outgoing { parts, body: through }).await {
         Ok(response) => {
             outcome.tell(&format!("answered {}", response.status().as_u16()));
             Ok(back(response))
@@ -230,7 +231,8 @@ fn unreachable(error: &UpstreamError) -> Response<Through> {
 
 /// A permit in hand, and the connection that it will be used on.
 struct Prepared<'a> {
-    permitted: Permitted,
+    permit: Permit,
+    reuse: Reuse,
     outcome: Outcome<'a>,
     destination: Destination,
     ready: Ready,
@@ -243,30 +245,41 @@ enum Unprepared {
     Unreachable(UpstreamError),
 }
 
-/// Asks, and connects. Dropped half-way, it says that the asker has gone.
+/// Asks, connects, and only then redeems. Dropped half-way, it says that the asker has gone.
 async fn prepare<'a>(broker: &'a Broker, facts: &Facts, version: Version, question: Question) -> Result<Prepared<'a>, Unprepared> {
     let by_name = question.destination.as_ref().is_none_or(|destination| destination.addresses.is_empty()).then(|| question.clone());
     let known = question.destination.clone().unwrap_or_else(|| facts.destination.clone());
-    let permitted = permit(broker, question).await.map_err(Unprepared::Refused)?;
-    let outcome = Outcome { broker, ask: permitted.ask };
-    let unreached = |outcome: Outcome<'_>, error: UpstreamError| {
-        outcome.tell(&format!("nothing was sent: {error}"));
-        Unprepared::Unreachable(error)
+    let right = permit(broker, question).await.map_err(Unprepared::Refused)?;
+    let reuse = match &right {
+        Right::Plain(_) => Reuse::Allowed,
+        Right::Promised(_) => Reuse::Never,
     };
-    let destination = match broker.resolved(&known).await {
-        Ok(destination) => destination,
-        Err(error) => return Err(unreached(outcome, error)),
+    let connected = async {
+        let destination = broker.resolved(&known).await.map_err(Unprepared::Unreachable)?;
+        if let Some(question) = by_name {
+            still_fits(broker, question, &destination).map_err(Unprepared::Refused)?;
+        }
+        let client = Client { connector: &broker.connector, pool: &broker.pool, scheme: facts.scheme, destination: &destination, version };
+        let (ready, was_used) = client.connection(reuse).await.map_err(Unprepared::Unreachable)?;
+        Ok((destination, ready, was_used))
     };
-    if let Some(question) = by_name
-        && let Err(refusal) = still_fits(broker, question, &destination)
-    {
-        outcome.tell("nothing was sent: its address belongs to another place");
-        return Err(Unprepared::Refused(refusal));
-    }
-    let client = Client { connector: &broker.connector, pool: &broker.pool, scheme: facts.scheme, destination: &destination, version };
-    match client.connection(permitted.reuse).await {
-        Ok((ready, was_used)) => Ok(Prepared { permitted, outcome, destination, ready, was_used }),
-        Err(error) => Err(unreached(outcome, error)),
+    match (connected.await, right) {
+        (Ok((destination, ready, was_used)), Right::Plain(permit)) => {
+            Ok(Prepared { permit, reuse, outcome: Outcome { broker, ask: None }, destination, ready, was_used })
+        }
+        (Ok((destination, ready, was_used)), Right::Promised(promise)) => {
+            let ask = Some(promise.number());
+            let permit = promise.redeem().await.map_err(Unprepared::Refused)?;
+            Ok(Prepared { permit, reuse, outcome: Outcome { broker, ask }, destination, ready, was_used })
+        }
+        (Err(error), Right::Plain(_)) => Err(error),
+        (Err(error), Right::Promised(promise)) => {
+            promise.forgo(&match &error {
+                Unprepared::Refused(refusal) => format!("nothing was sent: {}", refusal.reason),
+                Unprepared::Unreachable(error) => format!("nothing was sent: {error}"),
+            });
+            Err(error)
+        }
     }
 }
 
@@ -327,22 +340,16 @@ async fn understand(head: &Head<'_>, incoming: Incoming) -> Result<(Meaning, Kno
     }
 }
 
-/// The right to send, and how.
-struct Permitted {
-    permit: Permit,
-    reuse: Reuse,
-    ask: Option<u64>,
+/// The right to send, or the promise of it.
+enum Right<'a> {
+    Plain(Permit),
+    Promised(Box<dyn Promised<'a> + 'a>),
 }
 
-async fn permit(broker: &Broker, question: Question) -> Result<Permitted, Refusal> {
+async fn permit(broker: &Broker, question: Question) -> Result<Right<'_>, Refusal> {
     match broker.policy.judge(question.clone()) {
-        Judgement::Allow(granted) if agentbox_core::ledger::durability(&granted) == Durability::Grouped => {
-            Ok(Permitted { permit: broker.line.allow(granted)?, reuse: Reuse::Allowed, ask: None })
-        }
-        Judgement::Allow(_) | Judgement::Hold(_) | Judgement::Deny(_) => {
-            let (permit, ask) = broker.line.ask(question).await?;
-            Ok(Permitted { permit, reuse: Reuse::Never, ask: Some(ask) })
-        }
+        Judgement::Allow(granted) if agentbox_core::ledger::durability(&granted) == Durability::Grouped => broker.line.allow(granted).map(Right::Plain),
+        Judgement::Allow(_) | Judgement::Hold(_) | Judgement::Deny(_) => broker.line.ask(question).await.map(Right::Promised),
     }
 }
 

@@ -65,6 +65,7 @@ fn nobody_there() {
         let answer = stage.raw(DELETE).await;
         assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("connection refused"), "{answer}");
         assert!(stage.line.done.lock().unwrap()[0].starts_with("nothing was sent"), "{:?}", stage.line.done.lock().unwrap());
+        assert_eq!(stage.line.redeemed.load(std::sync::atomic::Ordering::Relaxed), 0, "the yes is given back unused");
     });
 }
 

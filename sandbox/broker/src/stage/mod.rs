@@ -37,7 +37,7 @@ use crate::{
     authority::Authority,
     broker::{Broker, OWN_NAME},
     http::Pool,
-    line::{Line, Numbered},
+    line::{Answer, Line, Promised},
     names::Names,
     proxy_environment::ProxyRules,
     refusals::Refusals,
@@ -69,6 +69,7 @@ pub(crate) struct Fake {
     pub(crate) gone: Mutex<u32>,
     pub(crate) done: Mutex<Vec<String>>,
     pub(crate) allowed: Mutex<Vec<String>>,
+    pub(crate) redeemed: std::sync::atomic::AtomicU32,
 }
 
 struct Memory;
@@ -98,7 +99,7 @@ fn permit_for(request: &Request) -> Permit {
 
 impl Fake {
     fn new(say: Say) -> Arc<Self> {
-        Arc::new(Self { say, released: Notify::new(), asked: Mutex::default(), gone: Mutex::default(), done: Mutex::default(), allowed: Mutex::default() })
+        Arc::new(Self { say, released: Notify::new(), asked: Mutex::default(), gone: Mutex::default(), done: Mutex::default(), allowed: Mutex::default(), redeemed: Default::default() })
     }
 
     /// Says yes to one who waits.
@@ -122,8 +123,30 @@ impl Drop for Asker<'_> {
     }
 }
 
+struct Yes<'a> {
+    asker: Asker<'a>,
+    permit: Permit,
+}
+
+impl<'a> Promised<'a> for Yes<'a> {
+    fn number(&self) -> u64 {
+        7
+    }
+
+    fn redeem(mut self: Box<Self>) -> Answer<'a, Permit> {
+        self.asker.1 = true;
+        self.asker.0.redeemed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Box::pin(async move { Ok(self.permit) })
+    }
+
+    fn forgo(mut self: Box<Self>, why: &str) {
+        self.asker.1 = true;
+        self.asker.0.done.lock().unwrap().push(why.to_owned());
+    }
+}
+
 impl Line for Arc<Fake> {
-    fn ask(&self, request: Request) -> Numbered<'_> {
+    fn ask(&self, request: Request) -> Answer<'_, Box<dyn Promised<'_> + '_>> {
         Box::pin(async move {
             assert_ne!(self.say, Say::Bomb, "nobody may be asked: {request:?}");
             self.asked.lock().unwrap().push(request.clone());
@@ -131,8 +154,8 @@ impl Line for Arc<Fake> {
             if self.say == Say::Wait {
                 self.released.notified().await;
             }
-            asker.1 = true;
             if self.say == Say::No {
+                asker.1 = true;
                 return Err(Refusal {
                     kind: RefusalKind::Denied,
                     operation: "x".into(),
@@ -142,7 +165,8 @@ impl Line for Arc<Fake> {
                     approval_id: None,
                 });
             }
-            Ok((permit_for(&request), 7))
+            let promise: Box<dyn Promised<'_>> = Box::new(Yes { asker, permit: permit_for(&request) });
+            Ok(promise)
         })
     }
 
@@ -270,9 +294,9 @@ pub(crate) enum Cloth {
     Tls(&'static [&'static str]),
 }
 
-type Answer = http::Response<BoxBody<Bytes, std::convert::Infallible>>;
+type Told = http::Response<BoxBody<Bytes, std::convert::Infallible>>;
 
-async fn far_answer(received: Arc<Mutex<Vec<Received>>>, request: http::Request<Incoming>) -> Result<Answer, hyper::Error> {
+async fn far_answer(received: Arc<Mutex<Vec<Received>>>, request: http::Request<Incoming>) -> Result<Told, hyper::Error> {
     let (parts, mut body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let mut length = 0;

@@ -10,13 +10,18 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use super::*;
 use crate::{
-    broker::reading,
+    broker::{denied, reading},
     dns::{self, Reading, Resolver},
 };
 
 fn resolver(stage: &Stage) -> Arc<Resolver> {
     let policy = stage.broker.policy.clone();
-    Arc::new(Resolver { names: stage.broker.names.clone(), reading: Box::new(move |name| reading(&policy, name)), own: stage.broker.own.clone() })
+    Arc::new(Resolver {
+        names: stage.broker.names.clone(),
+        reading: Box::new(move |name| reading(&policy, name)),
+        denied: denied(&stage.broker),
+        own: stage.broker.own.clone(),
+    })
 }
 
 fn question(name: &str, kind: RecordType) -> Vec<u8> {
@@ -92,6 +97,7 @@ fn over_tcp_too_one_question_after_another() {
             let answer = Message::from_vec(&answer).unwrap();
             assert_eq!((answer.response_code, answer.answers.len()), (code, answers), "{name} {kind}");
         }
+        assert!(stage.why().contains("c2vjcmv0.shut.example"), "{}", stage.why());
     });
 }
 
