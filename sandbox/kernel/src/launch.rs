@@ -281,7 +281,12 @@ impl Stdio {
     }
 }
 
-/// Identity over every id that is known here: files in the box keep the owners that they have outside.
+/// Identity over every id that is known here, because root works on files of many owners: with root's id alone mapped, all others would be
+/// nobody's, and git, package managers and backups would refuse them or write them anew as root's.
+///
+/// What it costs is that uid 0 in the box is the machine's own uid 0, to which the kernel grants by file mode what it grants to no other
+/// user. So everything that this is said of is taken away by other means: every capability and the bounding set, with securebits that keep
+/// uid 0 from bringing any back; `/proc` and `/sys` read-only, and empty where only root may read; `nosuid` and `nodev` everywhere.
 fn map_all_ids(pid: Pid) -> io::Result<()> {
     for kind in ["uid_map", "gid_map"] {
         let ours = fs::read_to_string(format!("/proc/self/{kind}"))?;

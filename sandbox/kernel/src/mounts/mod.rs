@@ -8,14 +8,18 @@ pub(crate) mod sockets;
 pub mod watch;
 
 use std::{
-    fs, io,
-    os::fd::{AsFd, BorrowedFd},
+    fs::{self, DirBuilder},
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::DirBuilderExt,
+    },
     path::{Component, Path, PathBuf},
 };
 
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
-    unistd::{chdir, pivot_root},
+    unistd::{chdir, geteuid, pivot_root},
 };
 
 pub(crate) use self::place::MountError;
@@ -153,6 +157,9 @@ pub(crate) fn set_up(fence: &FileFence, sockets: &[PathBuf], terminal: Option<Bo
     devices.set_up()?;
     // Before the rest, because masks are made of what lies in it. Nothing that a policy may give lies above it.
     memory(Path::new(RUN.0), FLAGS, RUN.1)?;
+    // XDG_RUNTIME_DIR as programs expect it, and empty.
+    let runtime = Path::new(RUN.0).join("user").join(geteuid().to_string());
+    DirBuilder::new().recursive(true).mode(0o700).create(&runtime).map_err(failed("making the folder", &runtime))?;
     let masks = Masks::set_up()?;
     kernel_files::set_up(&masks)?;
     // The tree is put together from the root down, so that what lies deeper comes to lie on top.

@@ -131,3 +131,22 @@ pub(super) fn folder(path: &Path) -> Result<(), MountError> {
 pub(super) fn memory(path: &Path, flags: MsFlags, options: &str) -> Result<(), MountError> {
     mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(options)).map_err(failed("mounting memory on", path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_came_in_the_way_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().canonicalize().unwrap();
+        fs::create_dir_all(real.join("tree/deep")).unwrap();
+        std::os::unix::fs::symlink("tree", real.join("link")).unwrap();
+        assert!(find(&real.join("tree/deep")).is_ok());
+        for path in ["link", "link/deep"] {
+            assert_eq!(find(&real.join(path)).err(), Some(Errno::ELOOP), "{path}");
+        }
+        assert_eq!(find(Path::new("/proc/self/root/etc")).err(), Some(Errno::ELOOP));
+        assert_eq!(find(&real.join("none")).err(), Some(Errno::ENOENT));
+    }
+}

@@ -190,3 +190,50 @@ fn route(any: IpAddr, own: IpAddr) -> Message {
     netlink::attribute(&mut body, RTA_PREFSRC, &octets(own));
     Message::new(RTM_NEWROUTE, netlink::CREATE, body)
 }
+
+#[cfg(test)]
+mod tests {
+    use nix::sched::{CloneFlags, unshare};
+
+    use super::*;
+    use crate::trial::in_child;
+
+    /// A network of its own, with IPv6 as the machine's administrator has set it.
+    fn with_ipv6(disabled: &'static str) -> Option<Result<String, String>> {
+        if !std::path::Path::new("/proc/sys/net/ipv6").exists() {
+            println!("SKIPPED: this kernel has no IPv6");
+            return None;
+        }
+        let trial = in_child(move || {
+            let said = |what: &'static str| move |error: Errno| format!("{what}: {error}");
+            let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+            unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).map_err(said("SKIPPED: unshare"))?;
+            let write = |path: &str, text: String| std::fs::write(path, text).map_err(|error| format!("SKIPPED: {path}: {error}"));
+            write("/proc/self/setgroups", "deny".to_owned())?;
+            write("/proc/self/uid_map", format!("0 {uid} 1"))?;
+            write("/proc/self/gid_map", format!("0 {gid} 1"))?;
+            for which in ["all", "default", "lo"] {
+                write(&format!("/proc/sys/net/ipv6/conf/{which}/disable_ipv6"), disabled.to_owned())?;
+            }
+            let (sockets, ipv6) = set_up().map_err(|error| error.to_string())?;
+            Ok(format!("{ipv6:?} {}", sockets.len()))
+        });
+        match trial.result() {
+            Err(why) if why.starts_with("SKIPPED") => {
+                println!("{why}");
+                None
+            }
+            other => Some(other),
+        }
+    }
+
+    #[test]
+    fn a_machine_without_ipv6_gets_a_box_without_it() {
+        if let Some(outcome) = with_ipv6("1") {
+            assert_eq!(outcome, Ok("Off 2".to_owned()));
+        }
+        if let Some(outcome) = with_ipv6("0") {
+            assert_eq!(outcome, Ok("Up 4".to_owned()));
+        }
+    }
+}
