@@ -60,16 +60,16 @@ impl Boxes {
         control::sessions(folder).map(Self).map_err(|error| Fault::Failed(error.to_string()))
     }
 
-    /// Asks all of them. One that does not answer is said, not left out silently.
-    pub(crate) fn ask_all(&self, message: &ToDesk) -> Result<Vec<FromDesk>, Fault> {
-        self.0.iter().map(|session| ask(session, message)).collect()
+    /// Asks all of them. One that does not answer is said, and does not hide the others.
+    pub(crate) fn ask_all(&self, message: &ToDesk) -> Vec<(&Session, FromDesk)> {
+        self.0.iter().filter_map(|session| Some((session, answer_of(session, message)?))).collect()
     }
 
     /// The card of a hold, and whose it is.
     pub(crate) fn card(&self, id: &HoldId) -> Result<Option<(&Session, Card)>, Fault> {
         let mut found = None;
-        for session in &self.0 {
-            let FromDesk::Card(card) = ask(session, &ToDesk::Show { id: id.clone() })? else { continue };
+        for (session, answer) in self.ask_all(&ToDesk::Show { id: id.clone() }) {
+            let FromDesk::Card(card) = answer else { continue };
             if found.is_some() {
                 // Thirty random bits: a person will hardly ever read this, and must not rule on the wrong one.
                 return Err(Fault::No(format!("two boxes have a hold named {id}; let one of them end first")));
@@ -83,6 +83,19 @@ impl Boxes {
     pub(crate) fn must_have(&self, typed: &str) -> Result<(&Session, Card), Fault> {
         let id = HoldId::parse(typed).map_err(|why| Fault::No(why.to_owned()))?;
         self.card(&id)?.ok_or_else(|| Fault::No(format!("nothing waits under the name {id}; `agentbox holds` lists what does")))
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "a command's talk goes to stderr")]
+fn answer_of(session: &Session, message: &ToDesk) -> Option<FromDesk> {
+    match ask(session, message) {
+        Ok(answer) => Some(answer),
+        // It ended between the search and the question: nothing waits there any more.
+        Err(_) if !session.socket.exists() => None,
+        Err(Fault::No(why) | Fault::Failed(why)) => {
+            eprintln!("agentbox: {}", safe::line(&why, 1000));
+            None
+        }
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &HoldsArguments) -> ExitCode {
     } else if arguments.watch {
         watch()
     } else {
-        Boxes::find().and_then(|boxes| print(&table(&rows(&boxes)?)))
+        Boxes::find().and_then(|boxes| print(&table(&rows(&boxes))))
     };
     result.map_or_else(|fault| fault.exit(), |()| ExitCode::SUCCESS)
 }
@@ -49,14 +49,14 @@ fn watch() -> Result<(), Fault> {
     let clear = if std::io::stdout().is_terminal() { CLEAR } else { "" };
     loop {
         let boxes = Boxes::find()?;
-        print(&format!("{clear}{}", table(&rows(&boxes)?)))?;
+        print(&format!("{clear}{}", table(&rows(&boxes))))?;
         std::thread::sleep(AGAIN);
     }
 }
 
 fn json() -> Result<(), Fault> {
     let boxes = Boxes::find()?;
-    for row in rows(&boxes)?.0 {
+    for row in rows(&boxes).0 {
         // One that ended between the list and the question is simply not there any more.
         if let Some((_, card)) = boxes.card(&row.id)? {
             print(&line(&card)?)?;
@@ -75,16 +75,16 @@ fn print(text: &str) -> Result<(), Fault> {
 }
 
 /// The rows of all boxes, and how many more there are.
-fn rows(boxes: &Boxes) -> Result<(Vec<Row>, usize), Fault> {
+fn rows(boxes: &Boxes) -> (Vec<Row>, usize) {
     let mut all = Vec::new();
     let mut others = 0;
-    for answer in boxes.ask_all(&ToDesk::List)? {
+    for (_, answer) in boxes.ask_all(&ToDesk::List) {
         if let FromDesk::Holds { rows, more } = answer {
             all.extend(rows);
             others += more;
         }
     }
-    Ok((all, others))
+    (all, others)
 }
 
 fn table((rows, more): &(Vec<Row>, usize)) -> String {

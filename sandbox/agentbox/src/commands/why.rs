@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &WhyArguments) -> ExitCode {
 
 fn from_boxes() -> Result<Vec<Value>, Fault> {
     let mut list = Vec::new();
-    for answer in Boxes::find()?.ask_all(&ToDesk::Why)? {
+    for (_, answer) in Boxes::find()?.ask_all(&ToDesk::Why) {
         if let FromDesk::Refused(pasts) = answer {
             for past in pasts {
                 list.push(serde_json::to_value(past).map_err(|error| Fault::Failed(error.to_string()))?);

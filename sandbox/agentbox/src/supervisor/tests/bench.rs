@@ -95,7 +95,7 @@ pub(super) struct Bench {
     buffer: Vec<u8>,
     pub(super) sight: Arc<Mutex<Sight>>,
     pub(super) looks: Arc<Mutex<usize>>,
-    pub(super) said: Arc<Mutex<Vec<String>>>,
+    said: Arc<Mutex<Vec<String>>>,
     shim: mpsc::Sender<ShimEvent>,
     exit: Option<oneshot::Sender<u8>>,
     thread: Option<JoinHandle<Outcome<u8>>>,
@@ -311,6 +311,18 @@ impl Bench {
 
     pub(super) fn approved(&self, id: &HoldId) {
         assert_eq!(self.approve(id), FromDesk::Ruled(RuledWord::Approved));
+    }
+
+    /// The one thing that was announced.
+    pub(super) fn announced(&self) -> String {
+        let deadline = Instant::now() + SOON;
+        loop {
+            if let [one] = &self.said.lock().unwrap()[..] {
+                return one.clone();
+            }
+            assert!(Instant::now() < deadline, "nothing was announced");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub(super) fn interrupt(&self) {
