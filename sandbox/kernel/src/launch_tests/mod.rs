@@ -1,6 +1,7 @@
 //! What the agent sees and can do in a real box. Each box is made in a forked child, which has one thread as the supervisor has.
 
 mod fences;
+mod names;
 
 use std::{
     ffi::OsString,
