@@ -19,24 +19,46 @@ pub struct Cgroup {
     path: PathBuf,
 }
 
-/// Makes a cgroup below our own. Only where the policy sets a limit that it can enforce: making and removing one takes
+/// Makes a cgroup for a box. Only where the policy sets a limit that it can enforce: making and removing one takes
 /// milliseconds, and without a limit it enforces nothing.
 pub(crate) fn make(session: &str, limits: &Limits) -> Result<Cgroup, String> {
-    if limits.memory.is_none() && limits.processes.is_none() {
+    let controllers: Vec<&str> = [limits.memory.map(|_| "memory"), limits.processes.map(|_| "pids")].into_iter().flatten().collect();
+    if controllers.is_empty() {
         return Err("the policy sets no limit that needs one".to_owned());
     }
     let own = own_path().ok_or("no cgroup v2 is mounted")?;
-    let path = own.join(format!("agentbox-{session}"));
-    let failed = |what: &str, error: &io::Error| format!("{what} {}: {error}", path.display());
-    fs::create_dir(&path).map_err(|error| failed("cannot make", &error))?;
+    // A cgroup with processes in it, as ours, cannot hand its controllers on (the rule of "no internal processes"); so where it does not, the
+    // box's lies beside ours. In a systemd user session both belong to the user.
+    let beside = own.parent().filter(|parent| parent.join("cgroup.controllers").exists());
+    let mut reasons = Vec::new();
+    for parent in [Some(own.as_path()), beside].into_iter().flatten() {
+        match make_in(parent, session, limits, &controllers) {
+            Ok(cgroup) => return Ok(cgroup),
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    Err(reasons.join("; "))
+}
+
+fn make_in(parent: &Path, session: &str, limits: &Limits, controllers: &[&str]) -> Result<Cgroup, String> {
+    let handed_on = fs::read_to_string(parent.join("cgroup.subtree_control")).map_err(|error| format!("{}: {error}", parent.display()))?;
+    if let Some(lacking) = controllers.iter().find(|controller| !handed_on.split_whitespace().any(|handed| handed == **controller)) {
+        return Err(format!("{} does not hand on `{lacking}`", parent.display()));
+    }
+    let path = parent.join(format!("agentbox-{session}"));
+    let failed = |what: &str, error: &io::Error| format!("cannot {what} {}: {error}", path.display());
+    fs::create_dir(&path).map_err(|error| failed("make", &error))?;
+    // From here on it is removed when something fails.
     let cgroup = Cgroup { path: path.clone() };
     if let Some(bytes) = limits.memory {
-        fs::write(path.join("memory.max"), bytes.to_string()).map_err(|error| failed("cannot limit the memory of", &error))?;
-        // A box that is out of memory ends whole, and is not left half killed.
+        fs::write(path.join("memory.max"), bytes.to_string()).map_err(|error| failed("limit the memory of", &error))?;
+        // What does not fit must not go to the machine's swap instead, where there is one; and a box that is out of memory ends whole, and is
+        // not left half killed.
+        let _ = fs::write(path.join("memory.swap.max"), "0");
         let _ = fs::write(path.join("memory.oom.group"), "1");
     }
     if let Some(count) = limits.processes {
-        fs::write(path.join("pids.max"), count.to_string()).map_err(|error| failed("cannot limit the processes of", &error))?;
+        fs::write(path.join("pids.max"), count.to_string()).map_err(|error| failed("limit the processes of", &error))?;
     }
     Ok(cgroup)
 }
@@ -63,5 +85,55 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         let _ = fs::remove_dir(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOTH: Limits = Limits { processes: Some(100), open_files: None, memory: Some(1 << 30), file_size: None, connections: None, holds: None };
+
+    /// A folder that looks like a cgroup: the files of the real one cannot be made here, but what is written to them can be seen.
+    fn looks_like_one(hands_on: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("cgroup.subtree_control"), hands_on).unwrap();
+        folder
+    }
+
+    #[test]
+    fn limits_are_written_where_controllers_are_handed_on() {
+        let parent = looks_like_one("cpu memory pids\n");
+        let cgroup = make_in(parent.path(), "s1", &BOTH, &["memory", "pids"]).unwrap();
+        let read = |name: &str| fs::read_to_string(cgroup.path.join(name)).unwrap();
+        assert_eq!((read("memory.max"), read("memory.swap.max"), read("pids.max")), ("1073741824".to_owned(), "0".to_owned(), "100".to_owned()));
+        cgroup.take(Pid::from_raw(42)).unwrap();
+        assert_eq!(fs::read_to_string(cgroup.path.join("cgroup.procs")).unwrap(), "42");
+    }
+
+    #[test]
+    fn a_controller_that_is_not_handed_on_is_named_and_nothing_is_left() {
+        let parent = looks_like_one("cpu pids memory_recursiveprot");
+        let why = make_in(parent.path(), "s1", &BOTH, &["memory", "pids"]).unwrap_err();
+        assert!(why.ends_with("does not hand on `memory`"), "{why}");
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn without_a_limit_there_is_none() {
+        assert!(make("s1", &Limits { open_files: Some(3), ..Limits::default() }).unwrap_err().contains("no limit"));
+    }
+
+    #[test]
+    fn a_real_one_holds() {
+        match make(&format!("test-{}", std::process::id()), &BOTH) {
+            Ok(cgroup) => {
+                assert_eq!(fs::read_to_string(cgroup.path.join("pids.max")).unwrap().trim(), "100");
+                let path = cgroup.path.clone();
+                drop(cgroup);
+                assert!(!path.exists(), "it is still there");
+            }
+            Err(why) => println!("SKIPPED: no cgroup is delegated here: {why}"),
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{fs, io::ErrorKind};
 
+use agentbox_core::policy::settings::Limits;
+
 use crate::{
     capabilities,
     landlock::{self, Abi, LandlockPlan},
@@ -55,33 +57,24 @@ pub(super) fn seccomp() -> LayerReport {
 }
 
 pub(super) fn cgroup() -> LayerReport {
+    const MEMORY: u64 = 1 << 30;
+    const PROCESSES: u64 = 1000;
     const FIX: &str = "systemd-run --user --scope -p Delegate=yes agentbox run …   (without it limits are set a process, not for the box as a whole)";
     let trial = in_child(|| {
+        // As a box's, with limits that this process does not meet.
+        let limits = Limits { memory: Some(MEMORY), processes: Some(PROCESSES), ..Limits::default() };
+        let cgroup = crate::cgroup::make(&format!("doctor-{}", std::process::id()), &limits)?;
         let own = crate::cgroup::own_path().ok_or("no cgroup v2 is mounted")?;
-        let below = own.join(format!("agentbox-doctor-{}", std::process::id()));
-        fs::create_dir(&below).map_err(|e| format!("a group below {}: {e}", own.display()))?;
-        // Whoever owns the group may also hand it the controllers.
-        let controllers = fs::read_to_string(below.join("cgroup.controllers")).unwrap_or_default();
-        let joined = fs::write(below.join("cgroup.procs"), "0");
+        let joined = cgroup.take(nix::unistd::getpid());
+        // Out again, else it could not be removed.
         let left = fs::write(own.join("cgroup.procs"), "0");
-        let removed = fs::remove_dir(&below);
+        drop(cgroup);
         joined.map_err(|e| format!("joining a group: {e}"))?;
         left.map_err(|e| format!("leaving a group: {e}"))?;
-        removed.map_err(|e| format!("removing a group: {e}"))?;
-        Ok(controllers.split_whitespace().collect::<Vec<_>>().join(" "))
+        Ok(String::new())
     });
     match trial.result() {
-        Ok(controllers) => {
-            let lacks: Vec<_> = ["memory", "pids"].into_iter().filter(|wanted| !controllers.split(' ').any(|c| c == *wanted)).collect();
-            if lacks.is_empty() {
-                LayerReport::enforced(Layer::Cgroup)
-            } else {
-                LayerReport::partial(
-                    Layer::Cgroup,
-                    format!("groups can be made, but without the controllers {}: limits are set a process, not for the box as a whole", lacks.join(", ")),
-                )
-            }
-        }
+        Ok(_) => LayerReport::enforced(Layer::Cgroup),
         Err(why) => LayerReport::missing(Layer::Cgroup, why, FIX),
     }
 }
