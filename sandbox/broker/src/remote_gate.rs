@@ -218,9 +218,9 @@ impl Promise<'_> {
         let ask = self.asker.ask;
         let redeem = ToSupervisor::Redeem { ask, nonce: self.token.nonce().to_owned(), digest: self.digest };
         match timeout(REDEEM, self.asker.gate.exchange(ask, redeem)).await {
-            Ok(Some(ToBroker::Redeemed { proof, .. })) if proof.nonce == self.token.nonce() => {
+            Ok(Some(ToBroker::Redeemed { proof, .. })) if proof.nonce() == self.token.nonce() => {
                 self.asker.settled = true;
-                Ok(self.token.redeemed(proof))
+                self.token.redeemed(proof).map_err(|_| self.unanswered)
             }
             Ok(Some(ToBroker::Refused { refusal, .. })) => {
                 self.asker.settled = true;

@@ -54,9 +54,10 @@ impl Permit {
         self.sequence
     }
 
-    /// Turns it into a token that can cross to the process that acts. The token must be redeemed with the ledger's owner.
-    pub fn into_token(self, nonce: [u8; 16]) -> Token {
-        Token { digest: self.digest, sequence: self.sequence, deadline: self.deadline, nonce: blake3::Hash::from_bytes(widen(nonce)).to_hex().to_string() }
+    /// Turns it into a token that can cross to the process that acts, and the stub by which its maker strikes it off, once.
+    pub fn into_token(self, nonce: [u8; 16]) -> (Token, Stub) {
+        let nonce = blake3::Hash::from_bytes(widen(nonce)).to_hex().to_string();
+        (Token { digest: self.digest, sequence: self.sequence, deadline: self.deadline, nonce: nonce.clone() }, Stub { nonce })
     }
 }
 
@@ -91,14 +92,47 @@ impl Token {
     }
 
     /// The permit again, once its maker has confirmed that the token was still unspent.
-    pub fn redeemed(self, _proof: Redeemed) -> Permit {
-        Permit { digest: self.digest, sequence: self.sequence, deadline: self.deadline }
+    ///
+    /// # Errors
+    /// The proof is for another token.
+    pub fn redeemed(self, proof: Redeemed) -> Result<Permit, Unfit> {
+        if proof.nonce != self.nonce {
+            return Err(Unfit::OtherDigest);
+        }
+        Ok(Permit { digest: self.digest, sequence: self.sequence, deadline: self.deadline })
     }
 }
 
-/// Proof that the ledger's owner struck the token off its table; decoded from its answer only.
+/// What stays with the maker of a token. It cannot be copied, sent or read from bytes, so a token is struck at most once.
+#[derive(Debug)]
+#[must_use = "a stub that is dropped voids its token"]
+pub struct Stub {
+    nonce: String,
+}
+
+impl Stub {
+    /// What names the token.
+    #[must_use]
+    pub fn nonce(&self) -> &str {
+        &self.nonce
+    }
+
+    /// Strikes the token: call it when the entry that tells of the deed is on disk.
+    pub fn strike(self) -> Redeemed {
+        Redeemed { nonce: self.nonce }
+    }
+}
+
+/// Proof that the maker struck the token; comes from a [`Stub`], here or at the other end of the wire.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Redeemed {
-    /// The token's nonce.
-    pub nonce: String,
+    nonce: String,
+}
+
+impl Redeemed {
+    /// The token that was struck.
+    #[must_use]
+    pub fn nonce(&self) -> &str {
+        &self.nonce
+    }
 }

@@ -9,10 +9,19 @@ fn is_dangerous(c: char) -> bool {
             | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}' | '\u{E0000}'..='\u{E0FFF}' | '\u{F0000}'..='\u{10FFFF}' | '\u{E000}'..='\u{F8FF}')
 }
 
+/// Marks that a terminal draws over the character before them; a tall stack of them covers other lines.
+fn is_mark(c: char) -> bool {
+    matches!(c, '\u{0300}'..='\u{036F}' | '\u{0483}'..='\u{0489}' | '\u{1AB0}'..='\u{1AFF}' | '\u{1DC0}'..='\u{1DFF}' | '\u{20D0}'..='\u{20FF}' | '\u{FE20}'..='\u{FE2F}')
+}
+
+/// Marks on one character that are shown as they are: no living orthography needs more.
+const MOST_MARKS: usize = 2;
+
 fn escape_into(out: &mut String, c: char) {
+    let stacked = is_mark(c) && out.chars().rev().take_while(|before| is_mark(*before)).count() >= MOST_MARKS;
     match c {
         '\t' => out.push(' '),
-        c if is_dangerous(c) => out.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
+        c if stacked || is_dangerous(c) => out.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
         c => out.push(c),
     }
 }
@@ -50,6 +59,7 @@ mod tests {
         assert_eq!(line("a\u{1b}[2Jb", 80), "a\\u{1b}[2Jb");
         assert_eq!(line("x\u{202e}y\u{200b}z\n", 80), "x\\u{202e}y\\u{200b}z\\u{a}");
         assert_eq!(line("été 日本", 80), "été 日本");
+        assert_eq!(line("a\u{300}\u{301}\u{302}", 80), "a\u{300}\u{301}\\u{302}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 use agentbox_core::{
     Digest, Permit, Request,
     ledger::Durability,
-    permit::{LIFETIME, Token},
+    permit::{LIFETIME, Stub, Token},
     verdict::Because,
 };
 use agentbox_desk::HoldId;
@@ -44,6 +44,7 @@ pub(super) struct Unspent {
     pub(super) digest: Digest,
     pub(super) until: Instant,
     pub(super) grant: Grant,
+    pub(super) stub: Stub,
 }
 
 /// What the ledger must be told of a deed.
@@ -111,10 +112,10 @@ impl Asks {
 
     /// Makes the token of a permit, worth one redemption.
     pub(super) fn issue(&mut self, ask: u64, permit: Permit, nonce: [u8; 16], grant: Grant, now: Instant) -> Token {
-        let token = permit.into_token(nonce);
+        let (token, stub) = permit.into_token(nonce);
         // A little less than the permit's own life, so that what is struck here is still good where it is consumed.
         let until = now + LIFETIME.saturating_sub(Duration::from_secs(1));
-        self.tokens.insert(token.nonce().to_owned(), Unspent { ask, digest: *token.digest(), until, grant });
+        self.tokens.insert(token.nonce().to_owned(), Unspent { ask, digest: *token.digest(), until, grant, stub });
         token
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use agentbox_core::{
     Granted, Judgement, Lineage, Permit, Refusal, RefusalKind, Request,
     ledger::{self, Draft, Durability, Event, NotWritten},
-    permit::Redeemed,
+    permit::Stub,
     safe,
     verdict::Denied,
     wire::{ToBroker, ToSupervisor},
@@ -45,7 +45,7 @@ pub(super) enum Inner {
     /// The entry of a grant, and its permit.
     Committed { ask: u64, grant: Box<Grant>, permit: Result<Permit, Refusal> },
     /// The entry that a deed begins.
-    Begun { ask: u64, nonce: String, grant: Box<Grant>, written: Result<u64, NotWritten> },
+    Begun { ask: u64, stub: Stub, grant: Box<Grant>, written: Result<u64, NotWritten> },
     /// The entry of a no; then it is answered.
     Denied { ask: u64, refusal: Refusal, rule: String, written: Result<u64, NotWritten> },
     /// Any other entry.
@@ -191,8 +191,9 @@ impl Supervisor {
                 self.asks.advance(ask, Stage::Redeeming);
                 let draft = self.tell_of(Event::Begun, &unspent.grant, "");
                 let grant = Box::new(unspent.grant);
+                let stub = unspent.stub;
                 let durability = grant.durability;
-                self.work(move |ledger| Inner::Begun { ask, nonce, grant, written: ledger.write(draft, durability) });
+                self.work(move |ledger| Inner::Begun { ask, stub, grant, written: ledger.write(draft, durability) });
             }
             Ok(unspent) => {
                 self.void(&unspent.grant, "the asker had gone");
@@ -259,7 +260,7 @@ impl Supervisor {
                 self.perform(deeds);
             }
             Inner::Committed { ask, grant, permit } => self.committed(ask, *grant, permit),
-            Inner::Begun { ask, nonce, grant, written } => self.begun(ask, nonce, &grant, written),
+            Inner::Begun { ask, stub, grant, written } => self.begun(ask, stub, &grant, written),
             Inner::Denied { ask, mut refusal, rule, written } => {
                 if let Err(error) = written {
                     refusal.reason = format!("{} ({error})", refusal.reason);
@@ -302,7 +303,7 @@ impl Supervisor {
         self.tell(ToBroker::Permitted { ask, token });
     }
 
-    fn begun(&mut self, ask: u64, nonce: String, grant: &Grant, written: Result<u64, NotWritten>) {
+    fn begun(&mut self, ask: u64, stub: Stub, grant: &Grant, written: Result<u64, NotWritten>) {
         if let Err(error) = written {
             self.void(grant, "it could not be written down");
             return self.answer(ask, failed(&error.to_string()), &grant.because.rule);
@@ -311,7 +312,7 @@ impl Supervisor {
             return self.void(grant, "the asker had gone");
         }
         self.asks.advance(ask, Stage::Acting);
-        self.tell(ToBroker::Redeemed { ask, proof: Redeemed { nonce } });
+        self.tell(ToBroker::Redeemed { ask, proof: stub.strike() });
         if let Some(hold) = &grant.hold {
             let deeds = self.room.spent(hold);
             self.perform(deeds);

@@ -1,9 +1,6 @@
 //! The real line to a supervisor that is played by the test: ask, permit, redeem, done, gone, and the records of plain allowances.
 
-use agentbox_core::{
-    permit::Redeemed,
-    wire::{self, ToBroker, ToSupervisor},
-};
+use agentbox_core::wire::{self, ToBroker, ToSupervisor};
 use tokio::net::UnixStream;
 
 use super::*;
@@ -58,7 +55,7 @@ fn a_permit_is_redeemed_and_its_end_is_told() {
         client.write_all(DELETE).await.unwrap();
         let (ask, request) = end.asked().await;
         assert_eq!(request.evidence.summary, "DELETE http://api.example:80/v1/volumes/1");
-        let token = permit_for(&request).into_token([7; 16]);
+        let (token, stub) = permit_for(&request).into_token([7; 16]);
         let nonce = token.nonce().to_owned();
         end.say(&ToBroker::Permitted { ask, token }).await;
         match end.hear().await {
@@ -66,7 +63,7 @@ fn a_permit_is_redeemed_and_its_end_is_told() {
             other => panic!("{other:?}"),
         }
         assert!(far.lines().is_empty(), "nothing before the redeem");
-        end.say(&ToBroker::Redeemed { ask, proof: Redeemed { nonce } }).await;
+        end.say(&ToBroker::Redeemed { ask, proof: stub.strike() }).await;
         assert!(listen(&mut client).await.starts_with("HTTP/1.1 200"));
         match end.hear().await {
             ToSupervisor::Done { ask: done, outcome } => assert_eq!((done, outcome.as_str()), (ask, "answered 200")),
@@ -84,9 +81,9 @@ fn a_proof_for_another_token_opens_nothing() {
         let mut client = stage.connect(API, 80).await;
         client.write_all(DELETE).await.unwrap();
         let (ask, request) = end.asked().await;
-        end.say(&ToBroker::Permitted { ask, token: permit_for(&request).into_token([7; 16]) }).await;
+        end.say(&ToBroker::Permitted { ask, token: permit_for(&request).into_token([7; 16]).0 }).await;
         assert!(matches!(end.hear().await, ToSupervisor::Redeem { .. }));
-        end.say(&ToBroker::Redeemed { ask, proof: Redeemed { nonce: "other".into() } }).await;
+        end.say(&ToBroker::Redeemed { ask, proof: permit_for(&request).into_token([8; 16]).1.strike() }).await;
         assert!(listen(&mut client).await.starts_with("HTTP/1.1 403"));
         assert!(far.lines().is_empty());
     });
@@ -101,7 +98,7 @@ fn a_permit_for_another_request_opens_nothing() {
         client.write_all(DELETE).await.unwrap();
         let (ask, mut request) = end.asked().await;
         request.digest = agentbox_core::Digest::of([&b"other"[..]]);
-        end.say(&ToBroker::Permitted { ask, token: permit_for(&request).into_token([7; 16]) }).await;
+        end.say(&ToBroker::Permitted { ask, token: permit_for(&request).into_token([7; 16]).0 }).await;
         assert!(listen(&mut client).await.starts_with("HTTP/1.1 403"));
         assert!(matches!(end.hear().await, ToSupervisor::Gone { .. }), "it is not redeemed");
         assert!(far.lines().is_empty());
@@ -121,7 +118,7 @@ fn a_client_that_goes_is_told_as_gone_and_a_late_permit_is_not_redeemed() {
             ToSupervisor::Gone { ask: gone } => assert_eq!(gone, ask),
             other => panic!("{other:?}"),
         }
-        end.say(&ToBroker::Permitted { ask, token: permit_for(&request).into_token([7; 16]) }).await;
+        end.say(&ToBroker::Permitted { ask, token: permit_for(&request).into_token([7; 16]).0 }).await;
         // The next thing said is about another request.
         stage.raw(b"GET /next HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\n\r\n").await;
         match end.hear().await {

@@ -261,7 +261,7 @@ impl Bench {
 
     pub(super) fn redeemed(&mut self, ask: u64) -> String {
         match self.hear_within(SOON) {
-            Some(ToBroker::Redeemed { ask: whose, proof }) if whose == ask => proof.nonce,
+            Some(ToBroker::Redeemed { ask: whose, proof }) if whose == ask => proof.nonce().to_owned(),
             other => panic!("not redeemed for {ask}: {other:?}"),
         }
     }
