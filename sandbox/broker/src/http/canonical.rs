@@ -65,6 +65,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_is_published() {
+        let page = include_str!("../../../../docs/policy.md");
+        for name in LEFT_OUT {
+            assert!(page.contains(&format!("`{name}`")), "docs/policy.md does not say that {name} is left out");
+        }
+    }
+
+    #[test]
     fn the_same_request_again_has_the_same_digest() {
         let first = of(&[("user-agent", "curl/8"), ("authorization", "Bearer x"), ("accept", "*/*")], "/q", b"{}");
         let again = of(&[("accept", "*/*"), ("authorization", "Bearer x"), ("user-agent", "curl/9")], "/q", b"{}");
