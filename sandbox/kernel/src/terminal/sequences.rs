@@ -37,8 +37,10 @@ pub(super) fn csi_passes(parameters: &[u8], last: u8) -> bool {
             let first = parameters.split(|byte| *byte == b';').next().unwrap_or_default();
             matches!(first, b"14" | b"16" | b"18" | b"22" | b"23")
         }
-        // Checksums and reports of what is on the screen, and of terminal parameters.
-        b'y' | b'x' => !parameters.contains(&b'*') && !parameters.is_empty() && last == b'x' && parameters.contains(&b'$'),
+        // Checksums of what is on the screen.
+        b'y' => false,
+        // Reports of the terminal's parameters; with `$` it fills a rectangle, which only draws.
+        b'x' => parameters.ends_with(b"$"),
         b'w' => !parameters.contains(&b'$'),
         _ => true,
     }
@@ -64,3 +66,21 @@ pub(super) fn osc_passes(body: &[u8]) -> bool {
 
 /// Characters of a title.
 const LONGEST_TITLE: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_the_same() {
+        let page = include_str!("../../../../docs/terminal.md");
+        let section = page.split("## What passes").nth(1).and_then(|rest| rest.split("## ").next()).unwrap();
+        let rows: Vec<(&str, &str)> = section
+            .lines()
+            .filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | "))
+            .filter(|(what, _)| *what != "passes")
+            .collect();
+        let table: Vec<(&str, &str)> = KEPT.iter().map(|kept| (kept.what, kept.why)).collect();
+        assert_eq!(rows, table);
+    }
+}
