@@ -1,0 +1,63 @@
+//! What the tests need of a machine, and the package that brings it.
+
+use std::process::{Command, Stdio};
+
+use crate::commands::find;
+
+/// A tool that tests use.
+pub(crate) struct Tool {
+    /// What a person calls it.
+    pub(crate) name: &'static str,
+    /// How it is seen to be there.
+    pub(crate) there: There,
+    /// Debian's and Ubuntu's package.
+    pub(crate) package: &'static str,
+    /// What it is for.
+    pub(crate) why: &'static str,
+}
+
+/// How a tool is seen to be there.
+pub(crate) enum There {
+    /// A program in PATH.
+    Program(&'static str),
+    /// A command that ends with 0.
+    Runs(&'static [&'static str]),
+}
+
+/// All of them.
+pub(crate) const TOOLS: &[Tool] = &[
+    Tool { name: "a C compiler", there: There::Program("cc"), package: "gcc", why: "links everything; ring brings assembly and C" },
+    Tool { name: "the C library's headers", there: There::Runs(&["sh", "-c", "echo '#include <stdio.h>' | cc -E -"]), package: "libc6-dev", why: "as above" },
+    Tool { name: "git", there: There::Program("git"), package: "git", why: "repositories in a box, pushes through the broker" },
+    Tool { name: "curl", there: There::Program("curl"), package: "curl", why: "what agents reach the network with; the drill's agent" },
+    Tool { name: "python3", there: There::Program("python3"), package: "python3", why: "scripts in the box that try to get out" },
+    Tool { name: "python3's venv", there: There::Runs(&["python3", "-c", "import venv, ensurepip"]), package: "python3-venv", why: "pip as people use it" },
+    Tool { name: "node", there: There::Program("node"), package: "nodejs", why: "fetch() as agents use it" },
+    Tool { name: "openssl", there: There::Program("openssl"), package: "openssl", why: "certificates of stand-ins, and a TLS client of another make" },
+    Tool {
+        name: "CA certificates",
+        there: There::Runs(&["test", "-s", "/etc/ssl/certs/ca-certificates.crt"]),
+        package: "ca-certificates",
+        why: "the bundle that a box's own covers",
+    },
+    Tool { name: "tmux", there: There::Program("tmux"), package: "tmux", why: "a real terminal around the box" },
+    Tool { name: "setpriv, script, unshare", there: There::Program("setpriv"), package: "util-linux", why: "running as an ordinary user, and with a terminal" },
+    Tool { name: "ps, pgrep", there: There::Program("ps"), package: "procps", why: "that nothing is left of a box" },
+    Tool { name: "ip", there: There::Program("ip"), package: "iproute2", why: "the box's routes and the sockets of a network namespace" },
+    Tool { name: "nft", there: There::Program("nft"), package: "nftables", why: "reading back the rules of a box" },
+    Tool { name: "strace", there: There::Program("strace"), package: "strace", why: "that tracing is refused where it must be" },
+    Tool { name: "bwrap", there: There::Program("bwrap"), package: "bubblewrap", why: "what `cargo xtask bench` compares with" },
+];
+
+impl Tool {
+    pub(crate) fn is_there(&self) -> bool {
+        match self.there {
+            There::Program(program) => find(program).is_some(),
+            There::Runs([program, arguments @ ..]) => {
+                let run = Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+                run.is_ok_and(|status| status.success())
+            }
+            There::Runs([]) => false,
+        }
+    }
+}

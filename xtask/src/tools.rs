@@ -1,0 +1,90 @@
+//! `cargo xtask tools`: installs what the tests need by package name where it may, and says what is there, what came, and what could not be had.
+
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::Result;
+
+use crate::{
+    commands::{cargo, find, is_ci, is_root, tell},
+    packages::{TOOLS, Tool},
+};
+
+/// Parts of the Rust toolchain that the landing guard calls.
+const COMPONENTS: &[(&str, &str)] = &[("fmt", "rustfmt"), ("clippy", "clippy")];
+
+pub(crate) fn run(_: &[String]) -> Result<ExitCode> {
+    let (there, missing): (Vec<&Tool>, Vec<&Tool>) = TOOLS.iter().partition(|tool| tool.is_there());
+    tell(&format!("there already: {}", names(&there)));
+    if !missing.is_empty() && is_root() && find("apt-get").is_some() {
+        install(&missing);
+    }
+    let (installed, lacking): (Vec<&Tool>, Vec<&Tool>) = missing.into_iter().partition(|tool| tool.is_there());
+    if !installed.is_empty() {
+        tell(&format!("installed: {}", names(&installed)));
+    }
+    let unready = components();
+    if lacking.is_empty() && unready.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    tell("missing:");
+    for tool in &lacking {
+        tell(&format!("  {:<24} package {:<16} {}", tool.name, tool.package, tool.why));
+    }
+    for component in &unready {
+        tell(&format!("  {component:<24} rustup component add {component}"));
+    }
+    if !lacking.is_empty() {
+        let packages: Vec<_> = lacking.iter().map(|tool| tool.package).collect();
+        tell(&format!("on Debian and Ubuntu: sudo apt-get install -y --no-install-recommends {}", packages.join(" ")));
+    }
+    tell("tests that need what is missing print SKIPPED");
+    Ok(if is_ci() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn names(tools: &[&Tool]) -> String {
+    if tools.is_empty() {
+        return "nothing".to_owned();
+    }
+    tools.iter().map(|tool| tool.name).collect::<Vec<_>>().join(", ")
+}
+
+/// All in one go; where that fails, one by one, so that one package which a distribution does not have takes no other with it.
+fn install(missing: &[&Tool]) {
+    let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+    tell(&format!("apt-get install {}", packages.join(" ")));
+    apt_get(&["update", "-qq"]);
+    let words = ["install", "-y", "-qq", "--no-install-recommends"];
+    let together: Vec<&str> = words.into_iter().chain(packages.iter().copied()).collect();
+    if apt_get(&together) {
+        return;
+    }
+    for package in packages {
+        if !apt_get(&words.into_iter().chain([package]).collect::<Vec<_>>()) {
+            tell(&format!("apt-get could not install {package}"));
+        }
+    }
+}
+
+fn apt_get(arguments: &[&str]) -> bool {
+    let run = Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).stdout(Stdio::null()).status();
+    run.is_ok_and(|status| status.success())
+}
+
+/// Adds what is lacking of the toolchain; gives what could not be added.
+fn components() -> Vec<&'static str> {
+    let is_there =
+        |command: &str| cargo().args([command, "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    let mut lacking = Vec::new();
+    for (command, component) in COMPONENTS {
+        if is_there(command) {
+            continue;
+        }
+        let _ = Command::new("rustup").args(["component", "add", component]).status();
+        if is_there(command) {
+            tell(&format!("installed: {component}"));
+        } else {
+            lacking.push(*component);
+        }
+    }
+    lacking
+}
