@@ -2,6 +2,7 @@
 
 mod cli;
 mod commands;
+mod drill;
 mod ledger;
 mod supervisor;
 mod policy_files;
