@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use agentbox_core::safe;
 use nix::{
     errno::Errno,
     fcntl::{FcntlArg, fcntl},
@@ -43,6 +44,13 @@ use crate::{
         terminal::make_controlling,
     },
 };
+
+/// Orphans that are reaped before the supervisor is listened to again: an agent that makes them faster than they are reaped is not to
+/// keep a signal from coming through.
+const MOST_REAPED: usize = 256;
+
+/// Characters of a path that a person is shown.
+const SHOWN: usize = 300;
 
 /// Exit codes of shells for a command that cannot be executed, and one that is not there.
 const CANNOT_EXECUTE: u8 = 126;
@@ -335,8 +343,11 @@ fn fence(agent: &Agent) -> Result<Vec<(String, String)>, Failure> {
     dup2_stdout(stdout).map_err(step(Layer::PidNamespace, "stdout"))?;
     dup2_stderr(stderr).map_err(step(Layer::PidNamespace, "stderr"))?;
     close_from_on_exec(3).map_err(step(Layer::PidNamespace, "close_range (Linux 5.11)"))?;
-    // Where the user was. In a folder that the box does not have, it starts at the root.
-    chdir(&agent.directory).or_else(|_| chdir("/")).map_err(step(Layer::MountNamespace, "entering the working directory"))?;
+    // Where the user was, or not at all: a command that means this folder must not run in another.
+    chdir(&agent.directory).map_err(|errno| {
+        let path = safe::line(&agent.directory.to_string_lossy(), SHOWN);
+        failure(Layer::MountNamespace, format!("entering {path} in the box: {errno}"), "run agentbox in a folder that the policy shows to the agent")
+    })?;
     rlimits::apply(&agent.limits).map_err(|error| failure(Layer::Cgroup, format!("{error}: {}", error.source), ""))?;
     // No file of any kind gives more rights from now on.
     prctl::set_no_new_privs().map_err(step(Layer::Seccomp, "no_new_privs"))?;
@@ -385,15 +396,29 @@ fn as_seen_in_the_box(stdin: &OwnedFd) -> Option<OwnedFd> {
     Some(file.into())
 }
 
+/// What a round of reaping came to.
+enum Reaped {
+    /// The agent itself has ended.
+    Agent(Exit),
+    /// Nobody is left to be reaped.
+    All,
+    /// As many as one round may take.
+    Enough,
+}
+
 /// Waits for the agent, reaps everybody's orphans, forwards signals. Its return ends the box: the kernel kills whoever is left.
 fn attend(agent: Pid, terminal: Option<&OwnedFd>, signals: &SignalFd, control: &Control) -> u8 {
     loop {
-        if let Some(exit) = reap(agent, control) {
-            let _ = control.send(&FromInit::Ended(exit), &[]);
-            return exit.code();
-        }
+        let patience = match reap(agent, control) {
+            Reaped::Agent(exit) => {
+                let _ = control.send(&FromInit::Ended(exit), &[]);
+                return exit.code();
+            }
+            Reaped::All => PollTimeout::NONE,
+            Reaped::Enough => PollTimeout::ZERO,
+        };
         let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(control.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, PollTimeout::NONE) {
+        match poll(&mut fds, patience) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => return u8::MAX,
         }
@@ -412,18 +437,19 @@ fn attend(agent: Pid, terminal: Option<&OwnedFd>, signals: &SignalFd, control: &
     }
 }
 
-fn reap(agent: Pid, control: &Control) -> Option<Exit> {
-    loop {
+fn reap(agent: Pid, control: &Control) -> Reaped {
+    for _ in 0..MOST_REAPED {
         match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
-            Ok(WaitStatus::Exited(pid, code)) if pid == agent => return Some(Exit::Code(u8::try_from(code).unwrap_or(u8::MAX))),
-            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == agent => return Some(Exit::Signal(signal_number(signal))),
+            Ok(WaitStatus::Exited(pid, code)) if pid == agent => return Reaped::Agent(Exit::Code(u8::try_from(code).unwrap_or(u8::MAX))),
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == agent => return Reaped::Agent(Exit::Signal(signal_number(signal))),
             Ok(WaitStatus::Stopped(pid, _)) if pid == agent => {
                 let _ = control.send(&FromInit::Stopped, &[]);
             }
-            Ok(WaitStatus::StillAlive) | Err(_) => return None,
+            Ok(WaitStatus::StillAlive) | Err(_) => return Reaped::All,
             Ok(_) => {}
         }
     }
+    Reaped::Enough
 }
 
 /// To the group in the foreground where there is a terminal, as the terminal itself would; else to the agent's.

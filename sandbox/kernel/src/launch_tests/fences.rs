@@ -243,7 +243,7 @@ fn signals_are_handed_on() {
 }
 
 #[test]
-fn a_thousand_daemons_end_with_the_agent() {
+fn two_hundred_daemons_end_with_the_agent() {
     if no_boxes_here() {
         return;
     }
@@ -296,4 +296,36 @@ fn root_of_a_container_makes_a_box_too() {
         Ok(format!("{exit:?} {}", output.split_whitespace().collect::<Vec<_>>().join(" ")))
     });
     assert_eq!(outcome.result(), Ok("Code(0) 0 0 0 1 CapEff: 0000000000000000".to_owned()));
+}
+
+#[test]
+fn a_command_does_not_run_in_another_folder_than_was_meant() {
+    if no_boxes_here() {
+        return;
+    }
+    let ground = Ground::new();
+    let outcome = in_child(|| {
+        let (_reader, writer) = std::io::pipe().map_err(|e| e.to_string())?;
+        let mut plan = plan(&["true"], ground.fence(), writer.into());
+        plan.directory = ground.path("secret");
+        launch(plan, |_| Ok(())).map_or_else(|error| Ok(error.to_string()), |_| Err("it ran".to_owned()))
+    });
+    let said = outcome.result().unwrap();
+    assert!(said.contains("secret in the box: ENOENT") && said.contains("fix: run agentbox in"), "{said}");
+}
+
+#[test]
+fn a_storm_of_orphans_keeps_no_signal_away() {
+    if no_boxes_here() {
+        return;
+    }
+    let outcome = in_child(|| {
+        let (_reader, writer) = std::io::pipe().map_err(|e| e.to_string())?;
+        let storm = "trap 'exit 9' TERM; while :; do (true &) ; (true &) ; (true &) ; done";
+        let running = launch(plan(&sh(storm), FileFence::default(), writer.into()), |_| Ok(())).map_err(|error| error.to_string())?;
+        std::thread::sleep(Duration::from_millis(300));
+        running.signal(Signal::SIGTERM as i32);
+        exit_of(&running).map(|exit| format!("{exit:?}"))
+    });
+    assert_eq!(outcome.result(), Ok("Code(9)".to_owned()));
 }
