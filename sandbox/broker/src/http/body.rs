@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -11,7 +12,10 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Sleep, sleep, timeout},
+};
 
 /// How long a client may be silent within a body that must be read before judging.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,13 +33,23 @@ pub(crate) enum Through {
     Streaming(Option<Bytes>, Incoming, Silence),
 }
 
-/// How long a streaming body has been silent.
-#[derive(Debug, Default)]
-pub(crate) struct Silence(Option<Pin<Box<Sleep>>>);
+/// What becomes of trailers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tail {
+    Passed,
+    Dropped,
+}
+
+/// How long a streaming body has been silent, and what becomes of its end.
+#[derive(Debug)]
+pub(crate) struct Silence {
+    timer: Option<Pin<Box<Sleep>>>,
+    tail: Tail,
+}
 
 impl Silence {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.get_or_insert_with(|| Box::pin(sleep(IDLE))).as_mut().poll(cx)
+        self.timer.get_or_insert_with(|| Box::pin(sleep(IDLE))).as_mut().poll(cx)
     }
 }
 
@@ -55,8 +69,8 @@ impl Through {
     }
 
     /// A body that is passed on as it comes, behind what was read of it already.
-    pub(crate) fn streaming(first: Option<Bytes>, rest: Incoming) -> Self {
-        Through::Streaming(first, rest, Silence::default())
+    pub(crate) fn streaming(first: Option<Bytes>, rest: Incoming, tail: Tail) -> Self {
+        Through::Streaming(first, rest, Silence { timer: None, tail })
     }
 }
 
@@ -71,8 +85,12 @@ impl Body for Through {
                 Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
                 None => match Pin::new(rest).poll_frame(cx) {
                     Poll::Ready(frame) => {
-                        silence.0 = None;
-                        Poll::Ready(frame.map(|frame| frame.map_err(BrokeOff::from)))
+                        silence.timer = None;
+                        match frame {
+                            // Nobody has judged what comes behind a body that was not read.
+                            Some(Ok(frame)) if frame.is_trailers() && silence.tail == Tail::Dropped => Poll::Ready(None),
+                            frame => Poll::Ready(frame.map(|frame| frame.map_err(BrokeOff::from))),
+                        }
                     }
                     Poll::Pending => silence.poll(cx).map(|()| Some(Err(BrokeOff::Silent))),
                 },
@@ -106,6 +124,39 @@ impl Body for Through {
     }
 }
 
+/// Room for bodies that are read before judging, of all requests together: held ones keep theirs until they are answered.
+#[derive(Debug)]
+pub(crate) struct Room(Arc<Semaphore>);
+
+/// In all. Thirty of the longest bodies, or thousands of usual ones.
+const ROOM: usize = 256 << 20;
+
+/// What is taken at once.
+const SHARE: usize = 64 << 10;
+
+/// A part of the room; dropped, it is free again.
+#[derive(Debug, Default)]
+pub(crate) struct Share(Option<OwnedSemaphorePermit>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(ROOM / SHARE)))
+    }
+}
+
+impl Room {
+    fn grow(&self, share: &mut Share, length: usize) -> Result<(), Unread> {
+        while share.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) * SHARE < length {
+            let more = self.0.clone().try_acquire_owned().map_err(|_| Unread::NoRoom)?;
+            match &mut share.0 {
+                Some(have) => have.merge(more),
+                None => share.0 = Some(more),
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What reading ahead gave.
 #[derive(Debug)]
 pub(crate) enum Read {
@@ -122,10 +173,12 @@ pub(crate) enum Unread {
     Silent,
     #[error("the request's body broke off or is malformed")]
     Broken,
+    #[error("too many large requests wait already")]
+    NoRoom,
 }
 
-/// Reads up to `most` bytes.
-pub(crate) async fn read(mut body: Incoming, most: usize) -> Result<Read, Unread> {
+/// Reads up to `most` bytes, and takes the room for them.
+pub(crate) async fn read(mut body: Incoming, most: usize, room: &Room, share: &mut Share) -> Result<Read, Unread> {
     let mut bytes = BytesMut::new();
     let mut trailers = None;
     loop {
@@ -135,6 +188,7 @@ pub(crate) async fn read(mut body: Incoming, most: usize) -> Result<Read, Unread
             Ok(Some(Err(_))) => return Err(Unread::Broken),
             Ok(Some(Ok(frame))) => match frame.into_data() {
                 Ok(data) => {
+                    room.grow(share, bytes.len() + data.len())?;
                     bytes.extend_from_slice(&data);
                     if bytes.len() > most {
                         return Ok(Read::TooLong(bytes.freeze(), body));
@@ -143,5 +197,21 @@ pub(crate) async fn read(mut body: Incoming, most: usize) -> Result<Read, Unread
                 Err(frame) => trailers = frame.into_trailers().ok(),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_room_ends_and_comes_back() {
+        let room = Room::default();
+        let (mut first, mut second) = (Share::default(), Share::default());
+        room.grow(&mut first, ROOM - SHARE).unwrap();
+        room.grow(&mut second, SHARE).unwrap();
+        assert!(matches!(room.grow(&mut second, SHARE + 1), Err(Unread::NoRoom)));
+        drop(first);
+        room.grow(&mut second, SHARE + 1).unwrap();
     }
 }

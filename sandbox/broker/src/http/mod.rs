@@ -8,5 +8,6 @@ mod pool;
 mod serve;
 mod strict;
 
+pub(crate) use body::Room;
 pub(crate) use pool::Pool;
 pub(crate) use serve::{Facts, Version, serve};

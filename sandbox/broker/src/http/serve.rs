@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    body::{self, Read, Through},
+    body::{self, Read, Share, Tail, Through},
     canonical::{self, Known},
     client::{Client, Outgoing, Reuse, Unanswered},
     head,
@@ -166,7 +166,8 @@ async fn pass(broker: &Broker, facts: &Facts, version: Version, request: Request
         target: &target,
         headers: &parts.headers,
     };
-    let (meaning, known, through) = understand(&head, incoming).await?;
+    let mut share = Share::default();
+    let (meaning, known, through) = understand(broker, &head, incoming, &mut share).await?;
     let digest = canonical::digest(&parts.method, facts.scheme, &facts.destination, &target, &parts.headers, known.borrow());
     let summary = safe::line(&format!("{} {}://{}{target}", parts.method, facts.scheme.word(), facts.destination), LONGEST_SUMMARY);
     let addressed = facts.addressed.get_or_init(|| broker.addressed(&facts.destination)).await;
@@ -320,23 +321,35 @@ fn nonce() -> Result<KnownBody, Response<Through>> {
     Ok(KnownBody::Partly(nonce))
 }
 
-async fn understand(head: &Head<'_>, incoming: Incoming) -> Result<(Meaning, KnownBody, Through), Response<Through>> {
+/// Reads what must be read, and says what the request means. `share` is the room that its body takes.
+async fn understand(broker: &Broker, head: &Head<'_>, incoming: Incoming, share: &mut Share) -> Result<(Meaning, KnownBody, Through), Response<Through>> {
     if incoming.is_end_stream() {
         return Ok((meaning::understand(head, Body::Absent), KnownBody::Whole(Bytes::new()), Through::Whole(None, None)));
     }
     let most = match meaning::wants(head) {
         BodyWant::UpTo(most) => most,
-        BodyWant::Nothing => return Ok((meaning::understand(head, Body::Absent), nonce()?, Through::streaming(None, incoming))),
+        BodyWant::Nothing => return Ok((meaning::understand(head, Body::Absent), nonce()?, Through::streaming(None, incoming, Tail::Dropped))),
     };
-    let unread = |error: body::Unread| plain(StatusCode::BAD_REQUEST, "agentbox_refused", &error.to_string());
-    match body::read(incoming, most).await.map_err(unread)? {
-        Read::Whole(bytes, trailers) => {
+    let unread = |error: body::Unread| {
+        let status = if matches!(error, body::Unread::NoRoom) { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_REQUEST };
+        plain(status, "agentbox_refused", &error.to_string())
+    };
+    match body::read(incoming, most, &broker.room, share).await.map_err(unread)? {
+        Read::Whole(bytes, None) => {
             let meaning = meaning::understand(head, Body::Whole(&bytes));
-            // Trailers are not part of what was understood: with them two requests are never the same.
-            let known = if trailers.is_some() { nonce()? } else { KnownBody::Whole(bytes.clone()) };
-            Ok((meaning, known, Through::Whole((!bytes.is_empty()).then_some(bytes), trailers)))
+            Ok((meaning, KnownBody::Whole(bytes.clone()), Through::Whole((!bytes.is_empty()).then_some(bytes), None)))
         }
-        Read::TooLong(first, rest) => Ok((meaning::understand(head, Body::TooLong { first: &first }), nonce()?, Through::streaming(Some(first), rest))),
+        Read::Whole(bytes, Some(trailers)) => {
+            let mut meaning = meaning::understand(head, Body::Whole(&bytes));
+            // Some servers take trailers for headers and some do not: the request is both, and unlike any other.
+            let mut headers = head.headers.clone();
+            headers.extend(trailers.clone());
+            meaning.operations.extend(meaning::understand(&Head { headers: &headers, ..*head }, Body::Whole(&bytes)).operations);
+            Ok((meaning, nonce()?, Through::Whole((!bytes.is_empty()).then_some(bytes), Some(trailers))))
+        }
+        Read::TooLong(first, rest) => {
+            Ok((meaning::understand(head, Body::TooLong { first: &first }), nonce()?, Through::streaming(Some(first), rest, Tail::Dropped)))
+        }
     }
 }
 
@@ -389,7 +402,7 @@ fn back(response: Response<Incoming>) -> Response<Through> {
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return plain(StatusCode::BAD_GATEWAY, "agentbox_upstream", "the far side changed the protocol without being asked");
     }
-    Response::from_parts(parts, Through::streaming(None, body))
+    Response::from_parts(parts, Through::streaming(None, body, Tail::Passed))
 }
 
 /// An answer of our own.

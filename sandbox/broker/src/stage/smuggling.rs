@@ -128,6 +128,19 @@ fn a_header_named_in_connection_is_gone_before_it_is_judged() {
 }
 
 #[test]
+fn trailers_are_judged_as_headers_too() {
+    run(async {
+        let far = Far::start(Cloth::Clear).await;
+        let stage = Stage::new(Say::No, far.address);
+        let answer = stage
+            .raw(b"POST /v1/volumes/1 HTTP/1.1\r\nHost: api.example\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nTrailer: x-http-method-override\r\n\r\n2\r\n{}\r\n0\r\nX-HTTP-Method-Override: DELETE\r\n\r\n")
+            .await;
+        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+        assert!(far.lines().is_empty());
+    });
+}
+
+#[test]
 fn method_overrides_are_judged_by_what_they_become() {
     run(async {
         let far = Far::start(Cloth::Clear).await;
