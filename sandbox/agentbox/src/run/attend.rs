@@ -13,17 +13,23 @@ use agentbox_kernel::{
 use nix::sys::signal::Signal;
 use tokio::{
     io::Interest,
-    net::{UnixDatagram, UnixStream},
+    net::{UnixDatagram, UnixStream, unix::pipe},
     sync::mpsc,
 };
 
+use super::supervise::Voice;
 use crate::supervisor::ShimEvent;
 
 /// Waits until the agent has ended; meanwhile hands signals on. A shim that has gone ends the box.
 ///
 /// # Errors
 /// The descriptors cannot be watched.
-pub(crate) fn until_the_end<'a>(running: &'a Running, shim: &StdStream, events: mpsc::Sender<ShimEvent>) -> io::Result<impl Future<Output = Exit> + use<'a>> {
+pub(crate) fn until_the_end<'a>(
+    running: &'a Running,
+    shim: &StdStream,
+    events: mpsc::Sender<ShimEvent>,
+    voice: Voice,
+) -> io::Result<impl Future<Output = Exit> + use<'a>> {
     let shim = shim.try_clone()?;
     shim.set_nonblocking(true)?;
     let shim = UnixStream::from_std(shim)?;
@@ -31,10 +37,22 @@ pub(crate) fn until_the_end<'a>(running: &'a Running, shim: &StdStream, events: 
     let init = StdDatagram::from(running.control_fd().try_clone_to_owned()?);
     init.set_nonblocking(true)?;
     let init = UnixDatagram::from_std(init)?;
+    // Not a pipe, but read as one: tokio only waits for it.
+    let masks = pipe::Receiver::from_file_unchecked(running.watch_fd().try_clone_to_owned()?.into())?;
     Ok(async move {
         let mut heard = Vec::new();
         loop {
             tokio::select! {
+                ready = masks.readable() => {
+                    if let Some(fallen) = running.fallen_mask() {
+                        voice.say(&format!("agentbox: {fallen}"));
+                        return Exit::Signal(9);
+                    }
+                    // One byte is too little for any event, so none is lost; where there is none, tokio waits again.
+                    if ready.is_err() || masks.try_read(&mut [0]).is_ok() {
+                        return Exit::Code(crate::cli::FAILED);
+                    }
+                }
                 ready = init.readable() => {
                     if ready.is_err() {
                         return Exit::Code(crate::cli::FAILED);

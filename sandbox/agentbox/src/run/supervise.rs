@@ -130,7 +130,10 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<agentbox_kerne
     let ledger_folder = ledger::folder().map_err(|error| own(&error))?;
     let controls = Folder::of_this_user().map_err(|error| own(&error))?;
     let door = controls.listen(&session).map_err(|error| own(&error))?;
-    masked.push(controls.path().to_owned());
+    // Root's sockets lie where every box has memory of its own, which hides them already.
+    if controls.path() != Path::new(trust::OURS) {
+        masked.push(controls.path().to_owned());
+    }
     masked.push(ledger_folder.clone());
     let mut policy = loaded.policy;
     for warning in addresses::learn(&mut policy) {
@@ -186,7 +189,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<agentbox_kerne
         screen,
         announce: Box::new(move |text| voice.say(&text)),
     };
-    let outcome = serve(setup, &running, shim)?;
+    let outcome = serve(setup, &running, shim, voice)?;
     running.kill();
     for child in [Some(broker), looker].into_iter().flatten() {
         child.kill();
@@ -194,11 +197,11 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<agentbox_kerne
     Ok(conclude(&outcome, mode, whose, voice, &guarded_paths))
 }
 
-fn serve(setup: Setup, running: &Running, shim: &UnixStream) -> Result<Outcome<agentbox_kernel::control::Exit>, Failed> {
+fn serve(setup: Setup, running: &Running, shim: &UnixStream, voice: Voice) -> Result<Outcome<agentbox_kernel::control::Exit>, Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build().map_err(|error| own(&error))?;
     let outcome = runtime.block_on(async {
         let (events, heard) = tokio::sync::mpsc::channel(16);
-        let ended = attend::until_the_end(running, shim, events)?;
+        let ended = attend::until_the_end(running, shim, events, voice)?;
         Ok::<_, io::Error>(supervise(setup, ended, heard).await)
     });
     runtime.shutdown_background();

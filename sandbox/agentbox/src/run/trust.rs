@@ -6,6 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The folder of every box that holds what is ours.
+pub(crate) const OURS: &str = "/run/agentbox";
+
 /// Where our bundle lies in every box.
 pub(crate) const BUNDLE: &str = "/run/agentbox/ca-bundle.pem";
 
