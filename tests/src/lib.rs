@@ -1,1 +1,22 @@
-//! t
+//! What the end-to-end tests share: the built program, homes of their own, far sides on loopback, a real terminal.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test's stage fails by panicking, and says what it skips"
+)]
+
+pub mod binary;
+pub mod certificates;
+pub mod home;
+pub mod origin;
+pub mod outside;
+pub mod process;
+pub mod skip;
+pub mod terminal;
+
+pub use home::{Home, Who};
+pub use origin::Origin;
+pub use process::{Finished, Going};

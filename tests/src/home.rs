@@ -1,0 +1,253 @@
+//! A home of its own for each test, and the commands that are run in it.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::fs::{PermissionsExt as _, chown},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    binary,
+    process::{Finished, Going, children, finish, status, until},
+    skip::{self, PATH},
+};
+
+/// An ordinary user for tests that run as root; no account is needed.
+const NOBODY: u32 = 65534;
+
+/// As whom agentbox is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// As the test itself.
+    Me,
+    /// As an ordinary user, where the test runs as root.
+    Ordinary,
+}
+
+impl Who {
+    /// Both where the test runs as root; else there is only one.
+    #[must_use]
+    pub fn each() -> Vec<Self> {
+        if nix::unistd::geteuid().is_root() && skip::which("setpriv").is_some() { vec![Who::Me, Who::Ordinary] } else { vec![Who::Me] }
+    }
+}
+
+/// A home, with a working directory, a policy, and XDG folders that nobody else uses.
+#[derive(Debug)]
+pub struct Home {
+    folder: TempDir,
+    who: Who,
+}
+
+/// A temporary folder that others may walk through.
+pub(crate) fn folder() -> TempDir {
+    let folder = tempfile::Builder::new().prefix("agentbox-test-").tempdir().expect("a temporary folder");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("its mode");
+    folder
+}
+
+impl Home {
+    /// One for the test's own user, with this policy.
+    #[must_use]
+    pub fn new(policy: &str) -> Self {
+        Self::of(Who::Me, policy)
+    }
+
+    /// One for this user.
+    ///
+    /// # Panics
+    /// It cannot be made.
+    #[must_use]
+    pub fn of(who: Who, policy: &str) -> Self {
+        let home = Self { folder: folder(), who };
+        for name in ["home", "work", "config", "state", "runtime"] {
+            fs::create_dir(home.path(name)).expect("a folder");
+        }
+        fs::set_permissions(home.path("runtime"), fs::Permissions::from_mode(0o700)).expect("its mode");
+        home.write("policy.toml", policy);
+        if who == Who::Ordinary {
+            for name in ["", "home", "work", "config", "state", "runtime", "policy.toml"] {
+                chown(home.path(name), Some(NOBODY), Some(NOBODY)).expect("root may give away");
+            }
+        }
+        home
+    }
+
+    /// What lies in it: `home`, `work`, `config`, `state`, `runtime`, `policy.toml`.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file into it, with the folders that it takes.
+    ///
+    /// # Panics
+    /// It cannot be written.
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("it lies in the folder")).expect("its folder");
+        fs::write(&path, text).expect("a file");
+        if self.who == Who::Ordinary {
+            chown(&path, Some(NOBODY), Some(NOBODY)).expect("root may give away");
+        }
+    }
+
+    /// Any program, as this home's user, in its working directory and environment.
+    #[must_use]
+    pub fn program(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = match self.who {
+            Who::Me => Command::new(program),
+            Who::Ordinary => {
+                let mut command = Command::new("setpriv");
+                command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]).arg(program);
+                command
+            }
+        };
+        command.current_dir(self.path("work")).env_clear().envs([("PATH", PATH), ("LANG", "C.UTF-8"), ("TERM", "xterm"), ("SHELL", "/bin/bash")]);
+        for (name, folder) in [("HOME", "home"), ("XDG_CONFIG_HOME", "config"), ("XDG_STATE_HOME", "state"), ("XDG_RUNTIME_DIR", "runtime")] {
+            command.env(name, self.path(folder));
+        }
+        command
+    }
+
+    /// `agentbox` with these arguments.
+    #[must_use]
+    pub fn agentbox(&self, arguments: &[&str]) -> Command {
+        let mut command = self.program(binary::agentbox());
+        command.args(arguments);
+        command
+    }
+
+    /// `agentbox run OPTIONS -- COMMAND`, with this home's policy.
+    #[must_use]
+    pub fn boxed(&self, options: &[&str], command: &[&str]) -> Command {
+        let policy = self.path("policy.toml");
+        let policy = policy.to_str().expect("a plain path");
+        self.agentbox(&[&["run", "--policy", policy], options, &["--"], command].concat())
+    }
+
+    /// A script in the box, which is given the path of agentbox as `$AGENTBOX`, to its end.
+    #[must_use]
+    #[track_caller]
+    pub fn run(&self, script: &str) -> Finished {
+        finish(&mut self.script(&[], script))
+    }
+
+    /// A script in the box, begun.
+    #[must_use]
+    #[track_caller]
+    pub fn start(&self, script: &str) -> Going {
+        Going::start(&mut self.script(&[], script))
+    }
+
+    /// The command that runs a script in the box.
+    #[must_use]
+    pub fn script(&self, options: &[&str], script: &str) -> Command {
+        let line = format!("AGENTBOX='{}'; {script}", binary::agentbox().display());
+        self.boxed(options, &["bash", "-c", &line])
+    }
+
+    /// `agentbox` with these arguments, outside the box, to its end.
+    #[must_use]
+    #[track_caller]
+    pub fn outside(&self, arguments: &[&str]) -> Finished {
+        finish(&mut self.agentbox(arguments))
+    }
+
+    /// The cards of what waits.
+    ///
+    /// # Panics
+    /// `agentbox holds` fails.
+    #[must_use]
+    #[track_caller]
+    pub fn holds(&self) -> Vec<Value> {
+        self.outside(&["holds", "--json"]).ended(0).out().lines().map(|line| serde_json::from_str(line).expect("a card is JSON")).collect()
+    }
+
+    /// Waits until this many operations wait, and gives their cards.
+    #[must_use]
+    #[track_caller]
+    pub fn waiting(&self, count: usize) -> Vec<Value> {
+        let mut cards = Vec::new();
+        until(
+            &format!("{count} operations wait"),
+            || {
+                cards = self.holds();
+                cards.len() == count
+            },
+            || self.outside(&["log"]).out(),
+        );
+        cards
+    }
+
+    /// Waits until one operation waits, and gives its number.
+    ///
+    /// # Panics
+    /// Its card has none.
+    #[must_use]
+    #[track_caller]
+    pub fn hold(&self) -> String {
+        self.waiting(1)[0]["id"].as_str().expect("a card has an id").to_owned()
+    }
+
+    /// The ledger, as `agentbox log` tells it.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.outside(&["log"]).out()
+    }
+}
+
+/// The processes of a running box.
+#[derive(Clone, Copy, Debug)]
+pub struct Processes {
+    /// What the user started.
+    pub shim: Pid,
+    /// Its child.
+    pub supervisor: Pid,
+    /// What hostile bytes are read by.
+    pub broker: Pid,
+    /// PID 1 of the box.
+    pub init: Pid,
+}
+
+/// Finds the processes of a box by what the kernel says of them.
+///
+/// # Panics
+/// They do not come to be.
+#[must_use]
+pub fn processes(shim: Pid) -> Processes {
+    let mut found = None;
+    let look = || {
+        let supervisor = *children(shim).first()?;
+        let (inner, outer): (Vec<_>, Vec<_>) =
+            children(supervisor).into_iter().partition(|pid| status(*pid, "NSpid").is_some_and(|ids| ids.split_whitespace().count() > 1));
+        Some(Processes { shim, supervisor, broker: *outer.first()?, init: *inner.first()? })
+    };
+    until(
+        "the processes of a box are there",
+        || {
+            found = look();
+            found.is_some()
+        },
+        String::new,
+    );
+    found.expect("it was found")
+}
+
+/// Whether a process is gone, or only waits to be reaped.
+#[must_use]
+pub fn is_gone(pid: Pid) -> bool {
+    status(pid, "State").is_none_or(|state| state.starts_with('Z') || state.starts_with('X'))
+}
+
+/// Whether a path exists.
+#[must_use]
+pub fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}

@@ -1,0 +1,59 @@
+//! Says what a test cannot do on this machine; in CI that is a failure.
+
+use std::{
+    env,
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+static SKIPPED: AtomicUsize = AtomicUsize::new(0);
+
+/// Where programs are looked for, also in the box.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Where a program lies.
+#[must_use]
+pub fn which(program: &str) -> Option<PathBuf> {
+    PATH.split(':').map(|folder| Path::new(folder).join(program)).find(|path| path.is_file())
+}
+
+/// Whether all these programs are there. Where one is not, the test is skipped, and counted.
+///
+/// # Panics
+/// In CI: there nothing is skipped.
+#[must_use]
+pub fn have(programs: &[&str]) -> bool {
+    let missing: Vec<_> = programs.iter().filter(|program| which(program).is_none()).copied().collect();
+    if missing.is_empty() {
+        return true;
+    }
+    skip(&format!("not installed: {}", missing.join(", ")));
+    false
+}
+
+/// Whether the test runs as root; skipped elsewhere, in CI as well, which runs as an ordinary user too.
+#[must_use]
+pub fn is_root(what: &str) -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        tell(&format!("{what} takes root"));
+    }
+    root
+}
+
+/// Skips a test for this reason.
+///
+/// # Panics
+/// In CI.
+pub fn skip(reason: &str) {
+    assert!(env::var("CI").as_deref() != Ok("true"), "in CI nothing is skipped: {reason}");
+    tell(reason);
+}
+
+/// Past the capture of test output: a skipped test passes, and what passes is not shown.
+fn tell(reason: &str) {
+    let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
+    let test = std::thread::current().name().unwrap_or("?").to_owned();
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {reason} ({test})\nskipped {count}");
+}
