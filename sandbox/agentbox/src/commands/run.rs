@@ -67,6 +67,12 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
 
 /// The story of a run, as the shim lives it.
 fn start(arguments: RunArguments) -> Result<u8, String> {
+    if let Some(session) = crate::commands::desk::inside() {
+        return Err(format!(
+            "this is already in a box ({}), which lets nobody make another one: run the command as it is",
+            agentbox_core::safe::line(&session, 40)
+        ));
+    }
     let (profile, command) = what_to_run(arguments.name.as_deref(), arguments.command)?;
     let workspace = env::current_dir().map_err(|error| format!("the working directory is not there: {error}"))?;
     let loaded = policy_files::load(&PolicyArguments { policy: arguments.policy, profile, workspace: workspace.clone() }, policy_files::decode)
