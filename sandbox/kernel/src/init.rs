@@ -114,15 +114,17 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
         write_own_maps(uid, gid)
             .map_err(|error| failure(Layer::UserNamespace, format!("writing the id maps: {error}"), doctor::user_namespace_fix(Errno::EPERM)))?;
     }
-    // Nobody in the box may look into PID 1, which is a copy of the supervisor; and there is no need that it holds the user's variables.
+    // There is no need that init, a copy of the supervisor, holds the user's variables.
     sys::environment::erase(|_| false);
-    prctl::set_dumpable(false).map_err(|errno| power("PR_SET_DUMPABLE", errno))?;
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| power("PR_SET_PDEATHSIG", errno))?;
     // The supervisor's word to go on is also the proof that it still lived after the line above.
     match control.receive::<ToInit>() {
         Ok(Some((ToInit::Go, _))) => {}
         Ok(Some((ToInit::Run | ToInit::Signal(_), _)) | None) | Err(_) => return Err(failure(Layer::PidNamespace, "the supervisor has gone", "")),
     }
+    // Nobody in the box may look into PID 1. Not before the maps are written: the files of a process that is not dumpable belong to the
+    // machine's root, which root of a container is not.
+    prctl::set_dumpable(false).map_err(|errno| power("PR_SET_DUMPABLE", errno))?;
     // Signals are read, never delivered: a handler could run between any two lines.
     let mut blocked = SigSet::all();
     blocked.remove(Signal::SIGKILL);
@@ -233,11 +235,13 @@ fn close_inherited(control: &Control, signals: &SignalFd, controlling: Option<&O
 }
 
 fn write_own_maps(uid: u32, gid: u32) -> io::Result<()> {
-    // The files of a process that is not dumpable belong to root: for these three lines it is.
+    // The files of a process that is not dumpable belong to root: for these lines it is.
     prctl::set_dumpable(true)?;
-    fs::write("/proc/self/setgroups", "deny")?;
-    fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
-    fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))
+    let written = fs::write("/proc/self/setgroups", "deny")
+        .and_then(|()| fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")))
+        .and_then(|()| fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")));
+    prctl::set_dumpable(false)?;
+    written
 }
 
 /// What the agent's process tells before its command takes over, a line each; the pipe closes with exec.

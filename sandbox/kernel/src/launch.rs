@@ -15,6 +15,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sched::CloneFlags,
     sys::{
+        prctl,
         signal::{Signal, kill},
         stat::{SFlag, fstat},
     },
@@ -186,7 +187,17 @@ pub fn launch(plan: Plan, network: impl FnOnce(BoxSockets) -> io::Result<()>) ->
     let refused = |errno| {
         LaunchError::Layer(Failure { layer: Layer::UserNamespace.name().to_owned(), what: format!("clone: {errno}"), fix: doctor::user_namespace_fix(errno) })
     };
-    let pid = match clone_into(flags).map_err(refused)? {
+    // Init is born as dumpable as this process is, and until it is dumpable root of a container cannot write its maps. It ends that itself.
+    let hidden = ids == Ids::ByParent && !prctl::get_dumpable().map_err(|errno| LaunchError::Own(format!("PR_GET_DUMPABLE: {errno}")))?;
+    let dumpable = |wanted| prctl::set_dumpable(wanted).map_err(|errno| LaunchError::Own(format!("PR_SET_DUMPABLE: {errno}")));
+    if hidden {
+        dumpable(true)?;
+    }
+    let side = clone_into(flags);
+    if hidden && !matches!(side, Ok(Side::Child)) {
+        dumpable(false)?;
+    }
+    let pid = match side.map_err(refused)? {
         Side::Child => {
             // Else init would hold its own supervisor's end, and never see that the supervisor has gone.
             drop(ours);

@@ -286,16 +286,24 @@ fn root_of_a_container_makes_a_box_too() {
     if no_boxes_here() || !nix::unistd::geteuid().is_root() {
         return;
     }
-    let outcome = in_child(|| {
-        become_user(65_534)?;
-        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER).map_err(|e| e.to_string())?;
-        for (file, text) in [("setgroups", "deny"), ("uid_map", "0 65534 1"), ("gid_map", "0 65534 1")] {
-            fs::write(format!("/proc/self/{file}"), text).map_err(|e| format!("{file}: {e}"))?;
-        }
-        let (exit, output) = boxed(&sh("id -u; cat /proc/self/uid_map; grep CapEff /proc/self/status"), FileFence::default(), |_| Ok(()))?;
-        Ok(format!("{exit:?} {}", output.split_whitespace().collect::<Vec<_>>().join(" ")))
-    });
-    assert_eq!(outcome.result(), Ok("Code(0) 0 0 0 1 CapEff: 0000000000000000".to_owned()));
+    for hidden in [false, true] {
+        let outcome = in_child(|| {
+            become_user(65_534)?;
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER).map_err(|e| e.to_string())?;
+            for (file, text) in [("setgroups", "deny"), ("uid_map", "0 65534 1"), ("gid_map", "0 65534 1")] {
+                fs::write(format!("/proc/self/{file}"), text).map_err(|e| format!("{file}: {e}"))?;
+            }
+            if hidden {
+                crate::selfguard::guard(crate::selfguard::Role::Supervisor).map_err(|e| e.to_string())?;
+            }
+            let (exit, output) =
+                boxed(&sh("id -u; cat /proc/self/uid_map; grep CapEff /proc/self/status; cat /proc/1/maps"), FileFence::default(), |_| Ok(()))?;
+            let still = nix::sys::prctl::get_dumpable().map_err(|e| e.to_string())? != hidden;
+            Ok(format!("{exit:?} {still} {}", output.split_whitespace().collect::<Vec<_>>().join(" ")))
+        });
+        let wanted = "Code(1) true 0 0 0 1 CapEff: 0000000000000000 cat: /proc/1/maps: Permission denied";
+        assert_eq!(outcome.result(), Ok(wanted.to_owned()), "hidden: {hidden}");
+    }
 }
 
 #[test]
