@@ -4,6 +4,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     os::fd::AsRawFd,
     pin::Pin,
     sync::Arc,
@@ -36,6 +37,11 @@ impl ClientStream {
 }
 
 impl Presence {
+    /// The client's address, and the one that it connected to.
+    pub(crate) fn connection(&self) -> Option<(SocketAddr, SocketAddr)> {
+        Some((self.0.peer_addr().ok()?, self.0.local_addr().ok()?))
+    }
+
     /// Ends when the client has closed its side, or the connection is broken. A client that closes only its sending side counts as gone.
     pub(crate) async fn gone(&self) {
         loop {

@@ -34,6 +34,7 @@ where
         digest,
         evidence: Evidence {
             summary: summary.clone(),
+            connection: presence.connection(),
             excerpt: "everything that this client's credential can do there, for up to an hour and 1 GiB".to_owned(),
             ..Evidence::default()
         },

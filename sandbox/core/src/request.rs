@@ -1,6 +1,6 @@
 //! Everything that one request, statement or call would do, with what is known about who asks.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -152,6 +152,9 @@ pub struct Evidence {
     pub who: Vec<String>,
     /// Credentials in authenticating positions.
     pub credentials: Vec<Credential>,
+    /// The client's address in the box and the address it connected to: by them the supervisor finds out `who`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<(SocketAddr, SocketAddr)>,
     /// What a look found, where one was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,

@@ -35,6 +35,8 @@ pub(super) struct Ask {
     pub(super) stage: Stage,
     /// `POST https://…`, for `why`.
     pub(super) summary: String,
+    /// The rule by which it waits for a person, for `why`.
+    pub(super) waits_by: Option<String>,
 }
 
 /// A token that has not been redeemed.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use agentbox_core::{
-    Granted, Judgement, Lineage, Permit, Refusal, RefusalKind, Request,
+    Granted, Judgement, Lineage, Permit, Refusal, RefusalKind, Request, Verdict,
     ledger::{self, Draft, Durability, Event, NotWritten},
     permit::Stub,
     safe,
@@ -98,7 +98,14 @@ impl Supervisor {
             self.answer(ask, failed("The request would do more things than a person could be shown."), "limit");
             return;
         }
-        evidence.who.truncate(EVIDENCE);
+        // Whom the connection belongs to is found out by us, and only for what a person may be shown: it takes milliseconds.
+        evidence.who = Vec::new();
+        if let Some((client, server)) = evidence.connection.take()
+            && self.policy.preview(&request).0 == Verdict::Hold
+        {
+            request.evidence.who = (self.who)(client, server);
+        }
+        let evidence = &mut request.evidence;
         cut(&mut evidence.excerpt, EXCERPT);
         cut(&mut evidence.summary, SUMMARY);
         let (request, look) = match self.policy.judge((*request).clone()) {
@@ -153,6 +160,7 @@ impl Supervisor {
             drop(hold);
             return self.deny(ask, Denied { request, because, refusal });
         }
+        self.asks.waits_by(ask, &hold.because().rule);
         let deeds = self.room.arrive(hold, Asker(ask), Instant::now());
         self.perform(deeds);
     }
@@ -418,6 +426,7 @@ impl Supervisor {
     fn answer(&mut self, ask: u64, refusal: Refusal, rule: &str) {
         // Nobody is there any more, or it was answered.
         let Some(asked) = self.asks.close(ask) else { return };
+        let rule = asked.waits_by.as_deref().unwrap_or(rule);
         self.remember(asked.summary, rule, &refusal);
         self.tell(ToBroker::Refused { ask, refusal });
     }

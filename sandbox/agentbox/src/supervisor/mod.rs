@@ -18,6 +18,7 @@ use std::{
     collections::VecDeque,
     fs,
     future::Future,
+    net::SocketAddr,
     os::unix::net::UnixStream,
     pin::pin,
     sync::Arc,
@@ -92,6 +93,8 @@ pub(crate) struct Setup {
     pub(crate) looker: Option<UnixStream>,
     /// Whether a look knows something of such a resource at such a destination: `look::find(…).is_some()`.
     pub(crate) can_look: fn(&ResourceId, &Destination) -> bool,
+    /// Who in the box made a connection between these two addresses: the asker first, then its ancestors.
+    pub(crate) who: Box<dyn Fn(SocketAddr, SocketAddr) -> Vec<String> + Send>,
     /// The control socket, listening. Its name is removed at the end.
     pub(crate) control: Door,
     /// Whether there is anybody to ask.
@@ -152,6 +155,7 @@ struct Supervisor {
     asks: Asks,
     looker: Option<Looker>,
     can_look: fn(&ResourceId, &Destination) -> bool,
+    who: Box<dyn Fn(SocketAddr, SocketAddr) -> Vec<String> + Send>,
     /// Why nobody can be asked; `None` where somebody can.
     nobody: Option<&'static str>,
     channels: Vec<&'static Channel>,
@@ -206,6 +210,7 @@ impl Supervisor {
             asks: Asks::default(),
             looker,
             can_look: setup.can_look,
+            who: setup.who,
             nobody,
             channels,
             screen: setup.screen,
