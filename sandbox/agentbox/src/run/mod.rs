@@ -5,5 +5,6 @@ pub(crate) mod agents;
 mod attend;
 mod brokering;
 mod globs;
+mod guarded;
 pub(crate) mod supervise;
 mod trust;

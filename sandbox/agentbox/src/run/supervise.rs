@@ -22,13 +22,18 @@ use agentbox_kernel::{
     control::Control,
     launch::{LaunchError, NestedUserns, Plan, Running, Stdio, launch},
     layer::Requirement,
+    lineage,
     mounts::{FileFence, Provided},
     process::{Child, fork_child},
     selfguard::{self, Role},
     terminal::protocol::ToShim,
 };
 
-use super::{addresses, attend, brokering, trust};
+use super::{
+    addresses, attend, brokering, globs,
+    guarded::{Guard, Loose, guarded},
+    trust,
+};
 use crate::{
     commands::run::{SESSION_VARIABLE, chain},
     ledger::{self, Ledger},
@@ -124,7 +129,11 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<agentbox_kerne
     let mut masked: Vec<PathBuf> = loaded.own_folders.to_vec();
     for folder in &masked {
         // A folder that is not there cannot be masked, and could be made in a box whose workspace is the home.
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| (crate::cli::FAILED, format!("making {}: {error}", folder.display())))?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|error| (crate::cli::FAILED, format!("making {}: {error}", folder.display())))?;
     }
     let policy_files: Vec<PathBuf> = loaded.layers.iter().map(|(name, _)| PathBuf::from(name)).collect();
     let ledger_folder = ledger::folder().map_err(|error| own(&error))?;
@@ -153,8 +162,9 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<agentbox_kerne
     let looker = looker(&policy, voice)?;
 
     let environment = environment(&policy, &session);
-    let files = files(&policy, masked, &policy_files, &certificate);
-    let guarded_paths: Vec<PathBuf> = policy.settings().files.read_only.iter().map(|path| path.pattern.clone()).filter(|path| !path.exists()).collect();
+    let files = files(&policy, masked, &policy_files, &certificate).map_err(|error| own(&error))?;
+    let guarded_paths: Vec<PathBuf> =
+        policy.settings().files.read_only.iter().map(|path| path.pattern.clone()).filter(|path| path.symlink_metadata().is_err()).collect();
     let plan = Plan {
         session: session.clone(),
         command,
@@ -184,6 +194,10 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<agentbox_kerne
         broker: broker.socket.try_clone().map_err(|error| own(&error))?,
         looker: looker.as_ref().map(|child| child.socket.try_clone()).transpose().map_err(|error| own(&error))?,
         can_look,
+        who: Box::new({
+            let init = running.pid();
+            move |client, server| lineage::of_connection(init, client, server)
+        }),
         control: door,
         mode,
         screen,
@@ -217,7 +231,7 @@ fn conclude(
     unguarded: &[PathBuf],
 ) -> agentbox_kernel::control::Exit {
     use agentbox_kernel::control::Exit;
-    for path in unguarded.iter().filter(|path| path.exists()) {
+    for path in unguarded.iter().filter(|path| path.symlink_metadata().is_ok()) {
         voice.say(&format!(
             "agentbox: look at {}: it came to be in this box, and what it holds may later run outside",
             safe::line(&path.display().to_string(), 200)
@@ -314,7 +328,7 @@ fn is_proxy(name: &OsString) -> bool {
 }
 
 /// The paths of the policy as the mounts need them: absolute, with links followed, globs spelt out.
-fn files(policy: &Policy, own: Vec<PathBuf>, policy_files: &[PathBuf], certificate: &str) -> FileFence {
+fn files(policy: &Policy, own: Vec<PathBuf>, policy_files: &[PathBuf], certificate: &str) -> Result<FileFence, Loose> {
     let files = &policy.settings().files;
     let mut provided: Vec<Provided> = trust::files(certificate).into_iter().map(|(path, contents)| Provided { path, contents }).collect();
     provided.push(Provided {
@@ -322,24 +336,31 @@ fn files(policy: &Policy, own: Vec<PathBuf>, policy_files: &[PathBuf], certifica
         contents: format!("# agentbox: every address leads to the broker\nnameserver {RESOLVER}\noptions timeout:10 attempts:2\n").into_bytes(),
     });
     provided.push(Provided { path: "/etc/hosts".into(), contents: b"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n".to_vec() });
-    let mut masked = spelt_out(&files.masked);
+    let writable = spelt_out(&files.writable)?;
+    let mut masked = guarded(patterns(&files.masked), Guard::Masked, &writable)?;
     // The folders that hold the ledger, the policy and the sockets: also where they do not exist yet, their parents may be writable.
     masked.extend(own.iter().filter_map(|path| real(path)));
-    let writable = spelt_out(&files.writable);
-    let mut read_only = spelt_out(&files.read_only);
+    let mut read_only = guarded(patterns(&files.read_only), Guard::ReadOnly, &writable)?;
     // In the box no policy file can be written.
-    read_only.extend(policy_files.iter().filter(|path| path.is_absolute()).filter_map(|path| real(path)));
+    read_only.extend(guarded(policy_files.iter().map(PathBuf::as_path).filter(|path| path.is_absolute()), Guard::ReadOnly, &writable)?);
     // A home below `/tmp` must be seen all the same, where the box has an empty folder of its own.
     let home = std::env::var_os("HOME").and_then(|home| real(Path::new(&home)));
     read_only.extend(home.filter(|home| !writable.iter().any(|tree| home.starts_with(tree))));
-    FileFence { writable, read_only, masked, provided }
+    Ok(FileFence { writable, read_only, masked, provided })
 }
 
-fn spelt_out(paths: &[FilePath]) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = paths.iter().flat_map(|path| super::globs::matches(&path.pattern)).filter_map(|path| real(&path)).collect();
+fn patterns(paths: &[FilePath]) -> impl Iterator<Item = &Path> {
+    paths.iter().map(|path| path.pattern.as_path())
+}
+
+fn spelt_out(paths: &[FilePath]) -> Result<Vec<PathBuf>, globs::TooMuch> {
+    let mut found = Vec::new();
+    for pattern in patterns(paths) {
+        found.extend(globs::matches(pattern)?.iter().filter_map(|path| real(path)));
+    }
     found.sort();
     found.dedup();
-    found
+    Ok(found)
 }
 
 fn real(path: &Path) -> Option<PathBuf> {

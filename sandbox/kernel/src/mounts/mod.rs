@@ -3,6 +3,7 @@
 pub(crate) mod devices;
 mod kernel_files;
 mod masks;
+mod pins;
 mod place;
 pub(crate) mod sockets;
 pub mod watch;
@@ -191,6 +192,9 @@ fn layers(fence: &FileFence) -> Result<Vec<(PathBuf, Layer)>, MountError> {
     let outside = |path: &Path, attributes| Copy::of(path, Depth::Tree, attributes);
     for path in &fence.writable {
         layers.extend(outside(path, NOSUID | NODEV)?.map(|copy| (path.clone(), Layer::Outside(copy))));
+    }
+    for path in pins::pins(fence) {
+        layers.extend(outside(&path, NOSUID | NODEV)?.map(|copy| (path, Layer::Outside(copy))));
     }
     let kept = KEPT_OF_RUN.iter().map(PathBuf::from);
     for path in fence.read_only.iter().cloned().chain(kept) {
