@@ -34,7 +34,7 @@ const SECRET: usize = 16;
 #[must_use]
 pub fn of_connection(init: Pid, client: SocketAddr, server: SocketAddr) -> Vec<String> {
     let Some(inode) = inode(init, client, server) else { return Vec::new() };
-    let Some(pid) = holder(init, inode) else { return Vec::new() };
+    let Some(pid) = holder(inode) else { return Vec::new() };
     ancestry(init, pid)
 }
 
