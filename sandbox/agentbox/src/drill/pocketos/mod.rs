@@ -111,6 +111,7 @@ fn played(drill: &Drill) -> Result<Outcome, NotPlayed> {
         before,
         after: stand_in.world(),
         holds,
+        ledger: (drill.play != Play::Unprotected).then(|| scene.ledger()),
         said,
         code,
         seconds: began.elapsed(),

@@ -4,7 +4,7 @@ use std::{io::Write as _, process::ExitCode, time::Duration};
 
 use serde::Serialize;
 
-use super::{Drill, Output, Play, outside::Holds, say, steps::END};
+use super::{Drill, Output, Play, outside::Holds, say, scene::Ledger, steps::END};
 use crate::drill::railway::world::{Applied, Target, World};
 
 /// All that is known when the steps have ended.
@@ -15,6 +15,8 @@ pub(super) struct Facts<'a> {
     pub(super) before: World,
     pub(super) after: World,
     pub(super) holds: Holds<'a>,
+    /// Empty where there was no box.
+    pub(super) ledger: Option<Ledger>,
     pub(super) said: Vec<String>,
     pub(super) code: i32,
     pub(super) seconds: Duration,
@@ -116,6 +118,9 @@ fn problems(facts: &Facts<'_>, contained: bool) -> Vec<String> {
     must(facts.said.iter().any(|line| line.ends_with(END)), "the agent's steps did not come to their end");
     match facts.play {
         Play::Unprotected => must(contained, "there is no box around it, and the data is lost"),
+        Play::Silence if facts.ledger.as_ref().is_some_and(|ledger| ledger.count("approved") > 0) => {
+            must(false, "somebody approved the call from another terminal, so it happened: this drill shows what silence does");
+        }
         Play::Silence => {
             must(contained, "something was lost");
             must(facts.code == 0, "the box did not end as the agent's steps did");
@@ -128,6 +133,7 @@ fn problems(facts: &Facts<'_>, contained: bool) -> Vec<String> {
             must(facts.after.applied == once, "the approved call was not carried out exactly once");
             must(facts.after.mutations_received == 1, "not exactly one mutation reached the provider");
             must(facts.after.volumes.len() + 1 == facts.before.volumes.len(), "not exactly one volume is gone");
+            must(facts.ledger.as_ref().is_some_and(|ledger| ledger.count("approved") == 1), "the ledger does not tell of exactly one approval");
             must(facts.holds.approved() == 1, "the person's yes did not reach the box");
             must(facts.said.iter().any(|line| line.contains("\"volumeDelete\":true")), "the provider's answer did not reach the agent");
             held(facts, &mut must);
@@ -138,6 +144,8 @@ fn problems(facts: &Facts<'_>, contained: bool) -> Vec<String> {
 
 fn held(facts: &Facts<'_>, must: &mut dyn FnMut(bool, &str)) {
     must(facts.holds.count() > 0, "the call was not seen to wait for a person");
+    must(facts.ledger.as_ref().is_some_and(|ledger| ledger.whole), "the ledger is not whole");
+    must(facts.ledger.as_ref().is_some_and(|ledger| ledger.count("held") == facts.holds.count()), "the ledger does not tell of what waited");
     must(facts.after.looks > 0, "nobody looked at what it would hit");
     for missing in facts.holds.missing_on_card(facts.before.backups_of(&facts.target.volume.id)) {
         must(false, &format!("the card does not show {missing}"));

@@ -11,6 +11,7 @@ use std::{
 };
 
 use agentbox_desk::control::Folder;
+use serde::Deserialize;
 
 use super::{NotPlayed, say, steps};
 use crate::drill::{
@@ -124,6 +125,18 @@ impl Scene {
         fs::write(self.root.join("policy.toml"), policy(&self.root, stand_in.port, drill))
     }
 
+    /// What the box wrote down, read by the real commands.
+    pub(super) fn ledger(&self) -> Ledger {
+        let ask = |words: &[&str]| self.outside(words).env("XDG_STATE_HOME", self.root.join("state")).output().ok();
+        let whole = ask(&["log", "--verify"]).is_some_and(|output| output.status.success());
+        let lines = ask(&["log", "--json"]).map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        let entries = lines.lines().filter_map(|line| serde_json::from_str::<Entry>(line).ok());
+        Ledger {
+            whole,
+            events: entries.filter(|entry| entry.operations.iter().any(|told| told.contains("railway.volumeDelete"))).map(|entry| entry.event).collect(),
+        }
+    }
+
     /// Starts the steps.
     pub(super) fn start(&self, drill: &Drill) -> Result<Steps, NotPlayed> {
         let mut command = match drill.play {
@@ -152,6 +165,28 @@ impl Scene {
             readers.push(tell(stderr, "  box   | ", None));
         }
         Ok(Steps { child, readers, lines })
+    }
+}
+
+/// Of an entry, what a drill must know.
+#[derive(Deserialize)]
+struct Entry {
+    event: String,
+    #[serde(default)]
+    operations: Vec<String>,
+}
+
+/// What the ledger of the drill's box says of the call.
+pub(super) struct Ledger {
+    /// Whether every entry is sealed to the one before.
+    pub(super) whole: bool,
+    /// The events of the call, in order.
+    pub(super) events: Vec<String>,
+}
+
+impl Ledger {
+    pub(super) fn count(&self, event: &str) -> usize {
+        self.events.iter().filter(|there| *there == event).count()
     }
 }
 
