@@ -1,72 +1,38 @@
 //! The looker's own way to a provider: TLS that is verified, HTTP/1.1, one request a connection, bounded.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::sync::Arc;
 
-use agentbox_core::{Destination, HostName, policy::Settings};
+use agentbox_core::{Destination, policy::Policy, verdict::Verdict};
 use bytes::Bytes;
 use http::{HeaderValue, Request, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 use super::transport::{Exchange, Transport};
-use crate::look::{Answer, LONGEST_ANSWER};
+use crate::{
+    look::{Answer, LONGEST_ANSWER},
+    proxy_environment::ProxyRules,
+    tls,
+    upstream::{Alpn, Connector, UpstreamConfig},
+};
 
-/// Addresses of one name that are tried.
-const MOST_ADDRESSES: usize = 4;
-
-/// Straight to the destination.
+/// Straight to the destination, by the same way out that the box's requests take: every address is checked, the network's proxy is used.
 pub(super) struct Direct {
-    connector: TlsConnector,
-    names: BTreeMap<HostName, (IpAddr, Option<u16>)>,
+    connector: Connector,
 }
 
 impl Direct {
-    /// Reads the roots: the system's and the policy's. Call it before the process is fenced.
-    pub(super) fn new(settings: &Settings) -> Result<Self, String> {
-        let mut roots = rustls::RootCertStore::empty();
-        // Damaged roots of the system are its owner's; without any root no connection will be verified, and so none made.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        for path in &settings.roots {
-            add(&mut roots, path)?;
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(|error| format!("TLS: {error}"))?;
-        let config = builder.with_root_certificates(roots).with_no_client_auth();
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)), names: settings.names.clone() })
-    }
-
-    async fn addresses(&self, destination: &Destination) -> Result<Vec<SocketAddr>, String> {
-        if let Some((address, port)) = self.names.get(&destination.host) {
-            return Ok(vec![SocketAddr::new(*address, port.unwrap_or(destination.port))]);
-        }
-        let found =
-            tokio::net::lookup_host((destination.host.as_str(), destination.port)).await.map_err(|error| format!("its name does not resolve: {error}"))?;
-        Ok(found.take(MOST_ADDRESSES).collect())
-    }
-
-    async fn connect(&self, destination: &Destination) -> Result<TcpStream, String> {
-        let mut last = "its name has no address".to_owned();
-        for address in self.addresses(destination).await? {
-            match TcpStream::connect(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = format!("{address}: {error}"),
-            }
-        }
-        Err(last)
+    /// Reads the policy's roots and the proxy variables. Call it before the process is fenced.
+    pub(super) fn new(policy: Arc<Policy>, variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let settings = policy.settings();
+        let roots = tls::read_roots(&settings.roots).map_err(|error| error.to_string())?;
+        let proxy = ProxyRules::from_environment(variable).map_err(|error| error.to_string())?;
+        let config = UpstreamConfig { names: settings.names.clone(), roots, proxy };
+        Ok(Self { connector: Connector::new(config, Arc::new(move |destination, address| policy.allows_address(destination, address) == Verdict::Allow)) })
     }
 
     async fn send(&self, destination: &Destination, mut request: Request<Bytes>) -> Result<Answer, String> {
-        let name = ServerName::try_from(destination.host.as_str().to_owned()).map_err(|_| "it has no name that TLS can verify".to_owned())?;
-        let stream = self.connect(destination).await?;
-        let stream = self.connector.connect(name, stream).await.map_err(|error| format!("TLS: {error}"))?;
+        let stream = self.connector.connect_tls(destination, Alpn::Http1).await.map_err(|error| error.to_string())?;
         let host = if destination.port == 443 { destination.host.to_string() } else { destination.to_string() };
         request.headers_mut().insert(header::HOST, HeaderValue::from_str(&host).map_err(|_| "it has no valid name".to_owned())?);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| format!("HTTP: {error}"))?;
@@ -97,19 +63,14 @@ impl Transport for Direct {
     }
 }
 
-fn add(roots: &mut rustls::RootCertStore, path: &PathBuf) -> Result<(), String> {
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| format!("root certificates in {}: {error}", path.display()))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| format!("root certificates in {}: {error}", path.display()))?;
-        roots.add(certificate).map_err(|error| format!("root certificates in {}: {error}", path.display()))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::{io::Write as _, net::Ipv4Addr};
 
+    use agentbox_core::{
+        HostName,
+        policy::{Context, LayerKind, LayerText},
+    };
     use rustls_pki_types::PrivateKeyDer;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -140,13 +101,16 @@ mod tests {
             let _ = stream.shutdown().await;
             received
         };
-        let mut settings = Settings::default();
-        settings.names.insert(HostName::parse(HOST).unwrap(), (address.ip(), Some(address.port())));
-        settings.roots.push(pem.path().to_owned());
-        let direct = Direct::new(&settings).unwrap();
+        let roots = if trusted { format!("roots = [{:?}]\n", pem.path()) } else { String::new() };
+        let direct = Direct::new(policy(&format!("{roots}[names]\n\"{HOST}\" = \"{address}\"\n")), |_| None).unwrap();
         let destination = Destination { host: HostName::parse(HOST).unwrap(), port: 443, addresses: Vec::new() };
         let request = Request::post("/graphql/v2").header("authorization", "Bearer s").body(Bytes::from_static(b"{}")).unwrap();
         tokio::join!(direct.send(&destination, request), server)
+    }
+
+    fn policy(text: &str) -> Arc<Policy> {
+        let layer = LayerText { name: "test".to_owned(), base: "/".into(), kind: LayerKind::User, bytes: text.as_bytes().to_vec() };
+        Arc::new(Policy::load(vec![layer], &Context::default(), &mut |name, _| Err(format!("no {name}"))).unwrap())
     }
 
     fn run<T>(future: impl Future<Output = T>) -> T {
@@ -165,7 +129,7 @@ mod tests {
     #[test]
     fn an_unknown_certificate_gets_no_secret() {
         let (answer, received) = run(serve(Vec::new(), false));
-        assert!(answer.unwrap_err().starts_with("TLS:"));
+        assert!(answer.unwrap_err().contains("TLS with provider.example:443 failed"));
         assert!(received.is_empty());
     }
 
@@ -181,7 +145,21 @@ mod tests {
 
     #[test]
     fn a_missing_root_is_told() {
-        let settings = Settings { roots: vec!["/nonexistent/root.pem".into()], ..Settings::default() };
-        assert!(Direct::new(&settings).err().unwrap().contains("/nonexistent/root.pem"));
+        let error = Direct::new(policy("roots = [\"/nonexistent/root.pem\"]\n"), |_| None).err().unwrap();
+        assert!(error.contains("/nonexistent/root.pem"), "{error}");
+    }
+
+    #[test]
+    fn a_private_address_that_nobody_named_gets_no_secret() {
+        let direct = Direct::new(policy(""), |_| None).unwrap();
+        let destination = Destination { host: HostName::parse("127.0.0.1").unwrap(), port: 443, addresses: Vec::new() };
+        let error = run(direct.send(&destination, Request::post("/").body(Bytes::new()).unwrap())).unwrap_err();
+        assert!(error.contains("local or private address"), "{error}");
+    }
+
+    #[test]
+    fn a_proxy_that_cannot_be_used_is_told() {
+        let error = Direct::new(policy(""), |name| (name == "HTTPS_PROXY").then(|| "socks5://p:1".to_owned())).err().unwrap();
+        assert!(error.contains("HTTPS_PROXY"), "{error}");
     }
 }

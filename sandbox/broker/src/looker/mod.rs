@@ -57,7 +57,7 @@ impl LookerConfig {
     pub fn read_secrets(&mut self) -> Vec<String> {
         self.held = self.credentials.iter().map(Held::read).collect();
         let mut warnings: Vec<String> = self.held.iter().filter_map(Held::warning).collect();
-        match Direct::new(self.policy.settings()) {
+        match Direct::new(self.policy.clone(), |name| std::env::var(name).ok()) {
             Ok(direct) => self.direct = Some(direct),
             Err(why) => warnings.push(format!("nothing can be looked at: {why}")),
         }
