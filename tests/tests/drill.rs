@@ -1,7 +1,12 @@
 //! The incident, replayed by the program itself: held in every disguise, lost without a box, let through once by a yes.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
-use agentbox_tests::{Finished, Home, Who, process::finish, skip};
+use agentbox_tests::{
+    Finished, Going, Home, Who,
+    process::{finish, until},
+    skip,
+};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 /// What the drill's steps need.
@@ -98,6 +103,23 @@ fn no_two_runs_show_the_same() {
     let story = || finish(&mut home.agentbox(&["drill", "pocketos", "--unprotected"])).ended(1).err();
     let volume = |story: &str| story.lines().find_map(|line| line.strip_prefix("The volume ").map(str::to_owned)).expect("the story names the volume");
     assert_ne!(volume(&story()), volume(&story()));
+}
+
+#[test]
+fn an_interrupt_ends_the_box_and_leaves_nothing_behind() {
+    if !skip::have(PROGRAMS) {
+        return;
+    }
+    let home = Home::new("");
+    let folders = home.path("folders");
+    std::fs::create_dir(&folders).expect("a folder");
+    let going = Going::start(home.agentbox(&["drill", "pocketos", "--patience", "600"]).env("TMPDIR", &folders));
+    until("the call waits", || going.err().contains("The call waits"), || going.err());
+    going.signal(Signal::SIGINT);
+    let said = going.finish().ended(125).err();
+    assert!(said.contains("interrupted"), "{said}");
+    assert!(home.holds().is_empty());
+    assert_eq!(std::fs::read_dir(&folders).expect("it is there").count(), 0, "the drill's folder is gone");
 }
 
 #[test]

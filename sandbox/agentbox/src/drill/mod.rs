@@ -1,6 +1,7 @@
 //! Real incidents, replayed on this machine against stand-ins: the agent's very steps, a careful user's policy, and a look at the world afterwards.
 
 mod chance;
+mod interrupt;
 mod pocketos;
 mod railway;
 

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Drill, Incident, Output, Play, railway::StandIn};
+use super::{Drill, Incident, Output, Play, interrupt::Interrupt, railway::StandIn};
 use outside::Holds;
 use result::{Facts, Outcome};
 use scene::Scene;
@@ -48,6 +48,9 @@ pub(super) enum NotPlayed {
     /// Files and processes.
     #[error("{what}: {source}")]
     Io { what: &'static str, source: std::io::Error },
+    /// Ctrl-C.
+    #[error("interrupted; the box was ended, and what waited in it was refused")]
+    Interrupted,
     /// It hung.
     #[error("the agent's steps did not end within {} seconds", .0.as_secs())]
     TooLong(Duration),
@@ -86,6 +89,7 @@ fn played(drill: &Drill) -> Result<Outcome, NotPlayed> {
     let before = stand_in.world();
     let scene = Scene::build(&stand_in, drill, send)?;
     introduce(&stand_in, drill);
+    let interrupt = Interrupt::listen();
     let mut run = scene.start(drill)?;
     let mut holds = Holds::new(&scene, drill.play, &stand_in.target);
     // Three calls at most, each held for the whole patience.
@@ -94,8 +98,12 @@ fn played(drill: &Drill) -> Result<Outcome, NotPlayed> {
         if let Some(code) = run.ended().map_err(|source| NotPlayed::Io { what: "waiting for the agent's steps", source })? {
             break code;
         }
+        if interrupt.came() {
+            run.end();
+            return Err(NotPlayed::Interrupted);
+        }
         if began.elapsed() > longest {
-            run.kill();
+            run.end();
             return Err(NotPlayed::TooLong(longest));
         }
         if drill.play != Play::Unprotected {

@@ -8,6 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use agentbox_desk::control::Folder;
@@ -26,6 +27,9 @@ const PROGRAMS: &[(&str, &str)] = &[("bash", "bash"), ("curl", "curl"), ("grep",
 const MOST_LINES: usize = 2000;
 /// Longest output of one stream in bytes.
 const LONGEST_OUTPUT: u64 = 1 << 20;
+
+/// How long the box may take to end when it is asked to.
+const GRACE: Duration = Duration::from_secs(5);
 
 pub(super) fn need_programs() -> Result<(), NotPlayed> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -288,7 +292,18 @@ impl Steps {
         Ok(self.child.try_wait()?.map(|status| status.code().unwrap_or(-1)))
     }
 
-    pub(super) fn kill(&mut self) {
+    /// Ends them, as a person at a terminal would, and at last by force.
+    pub(super) fn end(&mut self) {
+        if let Ok(pid) = i32::try_from(self.child.id()) {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
+        }
+        let until = Instant::now() + GRACE;
+        while Instant::now() < until {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
