@@ -46,15 +46,20 @@ pub(crate) enum TooMuch {
 /// Characters of a path that are shown.
 const SHOWN: usize = 300;
 
+/// Whether a pattern has glob characters.
+pub(crate) fn is_glob(pattern: &Path) -> bool {
+    pattern.to_string_lossy().contains(['*', '?', '[', '{'])
+}
+
 /// The paths that exist and that `pattern` names; the pattern itself where it has no glob characters.
 ///
 /// # Errors
 /// Not all of them can be found.
 pub(crate) fn matches(pattern: &Path) -> Result<Vec<PathBuf>, TooMuch> {
-    let text = pattern.to_string_lossy();
-    if !text.contains(['*', '?', '[', '{']) {
+    if !is_glob(pattern) {
         return Ok(vec![pattern.to_owned()]);
     }
+    let text = pattern.to_string_lossy();
     let pattern_shown = || safe::line(&text, SHOWN);
     let glob = GlobBuilder::new(&text).literal_separator(true).build().map_err(|error| TooMuch::Glob { pattern: pattern_shown(), error })?.compile_matcher();
     let (mut found, mut folders, mut left) = (Vec::new(), vec![fixed_part(pattern)], MOST);

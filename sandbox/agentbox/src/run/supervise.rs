@@ -338,6 +338,8 @@ fn files(policy: &Policy, own: Vec<PathBuf>, policy_files: &[PathBuf], certifica
     provided.push(Provided { path: "/etc/hosts".into(), contents: b"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n".to_vec() });
     let writable = spelt_out(&files.writable)?;
     let mut masked = guarded(patterns(&files.masked), Guard::Masked, &writable)?;
+    // Secrets that are not there yet cannot be masked; that one comes to be is noticed, and ends the box.
+    masked.extend(patterns(&files.masked).filter(|path| !globs::is_glob(path) && path.symlink_metadata().is_err()).map(Path::to_owned));
     // The folders that hold the ledger, the policy and the sockets: also where they do not exist yet, their parents may be writable.
     masked.extend(own.iter().filter_map(|path| real(path)));
     let mut read_only = guarded(patterns(&files.read_only), Guard::ReadOnly, &writable)?;
