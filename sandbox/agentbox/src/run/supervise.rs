@@ -203,7 +203,12 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<agentbox_kerne
         screen,
         announce: Box::new(move |text| voice.say(&text)),
     };
-    let outcome = serve(setup, &running, shim, voice)?;
+    let mut outcome = serve(setup, &running, shim, voice)?;
+    // An agent whose connection broke with the broker may have ended before the broker's end was heard of. A broker that was asked to
+    // end does so with 0.
+    if let (End::Box(_), Some(code @ 1..)) = (&outcome.end, broker.ended()) {
+        outcome.end = End::Broker(format!("it ended with code {code}"));
+    }
     running.kill();
     for child in [Some(broker), looker].into_iter().flatten() {
         child.kill();
