@@ -135,9 +135,10 @@ impl LaunchError {
 /// A running box.
 #[derive(Debug)]
 pub struct Running {
+    /// First, and so dropped first: nothing else of the box is let go while anything runs in it.
+    init: Init,
     control: Control,
     pidfd: OwnedFd,
-    pid: Pid,
     watch: MaskWatch,
     cgroup: Option<Cgroup>,
     /// What each layer enforces.
@@ -207,7 +208,7 @@ pub fn launch(plan: Plan, network: impl FnOnce(BoxSockets) -> io::Result<()>) ->
     };
     drop((theirs, prepared));
     let pidfd = pidfd::open(pid).map_err(|errno| LaunchError::Own(format!("pidfd_open: {errno}")))?;
-    let mut running = Running { control: ours, pidfd, pid, watch, cgroup: None, layers: Vec::new() };
+    let mut running = Running { init: Init(pid), control: ours, pidfd, watch, cgroup: None, layers: Vec::new() };
     running.layers = vec![
         LayerReport::enforced(Layer::UserNamespace),
         running.watch.report(),
@@ -346,7 +347,7 @@ impl Running {
     /// PID 1 of the box, as the supervisor counts.
     #[must_use]
     pub fn pid(&self) -> Pid {
-        self.pid
+        self.init.0
     }
 
     /// What init said; `None` when it has ended without a word. Call it when [`Running::control_fd`] is readable.
@@ -380,16 +381,39 @@ impl Running {
 
     /// Ends the box at once.
     pub fn kill(&self) {
-        // Not yet waited for, so the number is still its.
-        let _ = kill(self.pid, Signal::SIGKILL);
+        self.init.kill();
+    }
+
+    /// Ends the box, and comes back when nothing runs in it any more. What is left takes the kernel long to let go of, and nobody needs to
+    /// wait for it: closing an inotify descriptor waits for a grace period, which is 10 to 20 ms.
+    #[must_use = "dropped here, it is waited for here"]
+    pub fn end(self) -> Remains {
+        let Self { watch, .. } = self;
+        Remains { _watch: watch }
     }
 }
 
-impl Drop for Running {
-    /// No box outlives its supervisor's interest in it.
+/// What is left of a box that has ended; dropping it takes a while.
+#[derive(Debug)]
+pub struct Remains {
+    _watch: MaskWatch,
+}
+
+/// PID 1 of a box. No box outlives its supervisor's interest in it.
+#[derive(Debug)]
+struct Init(Pid);
+
+impl Init {
+    fn kill(&self) {
+        // Not yet waited for, so the number is still its.
+        let _ = kill(self.0, Signal::SIGKILL);
+    }
+}
+
+impl Drop for Init {
     fn drop(&mut self) {
         self.kill();
-        let _ = nix::sys::wait::waitpid(self.pid, None);
+        let _ = nix::sys::wait::waitpid(self.0, None);
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Chain {
     entries: File,
     anchor: File,
     head: Anchor,
+    /// As far as the anchor is known to reach, in bytes.
+    anchored: u64,
     /// Set once a sync has failed: the kernel may have dropped what it could not write, so nothing more is believed.
     spoilt: Option<String>,
 }
@@ -55,7 +57,8 @@ impl Chain {
             return Err(LedgerError::Broken(cut(length, &head)));
         }
         drop(locked);
-        Ok(Self { folder: folder.to_owned(), entries, anchor, head, spoilt: None })
+        let anchored = head.length;
+        Ok(Self { folder: folder.to_owned(), entries, anchor, head, anchored, spoilt: None })
     }
 
     /// Appends entries, in order; they are in the file, not yet surely on disk. All or none.
@@ -104,7 +107,13 @@ impl Chain {
         if anchored.count < self.head.count {
             self.head.write(&self.anchor).map_err(not_written("writing its anchor"))?;
         }
+        self.anchored = anchored.length.max(self.head.length);
         Ok(())
+    }
+
+    /// How many bytes each next writer must read, because no anchor covers them.
+    pub(super) fn tail(&self) -> u64 {
+        self.head.length.saturating_sub(self.anchored)
     }
 }
 

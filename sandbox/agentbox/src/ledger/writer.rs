@@ -26,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What a line has besides its draft: number, time, two seals and their names.
 const FRAME: usize = 512;
 
+/// So many bytes may lie beyond the anchor when only marks are left to sync: each next box reads and checks them before it starts.
+const LONGEST_TAIL: u64 = 8 << 10;
+
 type Answer = SyncSender<Result<u64, String>>;
 
 struct Write {
@@ -92,6 +95,8 @@ impl Drop for Inner {
 
 fn write_all(mut chain: Chain, from: &Receiver<Write>) {
     let mut due: Option<Instant> = None;
+    // Whether more than marks waits for its sync.
+    let mut tells_of_deeds = false;
     loop {
         let first = match due {
             None => from.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -101,20 +106,25 @@ fn write_all(mut chain: Chain, from: &Receiver<Write>) {
             Ok(first) => {
                 let batch: Vec<Write> = std::iter::once(first).chain(from.try_iter().take(BATCH - 1)).collect();
                 match write_batch(&mut chain, batch) {
-                    Written::Synced => due = None,
-                    Written::InFile => due = due.or_else(|| Some(Instant::now() + GROUP)),
+                    Written::Synced => (due, tells_of_deeds) = (None, false),
+                    Written::InFile { only_marks } => {
+                        due = due.or_else(|| Some(Instant::now() + GROUP));
+                        tells_of_deeds |= !only_marks;
+                    }
                     Written::Nothing => {}
                 }
             }
             Err(RecvTimeoutError::Timeout) => {
-                due = None;
+                (due, tells_of_deeds) = (None, false);
                 if let Err(error) = chain.sync() {
                     // The chain is spoilt now: each later append fails, and its asker is refused.
                     tracing::error!(%error, "grouped entries could not be brought to disk");
                 }
             }
             Err(RecvTimeoutError::Disconnected) => {
+                // That a box began or ended tells of no deed: the end of a short one does not wait for the disk, and comes there with whatever follows.
                 if due.is_some()
+                    && (tells_of_deeds || chain.tail() > LONGEST_TAIL)
                     && let Err(error) = chain.sync()
                 {
                     tracing::error!(%error, "the last entries could not be brought to disk");
@@ -127,7 +137,7 @@ fn write_all(mut chain: Chain, from: &Receiver<Write>) {
 
 enum Written {
     Synced,
-    InFile,
+    InFile { only_marks: bool },
     Nothing,
 }
 
@@ -142,7 +152,6 @@ fn write_batch(chain: &mut Chain, batch: Vec<Write>) -> Written {
         return Written::Nothing;
     }
     let (drafts, waiting): (Vec<Draft>, Vec<(Durability, Answer)>) = batch.into_iter().map(|write| (write.draft, (write.durability, write.answer))).unzip();
-    // That a box began or ended tells of no deed: alone it is not worth a sync, and comes to disk with whatever follows.
     let only_marks = drafts.iter().all(|draft| matches!(draft.event, Event::SessionStarted | Event::SessionEnded));
     let numbers = match chain.append(&drafts) {
         Ok(numbers) => numbers,
@@ -158,7 +167,7 @@ fn write_batch(chain: &mut Chain, batch: Vec<Write>) -> Written {
         let _ = answer.send(Ok(number));
     }
     if synced.is_empty() {
-        return if only_marks { Written::Nothing } else { Written::InFile };
+        return Written::InFile { only_marks };
     }
     let result = chain.sync().map_err(|NotWritten(why)| why);
     for (number, (_, answer)) in synced {

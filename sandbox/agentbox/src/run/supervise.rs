@@ -19,8 +19,8 @@ use agentbox_broker::{
 use agentbox_core::{Destination, ResourceId, policy::Policy, policy::settings::FilePath, safe};
 use agentbox_desk::{channel::Screen, control::Folder};
 use agentbox_kernel::{
-    control::Control,
-    launch::{LaunchError, NestedUserns, Plan, Running, Stdio, launch},
+    control::{Control, Exit},
+    launch::{LaunchError, NestedUserns, Plan, Remains, Running, Stdio, launch},
     layer::Requirement,
     lineage,
     mounts::{FileFence, Provided},
@@ -105,14 +105,16 @@ pub(crate) fn run(order: Order, shim: UnixStream) -> u8 {
     // Keys typed on the user's terminal are for the agent: the shim hands on what is meant for us.
     let _ = nix::unistd::setsid();
     let voice = Voice { raw: order.shares_terminal };
-    let exit = match start(order, &shim, voice) {
-        Ok(exit) => exit,
+    let (exit, remains) = match start(order, &shim, voice) {
+        Ok((exit, remains)) => (exit, Some(remains)),
         Err((code, why)) => {
             voice.say(&format!("agentbox: {why}"));
-            agentbox_kernel::control::Exit::Code(code)
+            (Exit::Code(code), None)
         }
     };
     let _ = (&shim).write_all(&ToShim::Ended(exit).encode());
+    // Not before: what nobody has to wait for, nobody waits for.
+    drop(remains);
     exit.code()
 }
 
@@ -122,7 +124,7 @@ fn own(error: &dyn std::error::Error) -> Failed {
     (crate::cli::FAILED, chain(error))
 }
 
-fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<agentbox_kernel::control::Exit, Failed> {
+fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains), Failed> {
     selfguard::guard(Role::Supervisor).map_err(|error| own(&error))?;
     let session = session_name().map_err(|error| own(&error))?;
     let Order { loaded, command, workspace, stdio, mode, whose, shares_terminal } = order;
@@ -158,13 +160,14 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<agentbox_kerne
         let keep = [brokers_end.as_raw_fd()];
         fork_child(&keep, move |socket| brokering::run(policy, session, &brokers_end, socket)).map_err(|error| own(&error))?
     };
-    let certificate = certificate(&broker)?;
     let looker = looker(&policy, voice)?;
 
     let environment = environment(&policy, &session);
-    let files = files(&policy, masked, &policy_files, &certificate).map_err(|error| own(&error))?;
+    let mut files = files(&policy, masked, &policy_files).map_err(|error| own(&error))?;
     let guarded_paths: Vec<PathBuf> =
         policy.settings().files.read_only.iter().map(|path| path.pattern.clone()).filter(|path| path.symlink_metadata().is_err()).collect();
+    // Last, since the broker makes it meanwhile.
+    files.provided = provided(&certificate(&broker)?);
     let plan = Plan {
         session: session.clone(),
         command,
@@ -209,14 +212,14 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<agentbox_kerne
     if let (End::Box(_), Some(code @ 1..)) = (&outcome.end, broker.ended()) {
         outcome.end = End::Broker(format!("it ended with code {code}"));
     }
-    running.kill();
+    let remains = running.end();
     for child in [Some(broker), looker].into_iter().flatten() {
         child.kill();
     }
-    Ok(conclude(&outcome, mode, whose, voice, &guarded_paths))
+    Ok((conclude(&outcome, mode, whose, voice, &guarded_paths), remains))
 }
 
-fn serve(setup: Setup, running: &Running, shim: &UnixStream, voice: Voice) -> Result<Outcome<agentbox_kernel::control::Exit>, Failed> {
+fn serve(setup: Setup, running: &Running, shim: &UnixStream, voice: Voice) -> Result<Outcome<Exit>, Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build().map_err(|error| own(&error))?;
     let outcome = runtime.block_on(async {
         let (events, heard) = tokio::sync::mpsc::channel(16);
@@ -228,14 +231,7 @@ fn serve(setup: Setup, running: &Running, shim: &UnixStream, voice: Voice) -> Re
 }
 
 /// Tells what was refused, and chooses the exit code.
-fn conclude(
-    outcome: &Outcome<agentbox_kernel::control::Exit>,
-    mode: Mode,
-    whose: Whose,
-    voice: Voice,
-    unguarded: &[PathBuf],
-) -> agentbox_kernel::control::Exit {
-    use agentbox_kernel::control::Exit;
+fn conclude(outcome: &Outcome<Exit>, mode: Mode, whose: Whose, voice: Voice, unguarded: &[PathBuf]) -> Exit {
     for path in unguarded.iter().filter(|path| path.symlink_metadata().is_ok()) {
         voice.say(&format!(
             "agentbox: look at {}: it came to be in this box, and what it holds may later run outside",
@@ -333,14 +329,8 @@ fn is_proxy(name: &OsString) -> bool {
 }
 
 /// The paths of the policy as the mounts need them: absolute, with links followed, globs spelt out.
-fn files(policy: &Policy, own: Vec<PathBuf>, policy_files: &[PathBuf], certificate: &str) -> Result<FileFence, Loose> {
+fn files(policy: &Policy, own: Vec<PathBuf>, policy_files: &[PathBuf]) -> Result<FileFence, Loose> {
     let files = &policy.settings().files;
-    let mut provided: Vec<Provided> = trust::files(certificate).into_iter().map(|(path, contents)| Provided { path, contents }).collect();
-    provided.push(Provided {
-        path: "/etc/resolv.conf".into(),
-        contents: format!("# agentbox: every address leads to the broker\nnameserver {RESOLVER}\noptions timeout:10 attempts:2\n").into_bytes(),
-    });
-    provided.push(Provided { path: "/etc/hosts".into(), contents: b"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n".to_vec() });
     let writable = spelt_out(&files.writable)?;
     let mut masked = guarded(patterns(&files.masked), Guard::Masked, &writable)?;
     // Secrets that are not there yet cannot be masked; that one comes to be is noticed, and ends the box.
@@ -353,7 +343,18 @@ fn files(policy: &Policy, own: Vec<PathBuf>, policy_files: &[PathBuf], certifica
     // A home below `/tmp` must be seen all the same, where the box has an empty folder of its own.
     let home = std::env::var_os("HOME").and_then(|home| real(Path::new(&home)));
     read_only.extend(home.filter(|home| !writable.iter().any(|tree| home.starts_with(tree))));
-    Ok(FileFence { writable, read_only, masked, provided })
+    Ok(FileFence { writable, read_only, masked, provided: Vec::new() })
+}
+
+/// Files of ours that the box sees: whom to trust, whom to ask for names.
+fn provided(certificate: &str) -> Vec<Provided> {
+    let mut provided: Vec<Provided> = trust::files(certificate).into_iter().map(|(path, contents)| Provided { path, contents }).collect();
+    provided.push(Provided {
+        path: "/etc/resolv.conf".into(),
+        contents: format!("# agentbox: every address leads to the broker\nnameserver {RESOLVER}\noptions timeout:10 attempts:2\n").into_bytes().into(),
+    });
+    provided.push(Provided { path: "/etc/hosts".into(), contents: Arc::new(b"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n".to_vec()) });
+    provided
 }
 
 fn patterns(paths: &[FilePath]) -> impl Iterator<Item = &Path> {
@@ -371,5 +372,6 @@ fn spelt_out(paths: &[FilePath]) -> Result<Vec<PathBuf>, globs::TooMuch> {
 }
 
 fn real(path: &Path) -> Option<PathBuf> {
-    std::fs::canonicalize(path).ok()
+    // Most of a policy's paths are not there, which one call tells; the way to a path takes one for each of its parts.
+    std::fs::metadata(path).and_then(|_| std::fs::canonicalize(path)).ok()
 }

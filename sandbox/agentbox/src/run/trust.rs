@@ -3,7 +3,9 @@
 use std::{
     ffi::OsString,
     fs,
+    io::Read as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// The folder of every box that holds what is ours.
@@ -43,29 +45,28 @@ const ADDING: &[&str] = &[
 ];
 
 /// The files to put into the box.
-pub(crate) fn files(certificate: &str) -> Vec<(PathBuf, Vec<u8>)> {
+pub(crate) fn files(certificate: &str) -> Vec<(PathBuf, Arc<Vec<u8>>)> {
     files_over(certificate, SYSTEM_BUNDLES.iter().map(Path::new))
 }
 
-fn files_over<'a>(certificate: &str, bundles: impl Iterator<Item = &'a Path>) -> Vec<(PathBuf, Vec<u8>)> {
+fn files_over<'a>(certificate: &str, bundles: impl Iterator<Item = &'a Path>) -> Vec<(PathBuf, Arc<Vec<u8>>)> {
     let mut targets: Vec<PathBuf> = Vec::new();
-    let mut roots = String::new();
+    // Ours first: one box's clients meet no other certificate, so the search ends at once.
+    let mut whole = format!("{}\n", certificate.trim_end()).into_bytes();
     for bundle in bundles {
         // A link's target is what is covered: a mount cannot stand on the link itself.
         let Ok(real) = fs::canonicalize(bundle) else { continue };
         if targets.contains(&real) {
             continue;
         }
-        if roots.is_empty() {
-            roots = fs::read_to_string(&real).unwrap_or_default();
+        if targets.is_empty() {
+            let _ = fs::File::open(&real).and_then(|mut roots| roots.read_to_end(&mut whole));
         }
         targets.push(real);
     }
-    // Ours first: one box's clients meet no other certificate, so the search ends at once.
-    let whole = format!("{}\n{roots}", certificate.trim_end()).into_bytes();
-    let mut files: Vec<(PathBuf, Vec<u8>)> = targets.into_iter().map(|target| (target, whole.clone())).collect();
-    files.push((BUNDLE.into(), whole));
-    files.push((CERTIFICATE.into(), certificate.as_bytes().to_vec()));
+    let whole = Arc::new(whole);
+    let mut files = vec![(BUNDLE.into(), whole.clone()), (CERTIFICATE.into(), Arc::new(certificate.as_bytes().to_vec()))];
+    files.extend(targets.into_iter().map(|target| (target, whole.clone())));
     files
 }
 
@@ -90,8 +91,9 @@ mod tests {
         let missing = folder.path().join("missing.pem");
         let files = files_over("OURS\n", [link.as_path(), real.as_path(), missing.as_path()].into_iter());
         let names: Vec<_> = files.iter().map(|(path, _)| path.clone()).collect();
-        assert_eq!(names, [real, BUNDLE.into(), CERTIFICATE.into()]);
-        assert_eq!(files[0].1, b"OURS\nSYSTEM\n");
-        assert_eq!(files[2].1, b"OURS\n");
+        assert_eq!(names, [BUNDLE.into(), CERTIFICATE.into(), real]);
+        assert_eq!(files[0].1.as_slice(), b"OURS\nSYSTEM\n");
+        assert_eq!(files[1].1.as_slice(), b"OURS\n");
+        assert!(Arc::ptr_eq(&files[0].1, &files[2].1), "the bundle is written twice");
     }
 }

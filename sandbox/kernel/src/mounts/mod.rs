@@ -16,6 +16,7 @@ use std::{
         unix::fs::DirBuilderExt,
     },
     path::{Component, Path, PathBuf},
+    sync::Arc,
 };
 
 use nix::{
@@ -36,8 +37,8 @@ use crate::sys::mount::{Depth, attach, open_tree, restrict};
 pub struct Provided {
     /// Where, absolute. It is bound over what is there; where nothing is, and it lies outside of the box's own folders, it is left out.
     pub path: PathBuf,
-    /// What.
-    pub contents: Vec<u8>,
+    /// What. Where several are the same, they share it, and it is written once.
+    pub contents: Arc<Vec<u8>>,
 }
 
 /// What the mounts must enforce. Paths are absolute; those that do not exist are passed over. Of two that lie within each other the deeper one counts.
@@ -123,7 +124,8 @@ impl FileFence {
 fn settle(paths: &[PathBuf]) -> Result<Vec<PathBuf>, FenceError> {
     let mut settled = Vec::new();
     for path in paths {
-        match fs::canonicalize(path) {
+        // Most of a policy's paths are not there, which one call tells; the way to a path takes one for each of its parts.
+        match fs::metadata(path).and_then(|_| fs::canonicalize(path)) {
             Ok(real) => settled.push(real),
             // Not there, or not for this user's eyes, with which the agent looks as well.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied) => {}
@@ -174,8 +176,9 @@ pub(crate) fn set_up(fence: &FileFence, sockets: &[PathBuf], terminal: Option<Bo
     for path in sockets {
         masks.put(path)?;
     }
+    let mut written = Vec::new();
     for provided in &fence.provided {
-        provide(provided)?;
+        provide(provided, &mut written)?;
     }
     masks.seal()
 }
@@ -241,17 +244,26 @@ fn enter_copy_of_root() -> Result<(), MountError> {
 }
 
 /// Our files lie in memory of ours, and are bound over what is there.
-fn provide(provided: &Provided) -> Result<(), MountError> {
+fn provide<'a>(provided: &'a Provided, written: &mut Vec<(&'a Arc<Vec<u8>>, PathBuf)>) -> Result<(), MountError> {
     let path = &provided.path;
     if path.starts_with(OURS) {
         if let Some(parent) = path.parent() {
             place::folder(parent)?;
         }
-        return fs::write(path, &provided.contents).map_err(failed("writing", path));
+        fs::write(path, provided.contents.as_slice()).map_err(failed("writing", path))?;
+        written.push((&provided.contents, path.clone()));
+        return Ok(());
     }
     let name: String = path.to_string_lossy().chars().map(|c| if c == '/' { '-' } else { c }).collect();
-    let own = Path::new(OURS).join(name.trim_start_matches('-'));
-    fs::write(&own, &provided.contents).map_err(failed("writing", &own))?;
+    let same = written.iter().find(|(contents, _)| Arc::ptr_eq(contents, &provided.contents));
+    let own = match same {
+        Some((_, own)) => own.clone(),
+        None => {
+            let own = Path::new(OURS).join(name.trim_start_matches('-'));
+            fs::write(&own, provided.contents.as_slice()).map_err(failed("writing", &own))?;
+            own
+        }
+    };
     // It may be a link into `/run` (resolv.conf of systemd-resolved), whose target has gone with the old `/run`.
     let Some(real) = fs::canonicalize(path).ok().or_else(|| link_target(path)) else { return Ok(()) };
     let is_ours_to_make = own_folders().any(|folder| real.starts_with(folder));

@@ -78,7 +78,7 @@ impl MaskWatch {
         let mut watch = Self { inotify, watched: RefCell::default(), unwatched: Vec::new() };
         let mut names: Vec<PathBuf> = Vec::new();
         for path in masked {
-            let real = fs::canonicalize(path).ok();
+            let real = fs::metadata(path).and_then(|_| fs::canonicalize(path)).ok();
             if real.is_none() && writable.iter().any(|tree| path.starts_with(tree)) {
                 continue;
             }
