@@ -90,7 +90,7 @@ impl Asks {
         if self.asks.len() >= MOST {
             return Err(NotTaken::TooMany);
         }
-        self.asks.insert(number, Ask { stage: Stage::Open, summary });
+        self.asks.insert(number, Ask { stage: Stage::Open, summary, waits_by: None });
         Ok(())
     }
 
@@ -101,6 +101,13 @@ impl Asks {
     pub(super) fn advance(&mut self, number: u64, stage: Stage) {
         if let Some(ask) = self.asks.get_mut(&number) {
             ask.stage = stage;
+        }
+    }
+
+    /// It waits for a person by this rule.
+    pub(super) fn waits_by(&mut self, number: u64, rule: &str) {
+        if let Some(ask) = self.asks.get_mut(&number) {
+            ask.waits_by = Some(rule.to_owned());
         }
     }
 
