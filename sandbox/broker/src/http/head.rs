@@ -9,6 +9,9 @@ use crate::meaning::Scheme;
 const HOP_BY_HOP: &[&str] =
     &["connection", "http2-settings", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "transfer-encoding", "upgrade"];
 
+/// Headers that choose how a request is read, and by whom. A server behind CGI takes `Content_Type` for one of them.
+const DECISIVE: &[&str] = &["content-encoding", "content-length", "content-type", "expect", "host", "transfer-encoding", "upgrade"];
+
 /// Why a head is refused: the status, and one sentence.
 pub(crate) type Refused = (StatusCode, &'static str);
 
@@ -30,6 +33,9 @@ pub(crate) fn check<B>(request: &Request<B>, destination: &Destination, scheme: 
     }
     if !request.uri().path().starts_with('/') {
         return Err((StatusCode::BAD_REQUEST, "a target that is no path (such as * of OPTIONS) is refused"));
+    }
+    if headers.keys().any(|name| name.as_str().contains('_') && DECISIVE.contains(&name.as_str().replace('_', "-").as_str())) {
+        return Err((StatusCode::BAD_REQUEST, "a header with an underscore where it has a dash: some servers would take the one for the other"));
     }
     if headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH) {
         return Err((StatusCode::BAD_REQUEST, "both Content-Length and Transfer-Encoding: the request could be read in two ways"));
@@ -148,6 +154,8 @@ mod tests {
         assert_eq!(status(get().header("content-length", "3").header("transfer-encoding", "chunked")), Err(StatusCode::BAD_REQUEST));
         assert_eq!(status(get().header("transfer-encoding", "chunked").header("transfer-encoding", "chunked")), Err(StatusCode::BAD_REQUEST));
         assert_eq!(status(get().header("transfer-encoding", "gzip, chunked")), Err(StatusCode::BAD_REQUEST));
+        assert_eq!(status(get().header("transfer_encoding", "chunked")), Err(StatusCode::BAD_REQUEST));
+        assert_eq!(status(get().header("x_mine", "1")), Ok(()));
         assert_eq!(status(get().header("transfer-encoding", "xchunked")), Err(StatusCode::BAD_REQUEST));
         assert_eq!(status(get().header("host", "api.example.com")), Err(StatusCode::BAD_REQUEST));
         assert_eq!(status(Request::builder().uri("/")), Err(StatusCode::BAD_REQUEST));

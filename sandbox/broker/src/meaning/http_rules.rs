@@ -218,14 +218,16 @@ fn json_rpc(object: &serde_json::Map<String, Value>) -> Option<String> {
 pub(crate) fn overridden(call: &Call<'_>) -> Option<Operation> {
     let mut names: Vec<String> = Vec::new();
     let mut add = |value: &str| names.extend(value.split(',').map(|name| name.trim().to_ascii_uppercase()).filter(|name| !name.is_empty()));
-    for header in OVERRIDE_HEADERS {
-        for value in call.header_values(header) {
-            add(value.unwrap_or("?"));
+    for (name, value) in call.head.headers {
+        // CGI and its heirs (WSGI, PHP, Rack) cannot tell `_` from `-`.
+        if OVERRIDE_HEADERS.contains(&name.as_str().replace('_', "-").as_str()) {
+            add(value.to_str().unwrap_or("?"));
         }
     }
     let is_override = |name: &str| OVERRIDE_FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field));
     for (name, value) in call.route.query().unwrap_or_default() {
-        if is_override(name) {
+        // Facebook's Graph API deletes by `GET /ID?method=delete`; of other methods the word says too little.
+        if is_override(name) || (name.eq_ignore_ascii_case("method") && value.eq_ignore_ascii_case("delete")) {
             add(value);
         }
     }

@@ -92,7 +92,9 @@ impl Api for Packages {
         match step(call.head, &call.route)? {
             // The path alone makes nothing harmless: it must be the question, too.
             Step::Audit => match call.content() {
-                Content::Json(Value::Object(_)) => make(Effect::Read, "package.audit", "asks for advisories about installed packages"),
+                Content::Json(Value::Object(object)) if is_list_of_packages(object) => {
+                    make(Effect::Read, "package.audit", "asks for advisories about installed packages")
+                }
                 _ => None,
             },
             Step::CargoPublish | Step::GemPush => make(Effect::Write, "package.publish", "publishes a package version, for good"),
@@ -116,4 +118,14 @@ impl Api for Packages {
             },
         }
     }
+}
+
+/// Fields of the older question, in which a tree of what is installed stands; the newer one is names with their versions.
+const TREE: &[&str] =
+    &["name", "version", "requires", "dependencies", "install", "remove", "metadata", "node_version", "npm_version", "platform", "lockfileVersion", "packages"];
+
+/// Nothing else may ride along: `{"query": "mutation …"}` is no list of packages.
+fn is_list_of_packages(object: &serde_json::Map<String, Value>) -> bool {
+    let is_versions = |value: &Value| value.as_array().is_some_and(|items| items.iter().all(Value::is_string));
+    object.values().all(is_versions) || (object.keys().all(|key| TREE.contains(&key.as_str())) && object.get("dependencies").is_some_and(Value::is_object))
 }

@@ -52,7 +52,7 @@ fn the_method_table() {
 
 #[test]
 fn the_stricter_of_two_methods() {
-    for header in ["x-http-method-override", "X-HTTP-Method", "X-Method-Override"] {
+    for header in ["x-http-method-override", "X-HTTP-Method", "X-Method-Override", "X_HTTP_METHOD_OVERRIDE", "x-http_method-override"] {
         assert_eq!(worst("POST", "/x", &[(header, "DELETE")], None), Effect::Destroy, "{header}");
         assert_eq!(worst("GET", "/x", &[(header, "delete")], None), Effect::Destroy, "{header}");
         assert_eq!(worst("POST", "/x", &[(header, "GET")], None), Effect::Write, "{header}");
@@ -64,6 +64,8 @@ fn the_stricter_of_two_methods() {
     }
     assert_eq!(worst("POST", "/x", &[("x-http-method-override", "PUT"), ("x-method-override", "DELETE")], None), Effect::Opaque);
     assert_eq!(worst("POST", "/x?_method=DELETE", &[], None), Effect::Destroy);
+    assert_eq!(worst("GET", "/1234?method=delete", &[], None), Effect::Destroy);
+    assert_eq!(worst("GET", "/logs?method=post", &[], None), Effect::Read);
     assert_eq!(worst("POST", "/x?a=1;_method=DELETE", &[], None), Effect::Destroy);
     assert_eq!(worst("POST", "/x?%5Fmethod=DELETE", &[], None), Effect::Destroy);
     assert_eq!(worst("GET", "/x?_METHOD=delete", &[], None), Effect::Destroy);
@@ -120,7 +122,7 @@ fn how_much_is_wanted() {
     assert_eq!(of(http::Method::POST, "/a", &[JSON]), BodyWant::UpTo(8 << 20));
     assert_eq!(of(http::Method::PUT, "/a", &[("content-type", "application/octet-stream")]), BodyWant::UpTo(64 << 10));
     assert_eq!(of(http::Method::POST, "/pkg.Service/Method", &[("content-type", "application/grpc+proto")]), BodyWant::Nothing);
-    assert_eq!(of(http::Method::POST, "/a.git/git-upload-pack", &[("content-type", "application/x-git-upload-pack-request")]), BodyWant::Nothing);
+    assert_eq!(of(http::Method::POST, "/a.git/git-upload-pack", &[("content-type", "application/x-git-upload-pack-request")]), BodyWant::UpTo(1 << 20));
 }
 
 #[test]
@@ -165,7 +167,12 @@ fn packages() {
         format!("{} {}", operation.effect, operation.action)
     };
     assert_eq!(told("POST", "/-/npm/v1/security/advisories/bulk", &[JSON], "{}"), "read package.audit");
-    assert_eq!(told("POST", "/-/npm/v1/security/audits/quick", &[JSON], "{}"), "read package.audit");
+    let tree = r#"{"name":"a","requires":{},"dependencies":{"b":{"version":"1.0.0"}}}"#;
+    assert_eq!(told("POST", "/-/npm/v1/security/audits/quick", &[JSON], tree), "read package.audit");
+    assert_eq!(told("POST", "/-/npm/v1/security/advisories/bulk", &[JSON], r#"{"query":["1.0.0"]}"#), "read package.audit");
+    for body in [r#"{"query":"mutation { a }"}"#, r#"{"dependencies":{},"query":"mutation { a }"}"#] {
+        assert_ne!(told("POST", "/-/npm/v1/security/audits/quick", &[JSON], body), "read package.audit", "{body}");
+    }
     assert_eq!(told("POST", "/-/npm/v1/security/audits/quick", &[JSON], "secrets"), "opaque http.post");
     assert_eq!(told("PUT", "/@scope%2fname", &[JSON], r#"{"_attachments":{}}"#), "write http.put");
     assert_eq!(told("PUT", "/name", &[JSON], r#"{"_id":"name","_attachments":{}}"#), "write package.publish");

@@ -17,6 +17,9 @@ use super::{
 /// Enough for the commands of a push; the pack behind them is not read.
 const COMMANDS: usize = 64 << 10;
 
+/// What of a fetch is read: git itself puts no more into one request (`http.postBuffer`).
+const FETCH: usize = 1 << 20;
+
 /// Most refs of one push that are listed.
 const MOST_REFS: usize = 128;
 
@@ -66,7 +69,8 @@ fn step(head: &Head<'_>, route: &Route) -> Option<Step> {
 impl Api for Git {
     fn wants(&self, head: &Head<'_>, route: &Route) -> Option<BodyWant> {
         Some(match step(head, route)? {
-            Step::Advertisement(_) | Step::UploadPack => BodyWant::Nothing,
+            Step::Advertisement(_) => BodyWant::Nothing,
+            Step::UploadPack => BodyWant::UpTo(FETCH),
             Step::ReceivePack => BodyWant::UpTo(COMMANDS),
             Step::LargeFiles => BodyWant::UpTo(http_rules::LONGEST_BODY),
         })
@@ -79,6 +83,8 @@ impl Api for Git {
         match step {
             Step::Advertisement(Service::Upload) => one(read("git.refs", "lists the refs"), GitAnswer::UploadPackAdvertisement),
             Step::Advertisement(Service::Receive) => one(read("git.refs", "lists the refs before a push"), GitAnswer::ReceivePackAdvertisement),
+            // A server that looks at neither the path's end nor the content type would take the body for an order of its own.
+            Step::UploadPack if !asks_for_objects(call) => None,
             Step::UploadPack => one(read("git.fetch", "fetches"), GitAnswer::UploadPackResult),
             Step::ReceivePack => Some(push(call)),
             Step::LargeFiles => Some(Reading::one(large_files(call))),
@@ -110,7 +116,7 @@ fn a_ref(call: &Call<'_>, name: &str) -> Resource {
 }
 
 fn push(call: &Call<'_>) -> Reading {
-    let encoded = call.head.headers.get(http::header::CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let encoded = is_encoded(call);
     let bytes = match call.raw() {
         Body::Absent => Some(&[] as &[u8]),
         Body::TooLong { .. } if encoded => None,
@@ -140,6 +146,45 @@ fn push(call: &Call<'_>) -> Reading {
     }
     let answer = if side_band { GitAnswer::ReceivePackSideBand } else { GitAnswer::ReceivePackResult };
     Reading { operations, reply: ReplyStyle::Git(answer) }
+}
+
+/// Whether the body is what git sends to fetch: packet lines, of which the first wants an object or names a command of protocol 2.
+fn asks_for_objects(call: &Call<'_>) -> bool {
+    let (bytes, is_whole) = match call.raw() {
+        Body::Absent => return true,
+        Body::TooLong { first } if !is_encoded(call) => (first, false),
+        Body::TooLong { .. } => return false,
+        Body::Whole(_) => match call.bytes() {
+            Ok(bytes) => (bytes, true),
+            Err(_) => return false,
+        },
+    };
+    let mut rest = bytes;
+    let mut is_first = true;
+    while !rest.is_empty() {
+        let Some((digits, after)) = rest.split_at_checked(4) else { return !is_whole };
+        let Some(length) =
+            std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit())).and_then(|text| usize::from_str_radix(text, 16).ok())
+        else {
+            return false;
+        };
+        // Flush, delimiter and end of a response are lines without content.
+        if length < 4 {
+            rest = after;
+            continue;
+        }
+        let Some((line, next)) = after.split_at_checked(length - 4) else { return !is_whole };
+        if is_first && !(line.starts_with(b"want ") || line.starts_with(b"command=")) {
+            return false;
+        }
+        is_first = false;
+        rest = next;
+    }
+    true
+}
+
+fn is_encoded(call: &Call<'_>) -> bool {
+    call.head.headers.get(http::header::CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 #[derive(Debug, PartialEq, Eq)]

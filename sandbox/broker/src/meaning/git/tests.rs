@@ -34,12 +34,24 @@ fn push(body: Body<'_>) -> (Vec<String>, ReplyStyle) {
 }
 
 #[test]
-fn fetching_reads_and_needs_no_body() {
+fn fetching_reads() {
     let (operations, reply, want) = told("GET", "/team/shop.git/info/refs?service=git-upload-pack", "", Body::Absent);
     assert_eq!(operations, ["read git.refs git:git.example.com/team/shop"]);
     assert_eq!((reply, want), (ReplyStyle::Git(GitAnswer::UploadPackAdvertisement), BodyWant::Nothing));
     let (operations, _, want) = told("POST", "/team/shop.git/git-upload-pack", "application/x-git-upload-pack-request", Body::Absent);
-    assert_eq!((operations[0].as_str(), want), ("read git.fetch git:git.example.com/team/shop", BodyWant::Nothing));
+    assert_eq!((operations[0].as_str(), want), ("read git.fetch git:git.example.com/team/shop", BodyWant::UpTo(FETCH)));
+    let fetch = |body: Body<'_>| told("POST", "/team/shop.git/git-upload-pack", "application/x-git-upload-pack-request", body).0[0].clone();
+    let first = [line(&format!("want {A} multi_ack_detailed\n")), line(&format!("want {B}\n")), "0000".to_owned(), line("done\n")].concat();
+    let second = [line("command=ls-refs\n"), line("agent=git/2.47"), "0001".to_owned(), line("peel\n"), "0000".to_owned()].concat();
+    for body in [first.as_str(), &second, "0000"] {
+        assert!(fetch(Body::Whole(body.as_bytes())).starts_with("read git.fetch"), "{body}");
+        assert!(fetch(Body::TooLong { first: body.as_bytes() }).starts_with("read git.fetch"), "{body}");
+    }
+    assert!(fetch(Body::TooLong { first: &first.as_bytes()[..60] }).starts_with("read git.fetch"));
+    // The shape of the address makes nothing harmless: it must be the question, too.
+    for body in [r#"{"query":"mutation { volumeDelete(volumeId: 1) }"}"#, "want x", &first[..60], &line("have x"), &format!("{first}DELETE")] {
+        assert!(!fetch(Body::Whole(body.as_bytes())).starts_with("read"), "{body}");
+    }
 }
 
 #[test]
