@@ -113,8 +113,8 @@ pub(crate) fn run(order: Order, shim: UnixStream) -> u8 {
         }
     };
     let _ = (&shim).write_all(&ToShim::Ended(exit).encode());
-    // Not before: what nobody has to wait for, nobody waits for.
-    drop(remains);
+    // The kernel lets go of it with this process, after the standard streams: a pipe's reader does not wait for it either.
+    std::mem::forget(remains);
     exit.code()
 }
 
