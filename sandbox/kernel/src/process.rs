@@ -1,7 +1,7 @@
 //! Our own processes: forked from one small start before any thread exists, each with one socket to its parent.
 
 use std::os::{
-    fd::{AsRawFd, OwnedFd, RawFd},
+    fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     unix::net::UnixStream,
 };
 
@@ -93,10 +93,9 @@ pub(crate) fn close_all_but(mut kept: Vec<RawFd>) -> Result<(), Errno> {
 }
 
 impl Child {
-    /// Ends it at once and forgets it.
+    /// Ends it at once; one that has ended already, and was waited for, is left alone.
     pub fn kill(&self) {
-        // Not yet waited for, so the number is still its.
-        let _ = nix::sys::signal::kill(self.pid, Signal::SIGKILL);
+        let _ = pidfd::send_signal(self.pidfd.as_fd(), nix::sys::signal::Signal::SIGKILL);
     }
 
     /// Waits for its end, so that nothing is left of it. Only for a child that has been killed or is about to end.

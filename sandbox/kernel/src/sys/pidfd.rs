@@ -12,3 +12,11 @@ pub(crate) fn open(pid: Pid) -> Result<OwnedFd, Errno> {
     // SAFETY: a call that succeeds returns a descriptor made for us, which nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
+
+/// Sends a signal to the very process that the descriptor was made for, also when its number has a new owner by now.
+pub(crate) fn send_signal(process: std::os::fd::BorrowedFd<'_>, signal: nix::sys::signal::Signal) -> Result<(), Errno> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: three numbers and a null pointer, which the kernel takes for "as kill does".
+    let done = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal as i32, std::ptr::null::<libc::siginfo_t>(), 0) };
+    Errno::result(done).map(drop)
+}
