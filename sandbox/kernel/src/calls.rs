@@ -194,6 +194,20 @@ const IO_URING: &str = "its operations pass no filter and no register test; call
 const OTHERS_SCHEDULING: &str = "PID 1 of the box is ours; its share of the processor is not the agent's to change";
 const CLOCK: &str = "time is not namespaced: permits, certificates and the ledger depend on it";
 const HOST: &str = "a matter of the whole machine, for its administrator";
+const SET_USER_ID: &str = "in the workspace it would run outside as its owner for whoever starts it there: for another user of the machine a way to become this one, or root where the box is root's";
+
+/// The bit of a mode that a program takes its owner's rights by.
+const MODE: Test = Test::AnyBit(libc::S_ISUID);
+
+/// `open(2)` looks at a mode only where it may make a file.
+const MAKES: Test = Test::AnyBit(bits(libc::O_CREAT) | O_TMPFILE_ALONE);
+
+/// `O_TMPFILE` holds `O_DIRECTORY` too.
+const O_TMPFILE_ALONE: u32 = bits(libc::O_TMPFILE & !libc::O_DIRECTORY);
+
+/// `fchmodat2(2)`, Linux 6.6; the same number on every architecture.
+const SYS_FCHMODAT2: libc::c_long = 452;
+
 const FOREIGN_MEMORY: &str = "moves the memory of another process about; nobody in a box needs it, and kernel holes were found in it";
 
 /// Every refused call. The order is for reading; seccompiler sorts by number.
@@ -366,4 +380,18 @@ pub const CALLS: &[Call] = &[
     when("migrate_pages", libc::SYS_migrate_pages, &[argument(0, Test::IsNot(0))], Answer::Eperm, FOREIGN_MEMORY),
     when("move_pages", libc::SYS_move_pages, &[argument(0, Test::IsNot(0))], Answer::Eperm, FOREIGN_MEMORY),
     always("process_madvise", libc::SYS_process_madvise, Answer::Eperm, FOREIGN_MEMORY),
+    // Programs that run with another's rights.
+    #[cfg(target_arch = "x86_64")]
+    when("chmod", libc::SYS_chmod, &[argument(1, MODE)], Answer::Eperm, SET_USER_ID),
+    when("fchmod", libc::SYS_fchmod, &[argument(1, MODE)], Answer::Eperm, SET_USER_ID),
+    when("fchmodat", libc::SYS_fchmodat, &[argument(2, MODE)], Answer::Eperm, SET_USER_ID),
+    when("fchmodat2", SYS_FCHMODAT2, &[argument(2, MODE)], Answer::Eperm, SET_USER_ID),
+    #[cfg(target_arch = "x86_64")]
+    when("creat", libc::SYS_creat, &[argument(1, MODE)], Answer::Eperm, SET_USER_ID),
+    #[cfg(target_arch = "x86_64")]
+    when("open", libc::SYS_open, &[argument(1, MAKES), argument(2, MODE)], Answer::Eperm, SET_USER_ID),
+    when("openat", libc::SYS_openat, &[argument(2, MAKES), argument(3, MODE)], Answer::Eperm, SET_USER_ID),
+    #[cfg(target_arch = "x86_64")]
+    when("mknod", libc::SYS_mknod, &[argument(1, MODE)], Answer::Eperm, SET_USER_ID),
+    when("mknodat", libc::SYS_mknodat, &[argument(2, MODE)], Answer::Eperm, SET_USER_ID),
 ];

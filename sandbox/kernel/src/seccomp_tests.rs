@@ -186,9 +186,14 @@ fn threads_and_ordinary_sockets_pass() {
     passes(libc::SYS_prlimit64, [0, 7, 1, 0, 0, 0]);
     passes(libc::SYS_ioctl, [0, 0x5413, 0, 0, 0, 0]);
     passes(libc::SYS_seccomp, [1, 1, 0, 0, 0, 0]);
-    for number in [0, 1, 2, 3, 39, 59, 101, 231] {
+    for number in [0, 1, 3, 4, 39, 59, 101, 231] {
         passes(number, [u64::MAX; 6]);
     }
+    let make = u64::from((libc::O_CREAT | libc::O_WRONLY).cast_unsigned());
+    passes(libc::SYS_openat, [0, 0, make, 0o666, 0, 0]);
+    // No file is made, so that what lies in the mode's register is nothing.
+    passes(libc::SYS_openat, [0, 0, u64::from(libc::O_DIRECTORY.cast_unsigned()), 0o4755, 0, 0]);
+    passes(libc::SYS_fchmodat, [0, 0, 0o2775, 0, 0, 0]);
 }
 
 #[test]
