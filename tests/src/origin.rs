@@ -107,6 +107,12 @@ impl Origin {
         self.requests().iter().filter(|line| line.starts_with(beginning)).count()
     }
 
+    /// How many connections reached it over HTTP/1.1's ports, whatever they said.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        fs::read_to_string(self.folder.path().join("connections.log")).unwrap_or_default().lines().count()
+    }
+
     /// Waits for one that begins like this.
     #[track_caller]
     pub fn hears(&self, beginning: &str) {

@@ -2,6 +2,7 @@
 import asyncio, hashlib, json, os, socket, ssl, struct
 
 log = open("requests.log", "a", buffering=1)
+connections = open("connections.log", "a", buffering=1)
 gathered = {}
 acknowledged = {}
 CHUNK = 256 << 10
@@ -150,6 +151,7 @@ async def one(reader, writer):
 
 
 async def connection(reader, writer):
+    connections.write("one\n")
     try:
         while await one(reader, writer):
             pass

@@ -1,5 +1,5 @@
 //! What waits for a person, with a real client inside and the real commands outside: passes once or not at all.
-#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 use agentbox_tests::{Going, Home, Origin, Who, process::until};
 use nix::sys::signal::Signal;

@@ -1,5 +1,5 @@
 //! Real HTTP clients through the box: curl in both versions and both cloths, large bodies, many at once, events as they come.
-#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 use agentbox_tests::{
     Home, Origin, Who,
