@@ -1,9 +1,9 @@
 //! A person at a real terminal: job control inside and outside, window size, Ctrl-C, exit codes, the settings given back.
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use std::process::Command;
+use std::{process::Command, thread, time::Duration};
 
-use agentbox_tests::{Home, Who, skip, terminal::Person};
+use agentbox_tests::{Home, Who, process::until, skip, terminal::Person};
 use nix::sys::signal::{Signal, kill};
 
 const PLAIN: &str = "extends = \"default\"\n";
@@ -93,6 +93,30 @@ fn a_single_command_stops_and_goes_on() {
         person.types("\u{4}");
         assert_eq!(person.ends(), 0);
         assert_eq!(person.settings(), before);
+    }
+}
+
+#[test]
+fn ctrl_z_at_any_moment_of_the_start_stops_it_or_does_nothing() {
+    if !have() {
+        return;
+    }
+    let home = Home::new(PLAIN);
+    for milliseconds in 0..30 {
+        let mut person = Person::runs(&home.boxed(&[], &["bash", "-c", "echo ready; sleep 0.1; echo done"]));
+        thread::sleep(Duration::from_millis(milliseconds));
+        person.types("\u{1a}");
+        // Where it did stop, it goes on.
+        let pid = person.pid();
+        until(
+            "it goes on",
+            || {
+                let _ = kill(pid, Signal::SIGCONT);
+                person.screen().contains("done")
+            },
+            || format!("after {milliseconds} ms: {}", person.screen()),
+        );
+        assert_eq!(person.ends(), 0);
     }
 }
 

@@ -21,7 +21,7 @@ use nix::{
         signal::{SigSet, SigmaskHow, Signal, kill, killpg, sigprocmask},
         signalfd::{SfdFlags, SignalFd},
         stat::{SFlag, fstat},
-        wait::{WaitPidFlag, WaitStatus, waitpid},
+        wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid},
     },
     unistd::{
         AccessFlags, Pid, Uid, access, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execve, getpid, isatty, sethostname, setpgid, setsid, tcgetpgrp, tcsetpgrp,
@@ -183,7 +183,7 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
     capabilities::drop_all().map_err(|error| failure(Layer::UserNamespace, error.to_string(), ""))?;
     prepared.filters.install().map_err(|errno| failure(Layer::Seccomp, format!("installing the filters on init: {errno}"), SECCOMP_FIX))?;
     let mut reader = BufReader::new(reader);
-    match hear(&mut reader) {
+    match hear(&mut reader, agent, &signals) {
         Some(Told::Failed(failure)) => return Err(failure),
         Some(Told::NotExecuted(errno)) => not_executed(control, errno),
         Some(Told::Fenced(partial)) => {
@@ -198,7 +198,7 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
     }
     release.write_all(b"!").map_err(|error| failure(Layer::PidNamespace, format!("the agent's process has gone: {error}"), ""))?;
     // The pipe closes with exec. A line in it is the reason why there was none.
-    match hear(&mut reader) {
+    match hear(&mut reader, agent, &signals) {
         None => {
             let _ = control.send(&FromInit::Started, &[]);
         }
@@ -212,7 +212,26 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
 }
 
 /// The next line of the agent's process; none when it has ended, or has become its command.
-fn hear(reader: &mut impl BufRead) -> Option<Told> {
+fn hear(reader: &mut BufReader<io::PipeReader>, agent: Pid, signals: &SignalFd) -> Option<Told> {
+    while reader.buffer().is_empty() {
+        let mut fds = [PollFd::new(reader.get_ref().as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return None,
+        }
+        let [line, child] = &fds;
+        if line.any() == Some(true) {
+            break;
+        }
+        if child.any() == Some(true) {
+            let _ = signals.read_signal();
+            // Ctrl-Z before there is a command: nobody could tell the shim to stop, and nothing would ever go on. Only a stop is taken
+            // here; an end is left to be reaped.
+            if let Ok(WaitStatus::Stopped(..)) = waitid(Id::Pid(agent), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG) {
+                let _ = kill(agent, Signal::SIGCONT);
+            }
+        }
+    }
     let mut line = Vec::new();
     reader.read_until(b'\n', &mut line).ok()?;
     serde_json::from_slice(&line).ok()
