@@ -32,17 +32,31 @@ const ROUNDS: usize = 16;
 /// Characters of a path that a person is shown.
 const SHOWN: usize = 300;
 
-/// A mask covers its file no more.
+/// What a mount over a name is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Guard {
+    /// The agent does not see it.
+    Hidden,
+    /// The agent does not change it. git, for one, replaces its `config` by rename(2), and the mount falls off.
+    Kept,
+}
+
+/// A mount covers its file no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fallen {
     path: PathBuf,
+    guard: Guard,
     why: &'static str,
 }
 
 impl fmt::Display for Fallen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = safe::line(&self.path.to_string_lossy(), SHOWN);
-        write!(f, "{path} is no longer hidden from the agent, because it {}; the box has been ended. Start it again to hide the new one.", self.why)
+        let (state, again) = match self.guard {
+            Guard::Hidden => ("hidden from the agent", "hide"),
+            Guard::Kept => ("kept from being changed by the agent", "guard"),
+        };
+        write!(f, "{path} is no longer {state}, because it {}; the box has been ended. Start it again to {again} the new one.", self.why)
     }
 }
 
@@ -50,6 +64,7 @@ impl fmt::Display for Fallen {
 #[derive(Debug)]
 struct Watched {
     path: PathBuf,
+    guard: Guard,
     /// What the mask lies on, by device and inode. None: there was nothing, or it has been removed.
     masked: Option<(u64, u64)>,
     /// The folder that is watched: the parent, or the deepest one that is there.
@@ -89,7 +104,7 @@ impl MaskWatch {
         names.sort();
         names.dedup();
         for path in names {
-            let mut one = Watched { masked: identity(&path), path, folder: None, name: OsString::new() };
+            let mut one = Watched { masked: identity(&path), path, guard: Guard::Hidden, folder: None, name: OsString::new() };
             if watch.hang(&mut one).is_err() {
                 watch.unwatched.push(one.path.clone());
             } else {
@@ -98,6 +113,21 @@ impl MaskWatch {
         }
         watch.watched.replace(watched);
         Ok(watch)
+    }
+
+    /// Watches read-only places as well, where they lie in writable trees: elsewhere nothing can be written, whatever is there. Call it
+    /// before the mounts are made.
+    pub(crate) fn also_read_only(&mut self, places: &[PathBuf], writable: &[PathBuf]) {
+        for path in places.iter().filter(|path| writable.iter().any(|tree| path.starts_with(tree) && *path != tree)) {
+            // What is not there is not guarded, and the end of the run tells of it.
+            let Some(masked) = identity(path) else { continue };
+            let mut one = Watched { masked: Some(masked), path: path.clone(), guard: Guard::Kept, folder: None, name: OsString::new() };
+            if self.hang(&mut one).is_err() {
+                self.unwatched.push(one.path);
+            } else {
+                self.watched.get_mut().push(one);
+            }
+        }
     }
 
     /// Partial where a name cannot be watched: its folder may not be read, or the user has no watches left.
@@ -157,7 +187,7 @@ impl MaskWatch {
     }
 
     fn any(&self, why: &'static str) -> Option<Fallen> {
-        self.watched.borrow().first().map(|one| Fallen { path: one.path.clone(), why })
+        self.watched.borrow().first().map(|one| Fallen { path: one.path.clone(), guard: one.guard, why })
     }
 
     fn judge(&self, folder: WatchDescriptor, what: AddWatchFlags, name: Option<&OsStr>) -> Option<Fallen> {
@@ -165,7 +195,7 @@ impl MaskWatch {
     }
 
     fn judge_one(&self, one: &mut Watched, what: AddWatchFlags, name: Option<&OsStr>) -> Option<Fallen> {
-        let fallen = |one: &Watched, why| Some(Fallen { path: one.path.clone(), why });
+        let fallen = |one: &Watched, why| Some(Fallen { path: one.path.clone(), guard: one.guard, why });
         let ours = name == Some(one.name.as_os_str());
         if ours && what.contains(AddWatchFlags::IN_DELETE) {
             // The number of a removed file is given to the next one: it proves nothing from now on.
@@ -307,5 +337,35 @@ mod tests {
         fs::remove_file(&link).unwrap();
         std::os::unix::fs::symlink("aws/key", &link).unwrap();
         assert!(watch.fallen().is_some());
+    }
+
+    #[test]
+    fn a_read_only_file_that_is_replaced_outside_is_noticed() {
+        let ground = ground();
+        let places = ["env", "aws", "none"].map(|name| ground.path.join(name));
+        let start = || {
+            let mut watch = MaskWatch::start(&[], &[]).unwrap();
+            watch.also_read_only(&places, std::slice::from_ref(&ground.path));
+            watch
+        };
+        let watch = start();
+        fs::write(ground.path.join("env"), "in place").unwrap();
+        fs::write(ground.path.join("none"), "the agent's").unwrap();
+        assert_eq!(watch.fallen(), None);
+        fs::write(ground.path.join("env.lock"), "new").unwrap();
+        fs::rename(ground.path.join("env.lock"), ground.path.join("env")).unwrap();
+        let said = watch.fallen().unwrap().to_string();
+        assert!(said.contains("env is no longer kept from being changed by the agent, because it was replaced"), "{said}");
+        let watch = start();
+        fs::rename(ground.path.join("aws"), ground.path.join("away")).unwrap();
+        fs::create_dir(ground.path.join("aws")).unwrap();
+        assert!(watch.fallen().is_some());
+        // Where nothing can be written there is nothing to notice.
+        let mut watch = MaskWatch::start(&[], &[]).unwrap();
+        watch.also_read_only(&places, &[ground.path.join("elsewhere")]);
+        fs::rename(ground.path.join("away"), ground.path.join("env")).unwrap_err();
+        fs::remove_file(ground.path.join("env")).unwrap();
+        fs::write(ground.path.join("env"), "new").unwrap();
+        assert_eq!(watch.fallen(), None);
     }
 }
