@@ -4,9 +4,9 @@ mod cli;
 mod commands;
 mod drill;
 mod ledger;
-mod supervisor;
 mod policy_files;
 mod run;
+mod supervisor;
 
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -4,11 +4,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Digest, Effect, Granted, Permit, Refusal, RefusalKind,
-    permit::LIFETIME,
-    verdict::Because,
-};
+use crate::{Digest, Effect, Granted, Permit, Refusal, RefusalKind, permit::LIFETIME, verdict::Because};
 
 /// Whether an entry must be on disk before the deed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +73,17 @@ impl Draft {
     /// An empty draft of one event in one box.
     #[must_use]
     pub fn new(event: Event, session: &str) -> Self {
-        Self { event, session: session.to_owned(), digest: None, summary: String::new(), operations: Vec::new(), because: None, rulings: Vec::new(), hold: None, note: String::new() }
+        Self {
+            event,
+            session: session.to_owned(),
+            digest: None,
+            summary: String::new(),
+            operations: Vec::new(),
+            because: None,
+            rulings: Vec::new(),
+            hold: None,
+            note: String::new(),
+        }
     }
 
     /// A draft that tells of a request.
@@ -150,11 +156,7 @@ pub fn durability(granted: &Granted) -> Durability {
     let request = granted.request();
     let worst = request.worst().map_or(Effect::Opaque, |operation| operation.effect);
     let issued = request.evidence.credentials.iter().any(|credential| credential.issued);
-    if !granted.rulings().is_empty() || worst.may_destroy() || (worst == Effect::Write && issued) {
-        Durability::Synced
-    } else {
-        Durability::Grouped
-    }
+    if !granted.rulings().is_empty() || worst.may_destroy() || (worst == Effect::Write && issued) { Durability::Synced } else { Durability::Grouped }
 }
 
 /// Writes a grant to the ledger and makes the permit for its deed: the only way to a [`Permit`].

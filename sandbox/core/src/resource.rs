@@ -60,9 +60,9 @@ impl TryFrom<String> for ResourceId {
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let good = text.len() <= LONGEST
             && text.bytes().all(|byte| byte.is_ascii_graphic())
-            && text.split_once(':').is_some_and(|(scheme, _)| {
-                !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            });
+            && text
+                .split_once(':')
+                .is_some_and(|(scheme, _)| !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
         if good { Ok(Self(text)) } else { Err("a resource is `scheme:path` in printable ASCII") }
     }
 }

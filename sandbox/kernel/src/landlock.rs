@@ -16,8 +16,8 @@ use std::{
 };
 
 use landlock::{
-    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, PathFdError, Ruleset, RulesetAttr, RulesetCreated,
-    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, PathFdError, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr,
+    RulesetError, RulesetStatus, Scope,
 };
 use nix::errno::Errno;
 use serde::Serialize;
@@ -126,8 +126,12 @@ impl Absence {
     #[must_use]
     pub fn fix(self) -> &'static str {
         match self {
-            Self::NotBuilt => "use a kernel from 5.13 with CONFIG_SECURITY_LANDLOCK=y; in a container allow the landlock_* calls: --security-opt seccomp=PROFILE",
-            Self::NotEnabled => "add landlock to the `lsm=` list on the kernel's command line (cat /sys/kernel/security/lsm shows the present list), then restart",
+            Self::NotBuilt => {
+                "use a kernel from 5.13 with CONFIG_SECURITY_LANDLOCK=y; in a container allow the landlock_* calls: --security-opt seccomp=PROFILE"
+            }
+            Self::NotEnabled => {
+                "add landlock to the `lsm=` list on the kernel's command line (cat /sys/kernel/security/lsm shows the present list), then restart"
+            }
         }
     }
 }

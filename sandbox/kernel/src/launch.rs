@@ -158,7 +158,8 @@ pub fn launch(plan: Plan, network: impl FnOnce(BoxSockets) -> io::Result<()>) ->
     let names = std::mem::take(&mut plan.files.masked);
     plan.files = FileFence { masked: names.clone(), ..plan.files }.settled()?;
     // Before the masks are put, so that a file which is replaced in between is noticed.
-    let mut watch = MaskWatch::start(&names, &plan.files.writable).map_err(|errno| LaunchError::Own(format!("the masks cannot be watched: inotify: {errno}")))?;
+    let mut watch =
+        MaskWatch::start(&names, &plan.files.writable).map_err(|errno| LaunchError::Own(format!("the masks cannot be watched: inotify: {errno}")))?;
     watch.also_read_only(&plan.files.read_only, &plan.files.writable);
     let filters =
         seccomp::compile(&FilterPlan { nested_userns: plan.nested_userns == NestedUserns::Allowed }).map_err(|error| LaunchError::Own(error.to_string()))?;

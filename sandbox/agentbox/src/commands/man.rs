@@ -13,8 +13,7 @@ pub(crate) struct ManArguments {
 
 /// Writes `agentbox.1` and a page for every command.
 pub(crate) fn run(arguments: &ManArguments) -> ExitCode {
-    let written = std::fs::create_dir_all(&arguments.folder)
-        .and_then(|()| clap_mangen::generate_to(crate::cli::Arguments::command(), &arguments.folder));
+    let written = std::fs::create_dir_all(&arguments.folder).and_then(|()| clap_mangen::generate_to(crate::cli::Arguments::command(), &arguments.folder));
     match written {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => crate::commands::run::fail(&format!("cannot write manual pages to {}: {error}", arguments.folder.display())),

@@ -263,11 +263,14 @@ impl Supervisor {
                 },
             }
         };
-        self.close(&mut ears, match &end {
-            End::Box(_) => "the box has ended".to_owned(),
-            End::Broker(why) => format!("the broker has ended: {why}"),
-            End::Ledger(why) => format!("the ledger cannot be written: {why}"),
-        })
+        self.close(
+            &mut ears,
+            match &end {
+                End::Box(_) => "the box has ended".to_owned(),
+                End::Broker(why) => format!("the broker has ended: {why}"),
+                End::Ledger(why) => format!("the ledger cannot be written: {why}"),
+            },
+        )
         .await;
         Outcome { end, refused: self.refused.into_iter().collect(), refused_in_all: self.refused_in_all }
     }

@@ -183,7 +183,15 @@ async fn pass(broker: &Broker, facts: &Facts, version: Version, request: Request
         operations,
         destination: Some(addressed.clone()),
         digest,
-        evidence: Evidence { summary: summary.clone(), excerpt: meaning.excerpt, who: Vec::new(), credentials: meaning.credentials, connection: facts.presence.connection(), seen: None, unseen: None },
+        evidence: Evidence {
+            summary: summary.clone(),
+            excerpt: meaning.excerpt,
+            who: Vec::new(),
+            credentials: meaning.credentials,
+            connection: facts.presence.connection(),
+            seen: None,
+            unseen: None,
+        },
     };
     let style = meaning.reply;
     // From here to the deed somebody must be there to hear of it: whoever goes is not acted for.

@@ -19,8 +19,8 @@ use tokio::{
     sync::{Mutex, Semaphore},
 };
 
-use secret::Held;
 use direct::Direct;
+use secret::Held;
 use transport::Transport;
 
 /// How long one look may take: an approver waits for the card meanwhile.
@@ -123,7 +123,9 @@ async fn serve(looker: Rc<Looker>, supervisor: UnixStream) -> Result<(), Ended> 
                     (Err(_), _) | (_, Err(_)) => Err("too many looks wait already".to_owned()),
                 };
                 let answer = LookAnswer { id: request.id, seen };
-                if let Ok(bytes) = wire::encode(&answer).or_else(|_| wire::encode(&LookAnswer { id: request.id, seen: Err("what was seen is too long to tell".to_owned()) })) {
+                if let Ok(bytes) =
+                    wire::encode(&answer).or_else(|_| wire::encode(&LookAnswer { id: request.id, seen: Err("what was seen is too long to tell".to_owned()) }))
+                {
                     let mut writer = writer.lock().await;
                     // A supervisor that does not read is gone or stuck: the reading side will notice.
                     let _ = tokio::time::timeout(WRITE_DEADLINE, writer.write_all(&bytes)).await;

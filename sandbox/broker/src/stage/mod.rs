@@ -100,7 +100,15 @@ fn permit_for(request: &Request) -> Permit {
 
 impl Fake {
     fn new(say: Say) -> Arc<Self> {
-        Arc::new(Self { say, released: Notify::new(), asked: Mutex::default(), gone: Mutex::default(), done: Mutex::default(), allowed: Mutex::default(), redeemed: Default::default() })
+        Arc::new(Self {
+            say,
+            released: Notify::new(),
+            asked: Mutex::default(),
+            gone: Mutex::default(),
+            done: Mutex::default(),
+            allowed: Mutex::default(),
+            redeemed: Default::default(),
+        })
     }
 
     /// Says yes to one who waits.

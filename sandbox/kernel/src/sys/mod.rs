@@ -2,13 +2,12 @@
 #![allow(unsafe_code, reason = "system calls that no crate offers safely; nothing else lives here")]
 
 pub(crate) mod bpf;
-pub(crate) mod environment;
 pub(crate) mod clone;
+pub(crate) mod environment;
 pub(crate) mod files;
 pub(crate) mod fork;
 pub(crate) mod landlock;
 pub(crate) mod mount;
-pub(crate) mod terminal;
 pub(crate) mod pidfd;
 pub(crate) mod prctl;
 #[cfg(test)]
@@ -16,3 +15,4 @@ pub(crate) mod raw;
 pub(crate) mod seccomp;
 pub(crate) mod signals;
 pub(crate) mod socket;
+pub(crate) mod terminal;

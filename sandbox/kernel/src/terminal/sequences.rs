@@ -75,11 +75,8 @@ mod tests {
     fn the_documentation_lists_the_same() {
         let page = include_str!("../../../../docs/terminal.md");
         let section = page.split("## What passes").nth(1).and_then(|rest| rest.split("## ").next()).unwrap();
-        let rows: Vec<(&str, &str)> = section
-            .lines()
-            .filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | "))
-            .filter(|(what, _)| *what != "passes")
-            .collect();
+        let rows: Vec<(&str, &str)> =
+            section.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | ")).filter(|(what, _)| *what != "passes").collect();
         let table: Vec<(&str, &str)> = KEPT.iter().map(|kept| (kept.what, kept.why)).collect();
         assert_eq!(rows, table);
     }
