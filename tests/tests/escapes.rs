@@ -135,6 +135,38 @@ fn no_box_prepares_a_way_out_of_the_next() {
 }
 
 #[test]
+fn a_guard_that_is_knocked_off_outside_ends_the_box() {
+    if !skip::have(&["python3", "openssl"]) {
+        return;
+    }
+    for who in Who::each() {
+        let outside = fresh(who);
+        outside.give_workspace();
+        let going = outside.home.start("echo ready; sleep 60; echo evil > .git/config");
+        going.says("ready");
+        // As `git config` does it.
+        outside.home.write("work/.git/config.lock", "[core]\n\tbare = true\n");
+        fs::rename(outside.home.path("work/.git/config.lock"), outside.home.path("work/.git/config")).expect("renamed");
+        let said = going.finish();
+        assert!(said.err().contains("is no longer kept from being changed by the agent"), "{who:?}: {}", said.err());
+        let config = fs::read_to_string(outside.home.path("work/.git/config")).expect("the user's own");
+        assert_eq!(config, "[core]\n\tbare = true\n", "{who:?}");
+    }
+}
+
+#[test]
+fn what_comes_to_be_at_a_guarded_name_is_told() {
+    if !skip::have(&["python3", "openssl"]) {
+        return;
+    }
+    let outside = fresh(Who::Me);
+    let said = outside.home.run("echo evil > .envrc; ln -s nothing .claude; echo ../evil > .git/commondir");
+    for name in [".envrc", ".claude", ".git/commondir"] {
+        assert!(said.err().contains(&format!("{name}: it came to be in this box")), "{name}: {}", said.err());
+    }
+}
+
+#[test]
 fn escapes_md_names_every_attack_and_nothing_else() {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../ESCAPES.md")).expect("ESCAPES.md");
     let ours = scripts(&escapes());
