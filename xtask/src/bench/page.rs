@@ -67,11 +67,13 @@ fn machine(rounds: usize) -> String {
         >> 20;
     let kernel = read("/proc/sys/kernel/osrelease").trim().to_owned();
     let load = read("/proc/loadavg").split_whitespace().next().unwrap_or("?").to_owned();
+    let niceness =
+        read("/proc/self/stat").rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(16).map(str::to_owned)).unwrap_or_else(|| "?".to_owned());
     let bubblewrap = output(Command::new("bwrap").arg("--version")).map_or_else(|_| "no bubblewrap".to_owned(), |text| text.trim().to_owned());
     let commit = output(Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(root()))
         .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned());
     format!(
-        "{} · commit {commit} · Linux {kernel} · {cpu}, {cores} cores, {memory} GiB · load before: {load} · {bubblewrap} · {rounds} rounds (starts: ten times as many)",
+        "{} · commit {commit} · Linux {kernel} · {cpu}, {cores} cores, {memory} GiB · load: {load} · niceness {niceness} · {bubblewrap} · {rounds} rounds (starts: ten times as many)",
         date()
     )
 }
