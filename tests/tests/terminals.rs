@@ -3,7 +3,7 @@
 
 use std::{process::Command, thread, time::Duration};
 
-use agentbox_tests::{Home, Who, process::until, skip, terminal::Person};
+use agentbox_tests::{Home, Origin, Who, process::until, skip, terminal::Person};
 use nix::sys::signal::{Signal, kill};
 
 const PLAIN: &str = "extends = \"default\"\n";
@@ -226,7 +226,7 @@ fn the_agents_terminal_is_its_own() {
 
 #[test]
 fn the_terminal_only_says_that_something_is_held() {
-    let Some(origin) = agentbox_tests::Origin::start() else { return };
+    let Some(origin) = Origin::start() else { return };
     if !have() {
         return;
     }
@@ -240,4 +240,31 @@ fn the_terminal_only_says_that_something_is_held() {
     assert_eq!(person.ends(), 130);
     home.outside(&["approve", &id, "--confirm", "yes"]).ended(1);
     assert_eq!(origin.count("DELETE"), 0);
+}
+
+#[test]
+fn a_person_reads_the_card_and_types_yes() {
+    let Some(origin) = Origin::start() else { return };
+    if !have() {
+        return;
+    }
+    for who in Who::each() {
+        let home = Home::of(who, &origin.policy());
+        let before = origin.count("DELETE");
+        let going = home.start("curl -s -o /dev/null -w '%{http_code}\\n' -X DELETE http://held.example/volumes/1");
+        let id = home.hold();
+        // Anything else than the word is a no to the question, and leaves the hold as it is.
+        let mut person = Person::runs(&home.agentbox(&["approve", &id]));
+        person.sees("http://held.example:80/volumes/1");
+        person.sees("type yes: ");
+        person.types("no\r");
+        assert_eq!(person.ends(), 1);
+        assert_eq!(origin.count("DELETE"), before);
+        let mut person = Person::runs(&home.agentbox(&["approve", &id]));
+        person.sees("type yes: ");
+        person.types("yes\r");
+        assert_eq!(person.ends(), 0);
+        assert_eq!(going.finish().ended(0).out(), "200\n");
+        assert_eq!(origin.count("DELETE"), before + 1);
+    }
 }
