@@ -343,6 +343,9 @@ fn files(policy: &Policy, own: Vec<PathBuf>, policy_files: &[PathBuf]) -> Result
     // A home below `/tmp` must be seen all the same, where the box has an empty folder of its own.
     let home = std::env::var_os("HOME").and_then(|home| real(Path::new(&home)));
     read_only.extend(home.filter(|home| !writable.iter().any(|tree| home.starts_with(tree))));
+    // And so must this program, by which the agent asks `agentbox why`, wherever it was built.
+    let own = std::env::current_exe().ok().and_then(|program| real(&program));
+    read_only.extend(own.filter(|program| !writable.iter().any(|tree| program.starts_with(tree))));
     Ok(FileFence { writable, read_only, masked, provided: Vec::new() })
 }
 
