@@ -11,9 +11,7 @@ use std::{
 };
 
 use nix::{
-    libc,
     pty::{Winsize, openpty},
-    sys::wait::{WaitPidFlag, WaitStatus, waitpid},
     unistd::Pid,
 };
 
@@ -124,25 +122,6 @@ impl Person {
     pub fn settings(&self) -> String {
         let stdin = Stdio::from(self.slave.try_clone().expect("a descriptor"));
         String::from_utf8_lossy(&Command::new("stty").arg("-g").stdin(stdin).output().expect("stty runs").stdout).trim().to_owned()
-    }
-
-    /// Waits until the program is stopped, and says by which signal.
-    ///
-    /// # Panics
-    /// It ends, or is not stopped by the deadline.
-    #[must_use]
-    #[track_caller]
-    pub fn stopped(&self) -> i32 {
-        let end = Instant::now() + DEADLINE;
-        loop {
-            match waitpid(self.pid(), Some(WaitPidFlag::WUNTRACED | WaitPidFlag::WNOHANG)).expect("a child of ours") {
-                WaitStatus::Stopped(_, signal) => return signal as libc::c_int,
-                WaitStatus::StillAlive => {}
-                other => panic!("{other:?}\n{}", self.screen()),
-            }
-            assert!(Instant::now() < end, "not stopped\n{}", self.screen());
-            thread::sleep(std::time::Duration::from_millis(20));
-        }
     }
 
     /// Waits for its end, and gives its exit code.

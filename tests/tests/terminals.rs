@@ -78,21 +78,29 @@ fn a_single_command_stops_and_goes_on() {
     }
     for who in Who::each() {
         let home = Home::of(who, PLAIN);
-        let mut person = Person::runs(&home.boxed(&[], &["bash", "-c", "echo ready; exec cat"]));
-        let before = person.settings();
+        let boxed = home.boxed(&[], &["bash", "-c", "echo ready; exec cat"]);
+        let mut outer = home.program("bash");
+        outer.args(["--norc", "-m", "-c", "stty -g; \"$@\"; echo stopped:$?; stty -g; fg; echo ended:$?; stty -g", "outer"]);
+        outer.arg(boxed.get_program()).args(boxed.get_args());
+        let mut person = Person::runs(&outer);
         person.sees("ready");
         person.types("one\r");
         person.sees("one\r\none");
         person.types("\u{1a}");
-        let signal = person.stopped();
-        assert!(signal == Signal::SIGSTOP as i32 || signal == Signal::SIGTSTP as i32, "{signal}");
-        assert_eq!(person.settings(), before, "while it is stopped the terminal is as it was");
-        kill(person.pid(), Signal::SIGCONT).expect("it is there");
+        // 128 and SIGSTOP or SIGTSTP.
+        person.sees("stopped:14");
+        // What `fg` says of the job.
+        person.sees("$@");
         person.types("two\r");
         person.sees("two\r\ntwo");
         person.types("\u{4}");
+        person.sees("ended:0");
         assert_eq!(person.ends(), 0);
-        assert_eq!(person.settings(), before);
+        let screen = person.screen();
+        let settings: Vec<&str> =
+            screen.lines().map(str::trim).filter(|line| line.len() > 40 && line.chars().all(|c| c.is_ascii_hexdigit() || c == ':')).collect();
+        assert_eq!(settings.len(), 3, "{screen}");
+        assert!(settings.iter().all(|line| *line == settings[0]), "the terminal is not given back as it was: {settings:?}");
     }
 }
 
