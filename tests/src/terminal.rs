@@ -26,6 +26,8 @@ pub struct Person {
     seen: Arc<Mutex<Vec<u8>>>,
     /// How much of it was already waited for.
     read: usize,
+    /// The settings before anything ran on it.
+    at_first: String,
 }
 
 impl Person {
@@ -36,6 +38,7 @@ impl Person {
     #[must_use]
     pub fn runs(command: &Command) -> Self {
         let pty = openpty(Some(&Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }), None).expect("a pty");
+        let at_first = settings(&pty.slave);
         let stdio = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
         // `setsid` makes itself leader of a session with this terminal, then becomes the program, under the same number.
         let mut whole = Command::new("setsid");
@@ -55,7 +58,7 @@ impl Person {
                 into.lock().expect("nobody panics with it").extend_from_slice(&chunk[..count]);
             }
         });
-        Self { child, master, slave: pty.slave, seen, read: 0 }
+        Self { child, master, slave: pty.slave, seen, read: 0, at_first }
     }
 
     /// Types.
@@ -114,14 +117,13 @@ impl Person {
         Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"))
     }
 
-    /// The terminal's settings, as `stty -g` tells them.
+    /// Whether the terminal is set as it was before the program ran.
     ///
     /// # Panics
-    /// `stty` fails.
-    #[must_use]
-    pub fn settings(&self) -> String {
-        let stdin = Stdio::from(self.slave.try_clone().expect("a descriptor"));
-        String::from_utf8_lossy(&Command::new("stty").arg("-g").stdin(stdin).output().expect("stty runs").stdout).trim().to_owned()
+    /// It is not.
+    #[track_caller]
+    pub fn is_given_back(&self) {
+        assert_eq!(settings(&self.slave), self.at_first, "the terminal is not given back as it was");
     }
 
     /// Waits for its end, and gives its exit code.
@@ -140,6 +142,12 @@ impl Person {
             thread::sleep(std::time::Duration::from_millis(20));
         }
     }
+}
+
+/// As `stty -g` tells them.
+fn settings(terminal: &OwnedFd) -> String {
+    let stdin = Stdio::from(terminal.try_clone().expect("a descriptor"));
+    String::from_utf8_lossy(&Command::new("stty").arg("-g").stdin(stdin).output().expect("stty runs").stdout).trim().to_owned()
 }
 
 impl Drop for Person {

@@ -3,7 +3,7 @@
 
 use std::{process::Command, thread, time::Duration};
 
-use agentbox_tests::{Home, Origin, Who, process::until, skip, terminal::Person};
+use agentbox_tests::{Home, Origin, Who, binary, process::until, skip, terminal::Person};
 use nix::sys::signal::{Signal, kill};
 
 const PLAIN: &str = "extends = \"default\"\n";
@@ -61,7 +61,7 @@ fn the_windows_size_follows() {
         return;
     }
     let home = Home::new(PLAIN);
-    let mut person = Person::runs(&home.boxed(&[], &["bash", "-c", "trap 'stty size' WINCH; stty size; while ! [ -e end ]; do sleep 0.05; done; exit 4"]));
+    let mut person = Person::runs(&home.boxed(&[], &["bash", "-c", "trap 'echo told' WINCH; while ! [ -e end ]; do stty size; sleep 0.05; done; exit 4"]));
     person.sees("24 80");
     person.resizes(31, 99);
     person.sees("31 99");
@@ -69,6 +69,7 @@ fn the_windows_size_follows() {
     person.sees("50 132");
     home.write("work/end", "");
     assert_eq!(person.ends(), 4);
+    assert!(person.screen().contains("told"), "{}", person.screen());
 }
 
 #[test]
@@ -78,10 +79,10 @@ fn a_single_command_stops_and_goes_on() {
     }
     for who in Who::each() {
         let home = Home::of(who, PLAIN);
-        let boxed = home.boxed(&[], &["bash", "-c", "echo ready; exec cat"]);
+        let policy = home.path("policy.toml");
         let mut outer = home.program("bash");
         outer.args(["--norc", "-m", "-c", "stty -g; \"$@\"; echo stopped:$?; stty -g; fg; echo ended:$?; stty -g", "outer"]);
-        outer.arg(boxed.get_program()).args(boxed.get_args());
+        outer.arg(binary::agentbox()).args(["run", "--policy"]).arg(policy).args(["--", "bash", "-c", "echo ready; exec cat"]);
         let mut person = Person::runs(&outer);
         person.sees("ready");
         person.types("one\r");
@@ -174,11 +175,10 @@ fn ctrl_c_and_ctrl_backslash_end_a_command() {
     let home = Home::new(PLAIN);
     for (key, code) in [("\u{3}", 130), ("\u{1c}", 131)] {
         let mut person = Person::runs(&home.boxed(&[], &["bash", "-c", "ulimit -c 0; echo begun; sleep 300"]));
-        let before = person.settings();
         person.sees("begun");
         person.types(key);
         assert_eq!(person.ends(), code);
-        assert_eq!(person.settings(), before);
+        person.is_given_back();
     }
 }
 

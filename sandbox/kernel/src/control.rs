@@ -74,6 +74,8 @@ pub enum FromInit {
     NotExecuted(i32),
     /// The agent was stopped by its terminal (Ctrl-Z).
     Stopped,
+    /// The agent was stopped since it wants to read or set its terminal from the background.
+    WantsTerminal,
     /// It ended.
     Ended(Exit),
 }
@@ -87,6 +89,8 @@ pub enum ToInit {
     Run,
     /// Send this signal to the agent's process group.
     Signal(i32),
+    /// Bring the agent to the foreground of the box's terminal, and let it go on.
+    Foreground,
 }
 
 /// One end.

@@ -120,7 +120,9 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
     // The supervisor's word to go on is also the proof that it still lived after the line above.
     match control.receive::<ToInit>() {
         Ok(Some((ToInit::Go, _))) => {}
-        Ok(Some((ToInit::Run | ToInit::Signal(_), _)) | None) | Err(_) => return Err(failure(Layer::PidNamespace, "the supervisor has gone", "")),
+        Ok(Some((ToInit::Run | ToInit::Signal(_) | ToInit::Foreground, _)) | None) | Err(_) => {
+            return Err(failure(Layer::PidNamespace, "the supervisor has gone", ""));
+        }
     }
     // Nobody in the box may look into PID 1. Not before the maps are written: the files of a process that is not dumpable belong to the
     // machine's root, which root of a container is not.
@@ -194,7 +196,7 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
     match control.receive::<ToInit>() {
         Ok(Some((ToInit::Run, _))) => {}
         // The supervisor has gone, or has decided against it. No word of ours is due.
-        Ok(Some((ToInit::Go | ToInit::Signal(_), _)) | None) | Err(_) => exit_now(u8::MAX),
+        Ok(Some((ToInit::Go | ToInit::Signal(_) | ToInit::Foreground, _)) | None) | Err(_) => exit_now(u8::MAX),
     }
     release.write_all(b"!").map_err(|error| failure(Layer::PidNamespace, format!("the agent's process has gone: {error}"), ""))?;
     // The pipe closes with exec. A line in it is the reason why there was none.
@@ -352,9 +354,11 @@ fn is_folder(path: &CString) -> bool {
 
 fn fence(agent: &Agent) -> Result<Vec<(String, String)>, Failure> {
     let step = |layer: Layer, what: &'static str| move |errno: Errno| failure(layer, format!("{what}: {errno}"), "");
-    // A group of its own, in the foreground of the box's terminal, so that Ctrl-C and Ctrl-Z are for it.
+    // A group of its own, in the foreground of the box's terminal, so that Ctrl-C and Ctrl-Z are for it. In `agentbox run -- agent | less` what
+    // is typed is most likely for `less`: the agent begins in the background, and is stopped by the kernel if it does want the terminal.
     setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(step(Layer::PidNamespace, "setpgid"))?;
-    if let Some(terminal) = &agent.controlling {
+    let talks = agent.stdio.iter().take(2).all(|stream| isatty(stream).unwrap_or(false));
+    if let Some(terminal) = agent.controlling.as_ref().filter(|_| talks) {
         // SIGTTOU is blocked still, so the call succeeds from the background.
         tcsetpgrp(terminal, getpid()).map_err(step(Layer::PidNamespace, "tcsetpgrp"))?;
     }
@@ -432,7 +436,7 @@ enum Reaped {
 /// Waits for the agent, reaps everybody's orphans, forwards signals. Its return ends the box: the kernel kills whoever is left.
 fn attend(agent: Pid, terminal: Option<&OwnedFd>, signals: &SignalFd, control: &Control) -> u8 {
     loop {
-        let patience = match reap(agent, control) {
+        let patience = match reap(agent, terminal, control) {
             Reaped::Agent(exit) => {
                 let _ = control.send(&FromInit::Ended(exit), &[]);
                 return exit.code();
@@ -452,6 +456,10 @@ fn attend(agent: Pid, terminal: Option<&OwnedFd>, signals: &SignalFd, control: &
         if told.any() == Some(true) {
             match control.receive::<ToInit>() {
                 Ok(Some((ToInit::Signal(number), _))) => forward(agent, terminal, number),
+                Ok(Some((ToInit::Foreground, _))) => {
+                    let _ = terminal.map(|terminal| tcsetpgrp(terminal, agent));
+                    let _ = killpg(agent, Signal::SIGCONT);
+                }
                 Ok(Some((ToInit::Go | ToInit::Run, _))) => {}
                 // The supervisor has gone: the box ends closed.
                 Ok(None) | Err(_) => return u8::MAX,
@@ -460,13 +468,14 @@ fn attend(agent: Pid, terminal: Option<&OwnedFd>, signals: &SignalFd, control: &
     }
 }
 
-fn reap(agent: Pid, control: &Control) -> Reaped {
+fn reap(agent: Pid, terminal: Option<&OwnedFd>, control: &Control) -> Reaped {
     for _ in 0..MOST_REAPED {
         match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
             Ok(WaitStatus::Exited(pid, code)) if pid == agent => return Reaped::Agent(Exit::Code(u8::try_from(code).unwrap_or(u8::MAX))),
             Ok(WaitStatus::Signaled(pid, signal, _)) if pid == agent => return Reaped::Agent(Exit::Signal(signal_number(signal))),
-            Ok(WaitStatus::Stopped(pid, _)) if pid == agent => {
-                let _ = control.send(&FromInit::Stopped, &[]);
+            Ok(WaitStatus::Stopped(pid, signal)) if pid == agent => {
+                let wants_terminal = terminal.is_some() && matches!(signal, Signal::SIGTTIN | Signal::SIGTTOU);
+                let _ = control.send(if wants_terminal { &FromInit::WantsTerminal } else { &FromInit::Stopped }, &[]);
             }
             Ok(WaitStatus::StillAlive) | Err(_) => return Reaped::All,
             Ok(_) => {}

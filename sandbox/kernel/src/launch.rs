@@ -381,6 +381,11 @@ impl Running {
         let _ = self.control.send(&ToInit::Signal(number), &[]);
     }
 
+    /// Gives the agent the box's terminal, which it asked for from the background, and lets it go on.
+    pub fn foreground(&self) {
+        let _ = self.control.send(&ToInit::Foreground, &[]);
+    }
+
     /// Ends the box at once.
     pub fn kill(&self) {
         self.init.kill();

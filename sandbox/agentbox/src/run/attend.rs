@@ -63,6 +63,9 @@ pub(crate) fn until_the_end<'a>(
                             // Two bytes on an empty socket; a shim that does not read them has ended, which is noticed below.
                             let _ = shim.try_write(&ToShim::Stopped.encode());
                         }
+                        Ok(Some(FromInit::WantsTerminal)) => {
+                            let _ = shim.try_write(&ToShim::WantsTerminal.encode());
+                        }
                         Ok(Some(FromInit::Network { .. } | FromInit::Ready { .. } | FromInit::Started | FromInit::Failed(_) | FromInit::NotExecuted(_))) => {}
                         // Init was killed, or says nothing that can be understood: the box is over.
                         Ok(None) => return Exit::Signal(9),
@@ -84,11 +87,16 @@ pub(crate) fn until_the_end<'a>(
                     }
                     while let Some(message) = heard.first_chunk::<LENGTH>().copied() {
                         heard.drain(..LENGTH);
-                        let Some(FromShim::Signal(number)) = FromShim::decode(message) else { continue };
-                        if i32::from(number) == Signal::SIGINT as i32 {
-                            let _ = events.try_send(ShimEvent::Interrupted);
+                        match FromShim::decode(message) {
+                            Some(FromShim::Signal(number)) => {
+                                if i32::from(number) == Signal::SIGINT as i32 {
+                                    let _ = events.try_send(ShimEvent::Interrupted);
+                                }
+                                running.signal(i32::from(number));
+                            }
+                            Some(FromShim::Foreground) => running.foreground(),
+                            None => {}
                         }
-                        running.signal(i32::from(number));
                     }
                 }
             }

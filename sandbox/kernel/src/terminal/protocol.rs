@@ -1,6 +1,6 @@
 //! The bytes between the shim and the supervisor: two a message, a kind and a value.
 
-use super::super::control::Exit;
+use crate::control::Exit;
 
 /// Length of every message.
 pub const LENGTH: usize = 2;
@@ -10,6 +10,8 @@ pub const LENGTH: usize = 2;
 pub enum FromShim {
     /// Send this signal to the agent; SIGINT also refuses what waits for a person.
     Signal(u8),
+    /// The agent has the real terminal from now on: bring it to the foreground of its own, and let it go on.
+    Foreground,
 }
 
 /// Supervisor to shim.
@@ -17,6 +19,8 @@ pub enum FromShim {
 pub enum ToShim {
     /// The agent was stopped (Ctrl-Z): so is the shim, that the user's shell may take over.
     Stopped,
+    /// The agent was stopped since it wants to read or set the terminal and is not in its foreground.
+    WantsTerminal,
     /// The box has ended: exit with this code.
     Ended(Exit),
 }
@@ -27,6 +31,7 @@ impl FromShim {
     pub fn encode(self) -> [u8; LENGTH] {
         match self {
             FromShim::Signal(number) => [b'S', number],
+            FromShim::Foreground => [b'F', 0],
         }
     }
 
@@ -35,6 +40,7 @@ impl FromShim {
     pub fn decode(bytes: [u8; LENGTH]) -> Option<Self> {
         match bytes {
             [b'S', number] if (1..=64).contains(&number) => Some(FromShim::Signal(number)),
+            [b'F', 0] => Some(FromShim::Foreground),
             _ => None,
         }
     }
@@ -46,6 +52,7 @@ impl ToShim {
     pub fn encode(self) -> [u8; LENGTH] {
         match self {
             ToShim::Stopped => [b'T', 0],
+            ToShim::WantsTerminal => [b'W', 0],
             ToShim::Ended(Exit::Code(code)) => [b'X', code],
             ToShim::Ended(Exit::Signal(number)) => [b'K', number],
         }
@@ -56,6 +63,7 @@ impl ToShim {
     pub fn decode(bytes: [u8; LENGTH]) -> Option<Self> {
         match bytes {
             [b'T', 0] => Some(ToShim::Stopped),
+            [b'W', 0] => Some(ToShim::WantsTerminal),
             [b'X', code] => Some(ToShim::Ended(Exit::Code(code))),
             [b'K', number] => Some(ToShim::Ended(Exit::Signal(number))),
             _ => None,
@@ -69,12 +77,19 @@ mod tests {
 
     #[test]
     fn every_message_comes_back_and_nothing_else_is_one() {
-        for message in [ToShim::Stopped, ToShim::Ended(Exit::Code(0)), ToShim::Ended(Exit::Code(255)), ToShim::Ended(Exit::Signal(9))] {
+        let mut known = Vec::new();
+        for message in [ToShim::Stopped, ToShim::WantsTerminal].into_iter().chain((0..=255).flat_map(|n| [Exit::Code(n), Exit::Signal(n)]).map(ToShim::Ended)) {
             assert_eq!(ToShim::decode(message.encode()), Some(message));
+            known.push(message.encode());
         }
-        assert_eq!(FromShim::decode(FromShim::Signal(15).encode()), Some(FromShim::Signal(15)));
-        assert_eq!(FromShim::decode([b'S', 0]), None);
-        assert_eq!(FromShim::decode([b'S', 65]), None);
-        assert_eq!(ToShim::decode([0, 0]), None);
+        let mut sent = Vec::new();
+        for message in (1..=64).map(FromShim::Signal).chain([FromShim::Foreground]) {
+            assert_eq!(FromShim::decode(message.encode()), Some(message));
+            sent.push(message.encode());
+        }
+        for bytes in (0..=255).flat_map(|kind| (0..=255).map(move |value| [kind, value])) {
+            assert_eq!(ToShim::decode(bytes).is_some(), known.contains(&bytes), "{bytes:?}");
+            assert_eq!(FromShim::decode(bytes).is_some(), sent.contains(&bytes), "{bytes:?}");
+        }
     }
 }

@@ -1,15 +1,19 @@
 //! Which of the shim's streams are a terminal, and the pty that stands in for it.
 
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::fs::OpenOptionsExt as _,
+    },
 };
 
 use nix::{
     errno::Errno,
+    fcntl::{FcntlArg, FdFlag, OFlag, fcntl},
     pty::openpty,
-    sys::termios::{OutputFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr},
+    sys::termios::{LocalFlags, OutputFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr},
     unistd::{getpgrp, isatty, tcgetpgrp},
 };
 
@@ -43,17 +47,39 @@ pub struct Terminal {
     relay: Option<Relay>,
 }
 
+/// When the agent gets what is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Typing {
+    /// From the start: input and output are the terminal.
+    AtOnce,
+    /// When it asks, since in `agentbox run -- cmd | less` what is typed is most likely for `less`.
+    WhenAsked,
+}
+
 /// A pty between the real terminal and the box.
 #[derive(Debug)]
 pub(super) struct Relay {
     /// The shim's end.
     pub(super) master: OwnedFd,
-    /// Where the person types; `None` where standard input is no terminal.
-    pub(super) input: Option<File>,
+    /// Where the person types.
+    pub(super) input: File,
     /// Where the person sees.
     pub(super) output: File,
-    /// The real terminal's settings at the start.
-    pub(super) settings: Option<Termios>,
+    /// Whether writing to `output` may wait.
+    pub(super) writes: Writes,
+    pub(super) typing: Typing,
+    /// The real terminal's settings before it was taken over.
+    settings: Termios,
+    taken: bool,
+}
+
+/// How a full terminal shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writes {
+    /// By EAGAIN.
+    Never,
+    /// By waiting; a few bytes after `poll` do not.
+    WhenFull,
 }
 
 impl Terminal {
@@ -63,47 +89,41 @@ impl Terminal {
     /// # Errors
     /// No pty can be had.
     pub fn open() -> Result<(Self, Stdio), TerminalError> {
-        let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
-        let is_terminal = |fd: BorrowedFd<'_>| isatty(fd).unwrap_or(false);
         let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(io_failed("copying a standard stream"));
-        let on = [is_terminal(stdin.as_fd()), is_terminal(stdout.as_fd()), is_terminal(stderr.as_fd())];
-        let streams = [copy(stdin.as_fd())?, copy(stdout.as_fd())?, copy(stderr.as_fd())?];
-        if on == [false; 3] {
-            let [stdin, stdout, stderr] = streams;
-            return Ok((Self { relay: None }, Stdio { stdin, stdout, stderr, controlling: None }));
-        }
-        let [has_input, has_output, _] = on;
-        let [real_in, real_out, real_err] = &streams;
-        let seen = if has_output {
-            real_out
-        } else if on == [false, false, true] || !has_input {
-            real_err
-        } else {
-            real_in
-        };
-        let settings = if has_input { Some(tcgetattr(real_in).map_err(failed("reading the terminal's settings"))?) } else { None };
-        let pty = openpty(None, settings.as_ref()).map_err(failed("openpty"))?;
-        if settings.is_none() {
-            // The real terminal goes on translating line ends; the pty must not do it as well.
-            let mut plain = tcgetattr(&pty.slave).map_err(failed("reading the pty's settings"))?;
-            plain.output_flags.remove(OutputFlags::OPOST);
-            tcsetattr(&pty.slave, SetArg::TCSANOW, &plain).map_err(failed("setting the pty"))?;
-        }
-        if let Ok(size) = terminal::window_size(seen.as_fd()) {
-            terminal::set_window_size(pty.master.as_fd(), size).map_err(failed("sizing the pty"))?;
-        }
-        nix::fcntl::fcntl(&pty.master, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC)).map_err(failed("fcntl"))?;
-        let output = File::from(copy(seen.as_fd())?);
-        let input = if has_input { Some(File::from(copy(real_in.as_fd())?)) } else { None };
-        let slave = || copy(pty.slave.as_fd());
+        Self::over([copy(io::stdin().as_fd())?, copy(io::stdout().as_fd())?, copy(io::stderr().as_fd())?])
+    }
+
+    /// As [`Terminal::open`], for streams that are given.
+    pub(super) fn over(streams: [OwnedFd; 3]) -> Result<(Self, Stdio), TerminalError> {
+        let on = streams.each_ref().map(|stream| isatty(stream).unwrap_or(false));
+        let [in_on, out_on, error_on] = on;
         let [stdin, stdout, stderr] = streams;
-        let stdio = Stdio {
-            stdin: if on[0] { slave()? } else { stdin },
-            stdout: if on[1] { slave()? } else { stdout },
-            stderr: if on[2] { slave()? } else { stderr },
-            controlling: Some(slave()?),
+        let (typed, seen) = match on {
+            [true, true, _] => (&stdin, &stdout),
+            [true, false, true] => (&stdin, &stderr),
+            [true, false, false] => (&stdin, &stdin),
+            [false, true, _] => (&stdout, &stdout),
+            [false, false, true] => (&stderr, &stderr),
+            [false, false, false] => return Ok((Self { relay: None }, Stdio { stdin, stdout, stderr, controlling: None })),
         };
-        Ok((Self { relay: Some(Relay { master: pty.master, input, output, settings }) }, stdio))
+        let (input, _) = anew(typed.as_fd()).map_err(io_failed("copying a standard stream"))?;
+        let (output, writes) = anew(seen.as_fd()).map_err(io_failed("copying a standard stream"))?;
+        let settings = tcgetattr(&input).map_err(failed("reading the terminal's settings"))?;
+        let typing = if in_on && out_on { Typing::AtOnce } else { Typing::WhenAsked };
+        let mut inside = settings.clone();
+        // An agent in the background of its terminal must still be able to write to it.
+        inside.local_flags.remove(LocalFlags::TOSTOP);
+        let pty = openpty(None, Some(&inside)).map_err(failed("openpty"))?;
+        fcntl(&pty.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(failed("fcntl"))?;
+        let flags = OFlag::from_bits_retain(fcntl(&pty.master, FcntlArg::F_GETFL).map_err(failed("fcntl"))?);
+        fcntl(&pty.master, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map_err(failed("fcntl"))?;
+        let slave = || pty.slave.try_clone().map_err(io_failed("copying the pty"));
+        let relay = Relay { master: pty.master, input, output, writes, typing, settings, taken: false };
+        relay.resize();
+        let or_slave = |stream: OwnedFd, on: bool| if on { slave() } else { Ok(stream) };
+        let stdio =
+            Stdio { stdin: or_slave(stdin, in_on)?, stdout: or_slave(stdout, out_on)?, stderr: or_slave(stderr, error_on)?, controlling: Some(slave()?) };
+        Ok((Self { relay: Some(relay) }, stdio))
     }
 
     pub(super) fn into_relay(self) -> Option<Relay> {
@@ -123,25 +143,56 @@ impl Terminal {
     }
 }
 
+/// The terminal opened once more: a description of our own may be non-blocking, which one that is shared with the user's shell must not be.
+fn anew(stream: BorrowedFd<'_>) -> io::Result<(File, Writes)> {
+    let path = format!("/proc/self/fd/{}", stream.as_raw_fd());
+    match OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path) {
+        Ok(file) => Ok((file, Writes::Never)),
+        // After `su` the terminal is still the other user's.
+        Err(_) => Ok((File::from(stream.try_clone_to_owned()?), Writes::WhenFull)),
+    }
+}
+
 impl Relay {
+    /// Whether what is typed goes to the box, and the box's output needs no translation.
+    pub(super) fn taken(&self) -> bool {
+        self.taken
+    }
+
+    /// Whether the real terminal turns LF into CR LF, as the pty already did.
+    pub(super) fn doubles_line_ends(&self) -> bool {
+        !self.taken && self.settings.output_flags.contains(OutputFlags::OPOST | OutputFlags::ONLCR)
+    }
+
     /// Takes the real terminal over, if this process is in its foreground; from the background one only watches.
-    pub(super) fn take_over(&self) -> Result<bool, Errno> {
-        let (Some(input), Some(settings)) = (&self.input, &self.settings) else { return Ok(false) };
-        if tcgetpgrp(input) != Ok(getpgrp()) {
-            return Ok(false);
+    pub(super) fn take_over(&mut self) -> Result<(), Errno> {
+        if !self.is_ours() {
+            self.taken = false;
+            return Ok(());
         }
-        let mut raw = settings.clone();
+        if !self.taken {
+            self.settings = tcgetattr(&self.input)?;
+        }
+        let mut raw = self.settings.clone();
         cfmakeraw(&mut raw);
-        tcsetattr(input, SetArg::TCSADRAIN, &raw)?;
-        Ok(true)
+        tcsetattr(&self.input, SetArg::TCSADRAIN, &raw)?;
+        self.taken = true;
+        Ok(())
     }
 
     /// Gives it back as it was.
-    pub(super) fn give_back(&self) {
-        if let (Some(input), Some(settings)) = (&self.input, &self.settings)
-            && tcgetpgrp(input) == Ok(getpgrp())
-        {
-            let _ = tcsetattr(input, SetArg::TCSADRAIN, settings);
+    pub(super) fn give_back(&mut self) {
+        if self.taken && self.is_ours() {
+            let _ = tcsetattr(&self.input, SetArg::TCSADRAIN, &self.settings);
+        }
+        self.taken = false;
+    }
+
+    /// Where it is nobody's controlling terminal here, there is no foreground and background.
+    fn is_ours(&self) -> bool {
+        match tcgetpgrp(&self.input) {
+            Ok(group) => group == getpgrp(),
+            Err(errno) => errno == Errno::ENOTTY,
         }
     }
 
