@@ -78,7 +78,7 @@ fn results(outside: &Outside, victim: &str, names: &[String]) -> BTreeMap<String
 
 #[test]
 fn every_bypass_script_does_what_escapes_md_says() {
-    let Some(bypass) = bypass_scripts() else { return skip::skip("no bypass scripts: neither AGENTBOX_SHARED nor ../shared has them") };
+    let Some(bypass) = bypass_scripts() else { return skip::not_here("no bypass scripts: neither AGENTBOX_SHARED nor ../shared has them") };
     if !skip::have(&["python3", "gcc", "script", "openssl"]) {
         return;
     }
@@ -102,7 +102,7 @@ fn every_bypass_script_does_what_escapes_md_says() {
 
 #[test]
 fn what_is_open_in_the_workspace_is_what_escapes_md_says() {
-    let Some(bypass) = bypass_scripts() else { return skip::skip("no bypass scripts: neither AGENTBOX_SHARED nor ../shared has them") };
+    let Some(bypass) = bypass_scripts() else { return skip::not_here("no bypass scripts: neither AGENTBOX_SHARED nor ../shared has them") };
     if !skip::have(&["python3", "gcc", "script", "openssl"]) {
         return;
     }
@@ -120,7 +120,7 @@ fn what_is_open_in_the_workspace_is_what_escapes_md_says() {
 #[test]
 fn escapes_md_names_every_bypass_script() {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../ESCAPES.md")).expect("ESCAPES.md");
-    let Some(bypass) = bypass_scripts() else { return skip::skip("no bypass scripts: neither AGENTBOX_SHARED nor ../shared has them") };
+    let Some(bypass) = bypass_scripts() else { return skip::not_here("no bypass scripts: neither AGENTBOX_SHARED nor ../shared has them") };
     for name in scripts(&bypass) {
         let line = page.lines().find(|line| line.starts_with(&format!("| {name} |"))).unwrap_or_else(|| panic!("ESCAPES.md does not name {name}"));
         let open = OPEN.iter().any(|(open, _)| *open == name);

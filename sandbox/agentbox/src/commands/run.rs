@@ -75,6 +75,9 @@ fn start(arguments: RunArguments) -> Result<u8, String> {
     }
     let (profile, command) = what_to_run(arguments.name.as_deref(), arguments.command)?;
     let workspace = env::current_dir().map_err(|error| format!("the working directory is not there: {error}"))?;
+    if workspace == std::path::Path::new("/") {
+        return Err("the working directory is /, so the whole machine would be the box's workspace; run it in a folder of its own (in a container image: WORKDIR /work)".to_owned());
+    }
     let loaded = policy_files::load(&PolicyArguments { policy: arguments.policy, profile, workspace: workspace.clone() }, policy_files::decode)
         .map_err(|error| error.to_string())?;
     warn(&loaded)?;

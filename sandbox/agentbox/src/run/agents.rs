@@ -38,7 +38,7 @@ impl Agent {
             .iter()
             .find_map(|command| find_in(&path, command))
             .map(PathBuf::into_os_string)
-            .ok_or_else(|| format!("{} is not installed: none of {} is in PATH", self.name, self.commands.join(", ")))
+            .ok_or_else(|| format!("{} is not installed: {} is not in PATH", self.name, self.commands.join(" or ")))
     }
 }
 

@@ -321,7 +321,19 @@ fn environment(policy: &Policy, session: &str) -> Vec<(OsString, OsString)> {
     let names: BTreeSet<&OsString> = ours.iter().map(|(name, _)| name).collect();
     variables.retain(|(name, _)| !names.contains(name) && !is_proxy(name));
     variables.extend(ours);
+    add_own_folder(&mut variables);
     variables
+}
+
+/// `agentbox why` must be found in the box, also where the person started agentbox by its path.
+fn add_own_folder(variables: &mut [(OsString, OsString)]) {
+    let Some(folder) = std::env::current_exe().ok().and_then(|program| program.parent().map(Path::to_owned)) else { return };
+    let Some((_, path)) = variables.iter_mut().find(|(name, _)| name == "PATH") else { return };
+    // Last, so that it hides no program of the person's.
+    if !std::env::split_paths(path).any(|entry| entry == folder || entry.join("agentbox").is_file()) {
+        path.push(":");
+        path.push(folder);
+    }
 }
 
 fn is_proxy(name: &OsString) -> bool {

@@ -195,6 +195,9 @@ pub(super) struct HostPattern {
 
 impl HostPattern {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
+        if text.contains("://") {
+            return Err(format!("`{text}`: a host has no scheme and no path; write `name` or `name:port`"));
+        }
         if let Some((address, bits)) = text.split_once('/') {
             let address: IpAddr =
                 address.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| format!("`{text}` is no range of addresses, like 10.1.0.0/16"))?;
