@@ -62,7 +62,9 @@ fn only_what_the_policy_names_of_the_environment_goes_in() {
     ]);
     let out = finish(&mut command).ended(0).out();
     let lines: Vec<&str> = out.lines().collect();
-    for there in [&format!("PATH={}", skip::PATH)[..], "MY_OWN=seen", "MY_API_TOKEN=named", "ADDED=1", "LANG=C.UTF-8"] {
+    // The folder of the program under test comes last, so that `agentbox why` is found and nothing else is hidden.
+    let own = agentbox_tests::binary::agentbox().parent().expect("a folder").display();
+    for there in [&format!("PATH={}:{own}", skip::PATH)[..], "MY_OWN=seen", "MY_API_TOKEN=named", "ADDED=1", "LANG=C.UTF-8"] {
         assert!(lines.contains(&there), "{there} is missing:\n{out}");
     }
     for secret in ["wJalrXUtnFEMI", "secret-1", "secret-2", "secret-3", "not-named", "HTTPS_PROXY", "nowhere.so"] {
