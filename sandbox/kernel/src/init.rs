@@ -180,7 +180,8 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
     drop((writer, wait, stdin, stdout, stderr));
     // In the parent as well as in the child, whichever comes first: the group must exist before a signal is forwarded.
     let _ = setpgid(agent, agent);
-    // What init needs no more it loses: its capabilities were for the lines above, and of the refused calls it makes none.
+    // What init needs no more it loses: its capabilities were for the lines above, and of the refused calls it makes none. The
+    // agent's process puts up its own fences meanwhile.
     prctl::set_no_new_privs().map_err(|errno| failure(Layer::Seccomp, format!("no_new_privs: {errno}"), ""))?;
     capabilities::drop_all().map_err(|error| failure(Layer::UserNamespace, error.to_string(), ""))?;
     prepared.filters.install().map_err(|errno| failure(Layer::Seccomp, format!("installing the filters on init: {errno}"), SECCOMP_FIX))?;

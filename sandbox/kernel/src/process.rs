@@ -19,7 +19,7 @@ use crate::{
     selfguard,
     sys::{
         files::close_between,
-        fork::{Side, exit_now, fork},
+        fork::{Side, exit_now, fork, fork_behind},
         pidfd,
     },
 };
@@ -46,6 +46,15 @@ pub enum ProcessError {
     Fork(#[source] Errno),
 }
 
+/// Which side of a fork should have the CPU first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// The new process: its parent only waits for it.
+    Child,
+    /// The parent: what it does next is what everybody waits for.
+    Parent,
+}
+
 /// Forks a process that runs `body` with its end of a socket pair, and ends with what it returns. Of the open descriptors it
 /// keeps the standard ones and those in `keep`.
 ///
@@ -53,10 +62,14 @@ pub enum ProcessError {
 ///
 /// # Errors
 /// No descriptors or processes are left.
-pub fn fork_child(keep: &[RawFd], body: impl FnOnce(UnixStream) -> u8) -> Result<Child, ProcessError> {
+pub fn fork_child(first: First, keep: &[RawFd], body: impl FnOnce(UnixStream) -> u8) -> Result<Child, ProcessError> {
     let (ours, theirs) = UnixStream::pair().map_err(ProcessError::Socket)?;
     let parent = getpid();
-    match fork().map_err(ProcessError::Fork)? {
+    let side = match first {
+        First::Child => fork(),
+        First::Parent => fork_behind(),
+    };
+    match side.map_err(ProcessError::Fork)? {
         Side::Child => {
             let mut kept = keep.to_vec();
             kept.push(theirs.as_raw_fd());

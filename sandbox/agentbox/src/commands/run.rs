@@ -2,7 +2,11 @@
 
 use std::{env, ffi::OsString, process::ExitCode};
 
-use agentbox_kernel::{control::Exit, process::fork_child, selfguard, terminal};
+use agentbox_kernel::{
+    control::Exit,
+    process::{First, fork_child},
+    selfguard, terminal,
+};
 
 use crate::{
     policy_files::{self, Loaded, PolicyArguments},
@@ -95,7 +99,7 @@ fn start(arguments: RunArguments) -> Result<u8, String> {
         shares_terminal: terminal.is_shared(),
     };
     let keep = order.descriptors();
-    let supervisor = fork_child(&keep, |shim| supervise::run(order, shim)).map_err(|error| chain(&error))?;
+    let supervisor = fork_child(First::Child, &keep, |shim| supervise::run(order, shim)).map_err(|error| chain(&error))?;
     selfguard::guard(selfguard::Role::Shim).map_err(|error| chain(&error))?;
     let exit = terminal::attend(terminal, supervisor.socket).map_err(|error| error.to_string())?;
     Ok(match exit {

@@ -55,4 +55,7 @@ pub(crate) enum LedgerError {
     /// It is not as it was left.
     #[error("the ledger is broken: {0}; see `agentbox log --verify`. To go on, move its folder aside and keep it")]
     Broken(String),
+    /// An entry could not be appended.
+    #[error("the ledger cannot be written: {0}")]
+    NotWritten(String),
 }

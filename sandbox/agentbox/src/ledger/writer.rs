@@ -4,6 +4,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
     },
     thread::JoinHandle,
@@ -34,7 +35,15 @@ type Answer = SyncSender<Result<u64, String>>;
 struct Write {
     draft: Draft,
     durability: Durability,
+    order: Order,
     answer: Answer,
+}
+
+/// Whether anything comes after an entry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    More,
+    Last,
 }
 
 /// The ledger, open for writing. Clones share it. It starts a thread, so it is opened after the last fork.
@@ -46,6 +55,8 @@ pub(crate) struct Ledger(Arc<Inner>);
 struct Inner {
     to: Option<SyncSender<Write>>,
     thread: Option<JoinHandle<()>>,
+    /// The last entry has been answered, so nothing is left to bring to disk: the thread's own end need not be waited for.
+    settled: AtomicBool,
 }
 
 impl Ledger {
@@ -58,7 +69,7 @@ impl Ledger {
         let (to, from) = mpsc::sync_channel(BATCH);
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || write_all(chain, &from));
         let thread = thread.map_err(super::place::io_error("starting the writer of", folder))?;
-        Ok(Self(Arc::new(Inner { to: Some(to), thread: Some(thread) })))
+        Ok(Self(Arc::new(Inner { to: Some(to), thread: Some(thread), settled: AtomicBool::new(false) })))
     }
 
     /// Appends without `&mut`: many may wait for the same sync.
@@ -66,9 +77,24 @@ impl Ledger {
     /// # Errors
     /// It is not written, or nobody knows whether it is: nothing may happen.
     pub(crate) fn write(&self, draft: Draft, durability: Durability) -> Result<u64, NotWritten> {
+        self.0.settled.store(false, Ordering::Relaxed);
+        self.send(draft, durability, Order::More)
+    }
+
+    /// Appends the box's last entry, and comes back when all that tells of deeds is on disk.
+    ///
+    /// # Errors
+    /// As [`Ledger::write`].
+    pub(crate) fn close(&self, draft: Draft) -> Result<u64, NotWritten> {
+        let number = self.send(draft, Durability::Grouped, Order::Last)?;
+        self.0.settled.store(true, Ordering::Relaxed);
+        Ok(number)
+    }
+
+    fn send(&self, draft: Draft, durability: Durability, order: Order) -> Result<u64, NotWritten> {
         let gone = || NotWritten("its writer has ended".to_owned());
         let (answer, answered) = mpsc::sync_channel(1);
-        self.0.to.as_ref().ok_or_else(gone)?.send(Write { draft, durability, answer }).map_err(|_| gone())?;
+        self.0.to.as_ref().ok_or_else(gone)?.send(Write { draft, durability, order, answer }).map_err(|_| gone())?;
         match answered.recv_timeout(PATIENCE) {
             Ok(result) => result.map_err(NotWritten),
             Err(RecvTimeoutError::Timeout) => Err(NotWritten(format!("the disk did not answer within {} s", PATIENCE.as_secs()))),
@@ -86,7 +112,7 @@ impl Journal for Ledger {
 impl Drop for Inner {
     fn drop(&mut self) {
         drop(self.to.take());
-        if let Some(thread) = self.thread.take() {
+        if let Some(thread) = self.thread.take().filter(|_| !self.settled.load(Ordering::Relaxed)) {
             // Its last act is a sync; a panic in it has already made every append fail.
             let _ = thread.join();
         }
@@ -105,7 +131,7 @@ fn write_all(mut chain: Chain, from: &Receiver<Write>) {
         match first {
             Ok(first) => {
                 let batch: Vec<Write> = std::iter::once(first).chain(from.try_iter().take(BATCH - 1)).collect();
-                match write_batch(&mut chain, batch) {
+                match write_batch(&mut chain, batch, tells_of_deeds) {
                     Written::Synced => (due, tells_of_deeds) = (None, false),
                     Written::InFile { only_marks } => {
                         due = due.or_else(|| Some(Instant::now() + GROUP));
@@ -122,7 +148,6 @@ fn write_all(mut chain: Chain, from: &Receiver<Write>) {
                 }
             }
             Err(RecvTimeoutError::Disconnected) => {
-                // That a box began or ended tells of no deed: the end of a short one does not wait for the disk, and comes there with whatever follows.
                 if due.is_some()
                     && (tells_of_deeds || chain.tail() > LONGEST_TAIL)
                     && let Err(error) = chain.sync()
@@ -141,7 +166,8 @@ enum Written {
     Nothing,
 }
 
-fn write_batch(chain: &mut Chain, batch: Vec<Write>) -> Written {
+/// Appends them all, and syncs where one of them waits for that, or is the last and `unsynced` ones tell of deeds.
+fn write_batch(chain: &mut Chain, batch: Vec<Write>, unsynced: bool) -> Written {
     // One that is too long must not take the others with it.
     let fits = |write: &Write| serde_json::to_vec(&write.draft).is_ok_and(|json| json.len() + FRAME <= LONGEST_LINE);
     let (batch, too_long): (Vec<Write>, Vec<Write>) = batch.into_iter().partition(fits);
@@ -151,8 +177,17 @@ fn write_batch(chain: &mut Chain, batch: Vec<Write>) -> Written {
     if batch.is_empty() {
         return Written::Nothing;
     }
-    let (drafts, waiting): (Vec<Draft>, Vec<(Durability, Answer)>) = batch.into_iter().map(|write| (write.draft, (write.durability, write.answer))).unzip();
-    let only_marks = drafts.iter().all(|draft| matches!(draft.event, Event::SessionStarted | Event::SessionEnded));
+    let only_marks = batch.iter().all(|write| matches!(write.draft.event, Event::SessionStarted | Event::SessionEnded));
+    // That a box began or ended tells of no deed: the end of a short one does not wait for the disk, and comes there with whatever follows.
+    let last_syncs = unsynced || !only_marks || chain.tail() > LONGEST_TAIL;
+    let waits = |write: &Write| write.durability == Durability::Synced || (write.order == Order::Last && last_syncs);
+    let (drafts, waiting): (Vec<Draft>, Vec<(bool, Answer)>) = batch
+        .into_iter()
+        .map(|write| {
+            let waits = waits(&write);
+            (write.draft, (waits, write.answer))
+        })
+        .unzip();
     let numbers = match chain.append(&drafts) {
         Ok(numbers) => numbers,
         Err(NotWritten(why)) => {
@@ -162,7 +197,7 @@ fn write_batch(chain: &mut Chain, batch: Vec<Write>) -> Written {
             return Written::Nothing;
         }
     };
-    let (synced, grouped): (Vec<_>, Vec<_>) = numbers.into_iter().zip(waiting).partition(|(_, (durability, _))| *durability == Durability::Synced);
+    let (synced, grouped): (Vec<_>, Vec<_>) = numbers.into_iter().zip(waiting).partition(|(_, (waits, _))| *waits);
     for (number, (_, answer)) in grouped {
         let _ = answer.send(Ok(number));
     }

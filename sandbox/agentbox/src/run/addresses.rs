@@ -10,7 +10,7 @@ use std::{
 };
 
 use agentbox_core::{HostName, policy::Policy};
-use agentbox_kernel::process::fork_child;
+use agentbox_kernel::process::{First, fork_child};
 
 /// For all names together: a resolver that is slower leaves a name to be matched by its letters alone, which is said.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -58,7 +58,7 @@ fn resolve(names: Vec<HostName>) -> BTreeMap<String, Vec<IpAddr>> {
         let told = serde_json::to_vec(&found).map(|bytes| socket.write_all(&bytes));
         u8::from(!matches!(told, Ok(Ok(()))))
     };
-    let Ok(child) = fork_child(&[], body) else { return BTreeMap::new() };
+    let Ok(child) = fork_child(First::Parent, &[], body) else { return BTreeMap::new() };
     let mut bytes = Vec::new();
     let _ = child.socket.set_read_timeout(Some(PATIENCE * 2));
     let _ = (&child.socket).take(LONGEST).read_to_end(&mut bytes);

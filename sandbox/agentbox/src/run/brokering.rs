@@ -2,7 +2,10 @@
 
 use std::{
     io::{self, Write as _},
-    os::{fd::AsRawFd as _, unix::net::UnixStream},
+    os::{
+        fd::{AsFd as _, AsRawFd as _, OwnedFd},
+        unix::net::UnixStream,
+    },
     sync::Arc,
 };
 
@@ -12,6 +15,12 @@ use agentbox_kernel::{
     control::Control,
     network,
     selfguard::{self, Role},
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::socket::{MsgFlags, recv},
 };
 
 use crate::commands::run::chain;
@@ -28,16 +37,20 @@ pub(crate) fn run(policy: Arc<Policy>, session: String, handed: &Control, superv
 }
 
 fn live(policy: Arc<Policy>, session: String, handed: &Control, supervisor: UnixStream) -> Result<(), String> {
+    let proxy = ProxyRules::from_environment(|name| std::env::var(name).ok()).map_err(|error| chain(&error))?;
     // What lies in files and variables is read before the fence, which hides both.
     let roots = tls::read_roots(&policy.settings().roots).map_err(|error| chain(&error))?;
-    let proxy = ProxyRules::from_environment(|name| std::env::var(name).ok()).map_err(|error| chain(&error))?;
     let authority = Authority::generate(&session).map_err(|error| chain(&error))?;
     let pem = authority.certificate_pem();
     let length = u16::try_from(pem.len()).map_err(|_| "a certificate of absurd length".to_owned())?;
     let mut socket = &supervisor;
     socket.write_all(&length.to_le_bytes()).and_then(|()| socket.write_all(pem.as_bytes())).map_err(|error| chain(&error))?;
-    selfguard::guard(Role::Broker).map_err(|error| chain(&error))?;
     let Some((Sockets { tcp }, fds)) = handed.receive::<Sockets>().map_err(|error| chain(&error))? else { return Ok(()) };
+    // Most commands of a day never use the network: the rest waits for the first sign of life. Until then nothing of the agent's is read.
+    if idle(&fds, &supervisor) == Woken::ByEnd {
+        return Ok(());
+    }
+    selfguard::guard(Role::Broker).map_err(|error| chain(&error))?;
     let (mut listeners, mut resolvers) = (Vec::new(), Vec::new());
     for (index, fd) in fds.into_iter().enumerate() {
         if index < tcp {
@@ -48,6 +61,30 @@ fn live(policy: Arc<Policy>, session: String, handed: &Control, supervisor: Unix
     }
     let config = BrokerConfig { policy, session, authority, roots, proxy };
     agentbox_broker::run(config, BoxSockets { tcp: listeners, dns: resolvers }, supervisor).map_err(|error| chain(&error))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Woken {
+    ByWork,
+    ByEnd,
+}
+
+/// Waits until something comes from the box, or the supervisor says or ends something.
+fn idle(fds: &[OwnedFd], supervisor: &UnixStream) -> Woken {
+    let mut watched: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)).collect();
+    watched.push(PollFd::new(supervisor.as_fd(), PollFlags::POLLIN));
+    loop {
+        match poll(&mut watched, PollTimeout::NONE) {
+            Ok(_) => break,
+            Err(Errno::EINTR) => {}
+            // Not to be watched: served at once instead.
+            Err(_) => return Woken::ByWork,
+        }
+    }
+    let quiet = |fd: &PollFd<'_>| fd.any() != Some(true);
+    // A supervisor that wants to hear no more closes its side.
+    let closed = || recv(supervisor.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) == Ok(0);
+    if watched.split_last().is_some_and(|(_, sockets)| sockets.iter().all(quiet)) && closed() { Woken::ByEnd } else { Woken::ByWork }
 }
 
 /// How many of the descriptors are listeners; the rest are for DNS.

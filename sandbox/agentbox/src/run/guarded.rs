@@ -5,6 +5,7 @@
 //! that may lead to a box without the guard.
 
 use std::{
+    collections::HashSet,
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Component, Path, PathBuf},
@@ -58,12 +59,13 @@ pub(crate) enum Guard {
 /// # Errors
 /// Something that is named could be slipped from under its guard.
 pub(crate) fn guarded<'a>(patterns: impl IntoIterator<Item = &'a Path>, guard: Guard, writable: &[PathBuf]) -> Result<Vec<PathBuf>, Loose> {
-    let (mut found, mut links) = (Vec::new(), Vec::new());
+    let mut walk = Walk { guard, writable, folders: HashSet::new(), found: Vec::new(), links: Vec::new() };
     for pattern in patterns {
         for path in globs::matches(pattern)? {
-            follow(&path, guard, writable, &mut found, &mut links)?;
+            walk.down(&path)?;
         }
     }
+    let Walk { mut found, links, .. } = walk;
     found.sort();
     found.dedup();
     // A masked content that has a name of its own in the policy is masked, whatever becomes of the link.
@@ -74,51 +76,74 @@ pub(crate) fn guarded<'a>(patterns: impl IntoIterator<Item = &'a Path>, guard: G
     }
 }
 
-/// Walks down a path, and tells every link on it that the agent could replace.
-fn follow(path: &Path, guard: Guard, writable: &[PathBuf], found: &mut Vec<PathBuf>, links: &mut Vec<PathBuf>) -> Result<(), Loose> {
-    let is_the_agents = |folder: &Path| writable.iter().any(|tree| folder.starts_with(tree));
-    let mut at = PathBuf::from("/");
-    let mut parts = path.components().peekable();
-    while let Some(part) = parts.next() {
-        let name = match part {
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
-            Component::ParentDir => {
-                at.pop();
+/// What is found on the way down the paths.
+struct Walk<'a> {
+    guard: Guard,
+    writable: &'a [PathBuf],
+    /// Real folders that were met: most paths of a policy go through the same ones.
+    folders: HashSet<PathBuf>,
+    found: Vec<PathBuf>,
+    /// Links that the agent could replace.
+    links: Vec<PathBuf>,
+}
+
+impl Walk<'_> {
+    fn is_the_agents(&self, folder: &Path) -> bool {
+        self.writable.iter().any(|tree| folder.starts_with(tree))
+    }
+
+    /// Walks down a path, and notes every link on it that the agent could replace.
+    fn down(&mut self, path: &Path) -> Result<(), Loose> {
+        let mut at = PathBuf::from("/");
+        let mut parts = path.components().peekable();
+        while let Some(part) = parts.next() {
+            let name = match part {
+                Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
+                Component::ParentDir => {
+                    at.pop();
+                    continue;
+                }
+                Component::Normal(name) => name,
+            };
+            let next = at.join(name);
+            if self.folders.contains(&next) {
+                at = next;
                 continue;
             }
-            Component::Normal(name) => name,
-        };
-        let next = at.join(name);
-        let meta = match fs::symlink_metadata(&next) {
-            Ok(meta) => meta,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return closed(&at),
-            Err(source) => return Err(Loose::Look { path: next, source }),
-        };
-        if meta.is_symlink() {
-            if is_the_agents(&at) {
-                links.push(next);
-                return Ok(());
-            }
-            match fs::canonicalize(&next) {
-                Ok(real) => at = real,
-                // A link outside of the agent's reach that leads nowhere.
+            let meta = match fs::symlink_metadata(&next) {
+                Ok(meta) => meta,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return closed(&at),
                 Err(source) => return Err(Loose::Look { path: next, source }),
+            };
+            if meta.is_symlink() {
+                if self.is_the_agents(&at) {
+                    self.links.push(next);
+                    return Ok(());
+                }
+                match fs::canonicalize(&next) {
+                    Ok(real) => at = real,
+                    // A link outside of the agent's reach that leads nowhere.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return closed(&at),
+                    Err(source) => return Err(Loose::Look { path: next, source }),
+                }
+            } else if meta.is_dir() {
+                self.folders.insert(next.clone());
+                at = next;
+            } else if parts.peek().is_none() {
+                at = next;
+            } else {
+                // `.git` of a worktree is a file that says where `config` and `hooks` are: it decides, so it is what is guarded.
+                if self.guard == Guard::ReadOnly && self.is_the_agents(&at) {
+                    self.found.push(next);
+                }
+                return Ok(());
             }
-        } else if meta.is_dir() || parts.peek().is_none() {
-            at = next;
-        } else {
-            // `.git` of a worktree is a file that says where `config` and `hooks` are: it decides, so it is what is guarded.
-            if guard == Guard::ReadOnly && is_the_agents(&at) {
-                found.push(next);
-            }
-            return Ok(());
         }
+        self.found.push(at);
+        Ok(())
     }
-    found.push(at);
-    Ok(())
 }
 
 /// A folder that this user may not enter: the agent neither, unless it may change the folder's mode.

@@ -16,15 +16,20 @@ use agentbox_broker::{
     look,
     looker::{self, LookerConfig},
 };
-use agentbox_core::{Destination, ResourceId, policy::Policy, policy::settings::FilePath, safe};
+use agentbox_core::{
+    Destination, ResourceId,
+    ledger::{Draft, Event},
+    policy::{Policy, settings::FilePath},
+    safe,
+};
 use agentbox_desk::{channel::Screen, control::Folder};
 use agentbox_kernel::{
     control::{Control, Exit},
-    launch::{LaunchError, NestedUserns, Plan, Remains, Running, Stdio, launch},
+    launch::{NestedUserns, Plan, Remains, Running, Stdio, launch},
     layer::Requirement,
     lineage,
     mounts::{FileFence, Provided},
-    process::{Child, fork_child},
+    process::{Child, First, fork_child},
     selfguard::{self, Role},
     terminal::protocol::ToShim,
 };
@@ -36,9 +41,9 @@ use super::{
 };
 use crate::{
     commands::run::{SESSION_VARIABLE, chain},
-    ledger::{self, Ledger},
+    ledger,
     policy_files::Loaded,
-    supervisor::{End, Mode, Outcome, Setup, supervise},
+    supervisor::{self, End, Mode, Outcome, Setup, supervise},
 };
 
 /// Exit code of an unattended run in which the agent exited 0 but something was refused.
@@ -158,7 +163,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     let broker = {
         let (policy, session) = (policy.clone(), session.clone());
         let keep = [brokers_end.as_raw_fd()];
-        fork_child(&keep, move |socket| brokering::run(policy, session, &brokers_end, socket)).map_err(|error| own(&error))?
+        fork_child(First::Parent, &keep, move |socket| brokering::run(policy, session, &brokers_end, socket)).map_err(|error| own(&error))?
     };
     let looker = looker(&policy, voice)?;
 
@@ -183,11 +188,19 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     let mut ledger = None;
     let prepare = |sockets| {
         brokering::hand_over(&to_broker, &sockets)?;
-        // The ledger has a thread that syncs: it is opened when nothing is forked any more, and before the command runs.
-        ledger = Some(Ledger::open(&ledger_folder).map_err(|error| io::Error::other(chain(&error)))?);
+        ledger = Some(supervisor::begin(&ledger_folder, &session).map_err(|error| io::Error::other(chain(&error)))?);
         Ok(())
     };
-    let running = launch(plan, prepare).map_err(|error: LaunchError| (error.code(), error.to_string()))?;
+    let running = match launch(plan, prepare) {
+        Ok(running) => running,
+        Err(error) => {
+            if let Some(ledger) = ledger {
+                let note = safe::line(&format!("it did not start: {error}"), 300);
+                let _ = ledger.close(Draft { note, ..Draft::new(Event::SessionEnded, &session) });
+            }
+            return Err((error.code(), error.to_string()));
+        }
+    };
     let ledger = ledger.ok_or_else(|| (crate::cli::FAILED, "the ledger was not opened".to_owned()))?;
     let screen = if shares_terminal { Screen::SharedWithAgent } else { Screen::Apart };
     let setup = Setup {
@@ -311,7 +324,7 @@ fn looker(policy: &Arc<Policy>, voice: Voice) -> Result<Option<Child>, Failed> {
         }
         looker::run(config, socket)
     };
-    fork_child(&[], body).map(Some).map_err(|error| own(&error))
+    fork_child(First::Parent, &[], body).map(Some).map_err(|error| own(&error))
 }
 
 fn environment(policy: &Policy, session: &str) -> Vec<(OsString, OsString)> {

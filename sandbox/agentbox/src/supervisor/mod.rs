@@ -20,6 +20,7 @@ use std::{
     future::Future,
     net::SocketAddr,
     os::unix::net::UnixStream,
+    path::Path,
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -39,7 +40,7 @@ use agentbox_desk::{
 };
 use tokio::sync::mpsc;
 
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerError};
 use asks::Asks;
 use deeds::Inner;
 use looks::Looker;
@@ -85,7 +86,7 @@ pub(crate) struct Setup {
     pub(crate) policy: Arc<Policy>,
     /// The box's name.
     pub(crate) session: String,
-    /// Open for writing.
+    /// Begun.
     pub(crate) ledger: Ledger,
     /// The broker's socket.
     pub(crate) broker: UnixStream,
@@ -125,6 +126,17 @@ pub(crate) struct Outcome<E> {
     pub(crate) refused: Vec<Past>,
     /// How many refusals there were. In an unattended run more than none means exit code 77 where the agent's is 0.
     pub(crate) refused_in_all: usize,
+}
+
+/// Opens the ledger and writes the box's first entry. Nothing may happen that the ledger cannot tell of: it is tried before the command
+/// runs. It starts a thread, so nothing is forked afterwards.
+///
+/// # Errors
+/// It cannot be written: no box may run.
+pub(crate) fn begin(ledger_folder: &Path, session: &str) -> Result<Ledger, LedgerError> {
+    let ledger = Ledger::open(ledger_folder)?;
+    ledger.write(Draft::new(Event::SessionStarted, session), Durability::Grouped).map_err(|NotWritten(why)| LedgerError::NotWritten(why))?;
+    Ok(ledger)
 }
 
 /// Serves the gate until the box has ended, or must.
@@ -182,8 +194,6 @@ impl Supervisor {
         let (to_self, inner) = mpsc::channel(ASIDE * 2);
         let (to_knocks, knocks) = mpsc::channel(32);
         let broken = |what: &'static str| move |error: std::io::Error| NotWritten(format!("{what}: {error}"));
-        // Nothing may happen that the ledger cannot tell of: it is tried before the first question.
-        setup.ledger.write(Draft::new(Event::SessionStarted, &setup.session), Durability::Grouped)?;
         let (records, records_end) = records::start(setup.ledger.clone(), setup.session.clone(), to_self.clone());
         let pipe = pipe::broker(setup.broker, records).map_err(broken("the broker's socket"))?;
         let looker = setup.looker.map(looks::start).transpose().map_err(broken("the looker's socket"))?;
@@ -284,8 +294,6 @@ impl Supervisor {
             self.drop_ask(ask, &why);
         }
         self.take_last_records(ears).await;
-        let note = if self.refused_in_all > 0 { format!("{why}; {} refused", self.refused_in_all) } else { why };
-        self.write(Draft { note, ..Draft::new(Event::SessionEnded, &self.session) }, Durability::Grouped);
         let last = async {
             while self.aside > 0 {
                 let Some(inner) = ears.inner.recv().await else { return };
@@ -295,6 +303,11 @@ impl Supervisor {
         };
         if tokio::time::timeout(LAST_WORKS, last).await.is_err() {
             tracing::error!("the last entries were not written in time");
+        }
+        let note = if self.refused_in_all > 0 { format!("{why}; {} refused", self.refused_in_all) } else { why };
+        // Written from here: nothing else is left to do meanwhile, and a thread for it would be made for this one line.
+        if let Err(error) = self.ledger.close(Draft { note, ..Draft::new(Event::SessionEnded, &self.session) }) {
+            tracing::error!(%error, "the end of the box was not written");
         }
     }
 

@@ -27,6 +27,30 @@ pub(crate) fn fork() -> Result<Side, Errno> {
     }
 }
 
+/// As [`fork`], but the child does not push its parent off the CPU: it begins when a CPU has nothing else to do. Else a start that
+/// forks, and goes on with what everybody waits for, stands still for as long as the child has work.
+pub(crate) fn fork_behind() -> Result<Side, Errno> {
+    // A batch task never preempts when it wakes; where the policy cannot be set (a real-time caller keeps its own), nothing changes.
+    let normal = policy() == libc::SCHED_OTHER && set_policy(libc::SCHED_BATCH).is_ok();
+    let side = fork();
+    if normal {
+        let _ = set_policy(libc::SCHED_OTHER);
+    }
+    side
+}
+
+fn policy() -> libc::c_int {
+    // SAFETY: takes a number and gives one; 0 is the calling thread.
+    unsafe { libc::sched_getscheduler(0) }
+}
+
+fn set_policy(policy: libc::c_int) -> Result<(), Errno> {
+    // SAFETY: all fields of the struct are plain numbers, for which zero is a value.
+    let parameters: libc::sched_param = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a live local, which the kernel only reads; 0 is the calling thread.
+    Errno::result(unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) }).map(drop)
+}
+
 /// Ends this process at once: no destructors, no handlers of the process that it was forked from.
 pub(crate) fn exit_now(code: u8) -> ! {
     // SAFETY: _exit takes a number and does not return.

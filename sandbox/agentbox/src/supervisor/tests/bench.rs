@@ -24,7 +24,7 @@ use agentbox_desk::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    ledger::{ENTRIES, Ledger, read},
+    ledger::{ENTRIES, read},
     supervisor::{Mode, Outcome, Setup, ShimEvent, supervise},
 };
 
@@ -179,7 +179,7 @@ impl Bench {
             let setup = Setup {
                 policy: policy(setting.approval),
                 session: "b1".to_owned(),
-                ledger: Ledger::open(&ledger_folder).unwrap(),
+                ledger: crate::supervisor::begin(&ledger_folder, "b1").unwrap(),
                 broker: supervisors,
                 looker,
                 can_look,
@@ -369,7 +369,7 @@ pub(super) fn supervise_here(dir: &Path, broker: UnixStream) -> Outcome<u8> {
     let setup = Setup {
         policy: policy("patience = \"10m\""),
         session: "b1".to_owned(),
-        ledger: Ledger::open(&dir.join("ledger")).unwrap(),
+        ledger: crate::supervisor::begin(&dir.join("ledger"), "b1").unwrap(),
         broker,
         looker: None,
         can_look,
