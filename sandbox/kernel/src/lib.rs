@@ -13,6 +13,7 @@ pub mod launch;
 #[cfg(test)]
 mod launch_tests;
 pub mod layer;
+pub mod lease;
 pub mod lineage;
 pub mod mounts;
 pub mod network;

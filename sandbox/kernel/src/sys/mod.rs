@@ -7,6 +7,7 @@ pub(crate) mod environment;
 pub(crate) mod files;
 pub(crate) mod fork;
 pub(crate) mod landlock;
+pub(crate) mod lease;
 pub(crate) mod mount;
 pub(crate) mod pidfd;
 pub(crate) mod prctl;
