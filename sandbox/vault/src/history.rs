@@ -25,7 +25,7 @@ pub(crate) struct Inode {
     /// Size and time of the object with the content.
     pub(crate) object: (u64, Stamp),
     /// The record that gave the body was for a deed that did not happen, and its object may be gone.
-    doubtful: bool,
+    pub(crate) doubtful: bool,
 }
 
 /// A name from before the session that something was done to.
@@ -48,14 +48,15 @@ pub(crate) struct History {
     /// Folders in which something was lost, by the path in the beginning.
     pub(crate) folders: BTreeMap<PathBuf, Identity>,
     pub(crate) digests: HashMap<u64, Digest>,
-    pub(crate) left: HashMap<PathBuf, Option<Print>>,
+    /// What stood at the touched paths when the session ended.
+    pub(crate) left: HashSet<Print>,
     /// What was born later is the session's.
     pub(crate) after: Option<Stamp>,
     /// What was last changed before this is as the session left it.
     pub(crate) until: Option<Stamp>,
     moves: Vec<(PathBuf, PathBuf)>,
     /// Names that the session gave to older inodes.
-    made: HashSet<PathBuf>,
+    pub(crate) made: HashSet<PathBuf>,
 }
 
 impl History {
@@ -131,9 +132,7 @@ impl History {
             Record::Hashed { number, digest } => {
                 self.digests.insert(*number, *digest);
             }
-            Record::Left { path, print } => {
-                self.left.insert(path.path().to_owned(), *print);
-            }
+            Record::Left { print, .. } => self.left.extend(*print),
             Record::Start(_)
             | Record::Made { .. }
             | Record::Undone { .. }
@@ -225,7 +224,9 @@ pub(crate) fn below(path: &Path, from: &Path, to: &Path) -> Option<PathBuf> {
     Some(put.into())
 }
 
+/// The end of a millisecond: what was changed within it was changed before it was over.
 fn stamp(millis: u64) -> Stamp {
+    let millis = millis.saturating_add(1);
     let nanos = u32::try_from(millis % 1000).unwrap_or_default() * 1_000_000;
     Stamp(i64::try_from(millis / 1000).unwrap_or(i64::MAX), nanos)
 }

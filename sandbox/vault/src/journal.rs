@@ -71,13 +71,29 @@ impl Writer {
         for (place, byte) in self.buffer.iter_mut().zip(length.to_le_bytes().iter().chain(&seal)) {
             *place = *byte;
         }
-        if let Err(error) = self.file.write_all(&self.buffer) {
+        if let Err(error) = self.write() {
             self.broken = self.file.set_len(self.length).is_err();
             return Err(error);
         }
         self.seal = seal;
         self.length += self.buffer.len() as u64;
         Ok(())
+    }
+
+    #[cfg(not(test))]
+    fn write(&mut self) -> io::Result<()> {
+        self.file.write_all(&self.buffer)
+    }
+
+    /// In two halves, between which a test may stop it, as a full disk does.
+    #[cfg(test)]
+    fn write(&mut self) -> io::Result<()> {
+        let (first, second) = self.buffer.split_at(self.buffer.len() / 2);
+        crate::crash::step("before a record")?;
+        self.file.write_all(first)?;
+        crate::crash::step("within a record")?;
+        self.file.write_all(second)?;
+        crate::crash::step("after a record").or(Ok(()))
     }
 
     /// Another descriptor of the file, for syncing without holding anybody up.

@@ -86,7 +86,7 @@ pub enum Body {
 }
 
 /// What stood at a path when the session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Print {
     /// Which inode.
     pub id: Identity,

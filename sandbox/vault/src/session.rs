@@ -64,7 +64,8 @@ pub struct Subject<'a> {
     pub loss: Loss,
 }
 
-/// A rename, told before it is done.
+/// A rename, told before it is done. Where both names are of one inode the kernel does nothing: then nothing is told, neither this nor
+/// the loss of what stands at the target.
 #[derive(Clone, Copy, Debug)]
 pub struct Move<'a> {
     /// What is renamed: `O_PATH | O_NOFOLLOW`.
@@ -271,7 +272,7 @@ impl Session {
             return Ok(Kept { session: self, outcome: Outcome::Born, mark: None, _lease: None });
         }
         let mut state = self.state();
-        if !state.facts_known.contains(&id) && !state.known.contains_key(&id) {
+        if !state.facts_known.contains(&id) {
             if matches!(facts.kind, Kind::File | Kind::Folder) {
                 let _ = self.opened(object, &mut facts);
             }
@@ -308,6 +309,9 @@ impl Session {
     pub fn exchanged(&self, one: &Move<'_>, other: BorrowedFd<'_>) -> Result<Kept<'_>, NotKept> {
         let (first, first_facts) = facts::look(one.object).map_err(Why::io("looking at it"))?;
         let (second, second_facts) = facts::look(other).map_err(Why::io("looking at it"))?;
+        if first == second {
+            return Ok(Kept { session: self, outcome: Outcome::Already, mark: None, _lease: None });
+        }
         let mut state = self.state();
         self.keep_folder(&mut state, Some(one.from_folder), one.from)?;
         self.keep_folder(&mut state, Some(one.to_folder), one.to)?;

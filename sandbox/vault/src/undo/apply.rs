@@ -1,7 +1,8 @@
 //! Doing what the plan says, each step looked at again where it is done.
 
 use std::{
-    collections::{HashMap, HashSet},
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap, HashSet},
     ffi::OsStr,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
@@ -21,7 +22,7 @@ use super::{
 use crate::{
     crash::step,
     error::VaultError,
-    facts::{self, Identity, Kind},
+    facts::{self, Facts, Identity, Kind},
     folder,
     history::below,
     record::{Body, Loss, Record, now},
@@ -51,24 +52,29 @@ pub struct Report {
     pub session: String,
 }
 
-/// The order in which kinds of steps are done: renames make the paths right for all others.
-fn order(deed: &Deed) -> u8 {
-    match deed {
-        Deed::MoveBack { .. } => 0,
-        Deed::Rewrite => 1,
-        Deed::Restore { .. } => 2,
-        Deed::TakeAway => 3,
-        Deed::Facts => 4,
+/// The order of steps: what appears somewhere by its path, folders before what is in them; other names when what they name is there;
+/// then what is changed where it stands, and what goes, folders after what is in them.
+fn order(step: &Step) -> (u8, &Path, Reverse<&Path>) {
+    let none = Path::new("");
+    match &step.deed {
+        Deed::MoveBack { .. } | Deed::Restore { .. } => (0, &step.path, Reverse(none)),
+        Deed::Link { .. } => (1, &step.path, Reverse(none)),
+        Deed::Rewrite => (2, &step.path, Reverse(none)),
+        Deed::TakeAway => (3, none, Reverse(&step.path)),
+        Deed::Facts => (4, &step.path, Reverse(none)),
     }
 }
 
 struct Doer<'u> {
     undo: &'u Undo,
+    others: &'u BTreeMap<PathBuf, Identity>,
     session: Session,
     moved: Vec<(PathBuf, PathBuf)>,
     placed: HashMap<Identity, PathBuf>,
     /// Folders that were made: they get their facts when everything is in them.
     made: Vec<(PathBuf, Option<Identity>)>,
+    /// Folders that things were lifted into, as they were before.
+    lifted: HashMap<PathBuf, Facts>,
     report: Report,
 }
 
@@ -80,14 +86,28 @@ impl Undo {
     pub fn apply(&self, plan: &Plan, lease: TakeLease, ask: &mut dyn FnMut(&Step) -> Ruling) -> Result<Report, VaultError> {
         let session = self.begin(lease)?;
         let name = session.name().to_owned();
-        let mut doer = Doer { undo: self, session, moved: Vec::new(), placed: HashMap::new(), made: Vec::new(), report: Report::default() };
+        let mut doer = Doer {
+            undo: self,
+            others: &plan.others,
+            session,
+            moved: Vec::new(),
+            placed: HashMap::new(),
+            made: Vec::new(),
+            lifted: HashMap::new(),
+            report: Report::default(),
+        };
         let mut steps: Vec<&Step> = plan.steps.iter().collect();
-        steps.sort_by_key(|step| order(&step.deed));
-        for step in steps {
-            if step.standing == Standing::Other && ask(step) == Ruling::Leave {
+        steps.sort_by(|a, b| order(a).cmp(&order(b)));
+        // All is asked before anything is done.
+        steps.retain(|step| {
+            let stays = step.standing == Standing::Other && ask(step) == Ruling::Leave;
+            if stays {
                 doer.report.refused.push((step.path.clone(), "something stands there that is not from the session, or was changed since".to_owned()));
-                continue;
             }
+            !stays
+        });
+        doer.lift(&steps);
+        for step in steps {
             match doer.act(step) {
                 Ok(lacking) => {
                     doer.report.lacking.extend(lacking.into_iter().map(|what| (step.path.clone(), what)));
@@ -133,6 +153,7 @@ impl Doer<'_> {
             Deed::MoveBack { from } => self.move_back(planned, &self.carried(from)),
             Deed::Rewrite => self.rewrite(planned),
             Deed::Restore { .. } => self.restore(planned),
+            Deed::Link { to } => self.link(planned, &self.carried(to)).or_else(|_| self.restore(planned)),
             Deed::TakeAway => self.take_away(planned),
             Deed::Facts => self.facts(planned),
         }
@@ -195,7 +216,7 @@ impl Doer<'_> {
             Ok(()) => drop(kept),
             Err(error) => {
                 kept.failed();
-                return Err(format!("it cannot be moved back: {error}"));
+                return Err(format!("it cannot be moved back from {}: {error}", from.display()));
             }
         }
         self.moved.push((from.to_owned(), planned.path.clone()));
@@ -203,7 +224,7 @@ impl Doer<'_> {
         Ok(Vec::new())
     }
 
-    /// Sees to it that nothing stands at the step's path: what does is kept and removed, or, where another step will move it, put aside.
+    /// Sees to it that nothing stands at the step's path: what does is kept and removed.
     fn clear(&mut self, planned: &Step) -> Result<(), String> {
         let (folder, name) = self.parent(&planned.path)?;
         let here = match facts::look_at(folder.as_fd(), name) {
@@ -211,38 +232,56 @@ impl Doer<'_> {
             Err(Errno::NOENT) => return Ok(()),
             Err(error) => return Err(format!("what stands there cannot be looked at: {error}")),
         };
-        if planned.standing == Standing::Nothing && planned.stands == Some(here) && planned.id != here {
-            return self.put_aside(&planned.path, &folder, name, here);
-        }
         if planned.standing == Standing::Nothing || planned.stands != Some(here) {
             return Err("something else stands there than when it was planned".to_owned());
         }
         self.remove(&planned.path, here)
     }
 
-    fn put_aside(&mut self, path: &Path, folder: &OwnedFd, name: &OsStr, id: Identity) -> Result<(), String> {
-        let object = self.object(folder, name).map_err(words("it cannot be put aside"))?;
-        let mut kept = None;
+    /// Takes everything that will be renamed back to a name beside all trees that may go before, the deepest first: then no step is in
+    /// the way of another.
+    fn lift(&mut self, steps: &[&Step]) {
+        let mut moves: Vec<(&Path, Identity)> = Vec::new();
+        for step in steps {
+            if let Deed::MoveBack { from } = &step.deed {
+                moves.push((from, step.id));
+            }
+        }
+        moves.sort_by(|a, b| b.0.cmp(a.0));
+        for (from, id) in moves {
+            let above = from.parent().unwrap_or(from);
+            let root = self.undo.told.start.roots.iter().map(|root| root.path()).find(|root| above.starts_with(root)).unwrap_or(above);
+            if !self.lifted.contains_key(root)
+                && let Some(found) = self.undo.found(root)
+            {
+                self.lifted.insert(root.to_owned(), found.facts);
+            }
+            // Another file system may be mounted in the tree. Where it fails altogether, the step itself says so.
+            let _ = self.put_aside(from, id, root).or_else(|_| self.put_aside(from, id, above));
+        }
+    }
+
+    fn put_aside(&mut self, path: &Path, id: Identity, into: &Path) -> Result<(), String> {
+        let (folder, name) = self.parent(path)?;
+        let target = folder::beneath(self.undo.root.as_fd(), into, OFlags::PATH | OFlags::DIRECTORY).map_err(words("it cannot be put aside"))?;
+        let object = self.object(&folder, name).map_err(words("it cannot be put aside"))?;
+        if facts::identity(&object).ok() != Some(id) {
+            return Err("something else stands there than when it was planned".to_owned());
+        }
         let session = &self.session;
         let spare = beside(|spare| {
-            let to = path.with_file_name(spare);
-            let told = Move { object: object.as_fd(), from_folder: folder.as_fd(), to_folder: folder.as_fd(), from: path, to: &to };
+            let to = into.join(spare);
+            let told = Move { object: object.as_fd(), from_folder: folder.as_fd(), to_folder: target.as_fd(), from: path, to: &to };
             let mark = session.moved(&told).map_err(|_| Errno::IO)?;
-            match fs::renameat_with(folder, name, folder, spare, RenameFlags::NOREPLACE) {
-                Ok(()) => {
-                    kept = Some(mark);
-                    Ok(())
-                }
-                Err(error) => {
-                    mark.failed();
-                    Err(error)
-                }
+            let renamed = fs::renameat_with(&folder, name, &target, spare, RenameFlags::NOREPLACE);
+            match renamed {
+                Ok(()) => drop(mark),
+                Err(_) => mark.failed(),
             }
+            renamed
         });
         let spare = spare.map_err(words("it cannot be put aside"))?;
-        drop(kept);
-        debug_assert!(facts::identity(&object).ok() == Some(id));
-        self.moved.push((path.to_owned(), path.with_file_name(spare)));
+        self.moved.push((path.to_owned(), into.join(spare)));
         Ok(())
     }
 
@@ -312,10 +351,8 @@ impl Doer<'_> {
             Kind::File => Some(self.undo.content(planned.id)?),
             Kind::Folder | Kind::Link | Kind::Fifo | Kind::Socket | Kind::Character | Kind::Block => None,
         };
-        let other = match &content {
-            Some(content) if inode.facts.links > 1 => self.other_name(planned, content),
-            Some(_) | None => None,
-        };
+        let several = inode.facts.links > 1 && inode.facts.kind != Kind::Folder;
+        let other = if several { self.other_name(planned, inode.facts.kind, content.as_ref()) } else { None };
         let stuff = match (&other, &content, &inode.body) {
             (Some((at, name)), _, _) => Stuff::Name(at, name),
             (None, Some(content), _) => Stuff::Content(content),
@@ -325,6 +362,7 @@ impl Doer<'_> {
         self.clear(planned)?;
         let told = put(folder.as_fd(), name, &inode.facts, &stuff).map_err(words("it cannot be put in its place"))?;
         let _ = self.session.made(folder.as_fd(), &planned.path);
+        let told = if matches!(stuff, Stuff::Name(..)) { set(folder.as_fd(), name, &inode.facts) } else { told };
         self.placed.insert(planned.id, planned.path.clone());
         if inode.facts.kind == Kind::Folder {
             self.made.push((planned.path.clone(), Some(planned.id)));
@@ -332,8 +370,24 @@ impl Doer<'_> {
         Ok(told)
     }
 
+    fn link(&mut self, planned: &Step, to: &Path) -> Result<Vec<String>, String> {
+        // Written anew under its other name, it is that which this is a name of.
+        let to = self.placed.get(&planned.id).map_or(to, PathBuf::as_path).to_owned();
+        self.make_way(&planned.path)?;
+        let (at, other) = self.parent(&to)?;
+        let (id, facts) = facts::look_at(at.as_fd(), other).map_err(words("its other name cannot be looked at"))?;
+        if id != planned.id && !self.placed.contains_key(&planned.id) {
+            return Err("something else stands where its other name was".to_owned());
+        }
+        self.clear(planned)?;
+        let (folder, name) = self.parent(&planned.path)?;
+        put(folder.as_fd(), name, &facts, &Stuff::Name(&at, other)).map_err(words("it cannot be linked"))?;
+        let _ = self.session.linked(self.object(&folder, name).map_err(words("it cannot be opened"))?.as_fd(), folder.as_fd(), &planned.path);
+        Ok(Vec::new())
+    }
+
     /// Another name that the same inode had and that stands there with the same content.
-    fn other_name(&self, planned: &Step, content: &Content) -> Option<(OwnedFd, std::ffi::OsString)> {
+    fn other_name(&self, planned: &Step, kind: Kind, content: Option<&Content>) -> Option<(OwnedFd, std::ffi::OsString)> {
         let history = &self.undo.history;
         let placed = self.placed.get(&planned.id).cloned();
         let told = || {
@@ -345,14 +399,19 @@ impl Doer<'_> {
                 .map(|now| self.carried(&now))
                 .collect::<Vec<_>>()
         };
+        let others = || self.others.iter().filter(|(_, id)| **id == planned.id).map(|(path, _)| self.carried(path)).collect::<Vec<_>>();
         let mut tried = HashSet::new();
-        for path in placed.into_iter().chain(told()).chain(std::iter::once_with(|| self.undo.other_name(planned.id)).flatten()) {
+        for path in placed.clone().into_iter().chain(told()).chain(others()) {
             if path == planned.path || !tried.insert(path.clone()) {
                 continue;
             }
             let Ok((folder, name)) = folder::parent(self.undo.root.as_fd(), &path) else { continue };
-            let Ok(file) = super::content::readable(folder.as_fd(), name) else { continue };
-            if facts::look(file.as_fd()).is_ok_and(|(_, facts)| facts.kind == Kind::File) && content.is_in(file.as_fd()).unwrap_or(false) {
+            // One that was restored a moment ago has another number, and is looked at no further than this.
+            if !facts::look_at(folder.as_fd(), name).is_ok_and(|(id, facts)| facts.kind == kind && (id == planned.id || Some(&path) == placed.as_ref())) {
+                continue;
+            }
+            let same = |content: &Content| super::content::readable(folder.as_fd(), name).and_then(|file| content.is_in(file.as_fd()));
+            if content.is_none_or(|content| same(content).unwrap_or(false)) {
                 return Some((folder, name.to_owned()));
             }
         }
@@ -360,17 +419,21 @@ impl Doer<'_> {
     }
 
     fn take_away(&mut self, planned: &Step) -> Result<Vec<String>, String> {
-        let (folder, name) = self.parent(&planned.path)?;
+        let path = self.carried(&planned.path);
+        let Ok((folder, name)) = folder::parent(self.undo.root.as_fd(), &path) else {
+            // It went with the folder that it was in.
+            return Ok(Vec::new());
+        };
         match facts::look_at(folder.as_fd(), name) {
             Ok((id, facts)) if id == planned.id => {
                 if facts.kind == Kind::Folder {
-                    let opened = folder::beneath(self.undo.root.as_fd(), &planned.path, OFlags::RDONLY | OFlags::DIRECTORY);
+                    let opened = folder::beneath(self.undo.root.as_fd(), &path, OFlags::RDONLY | OFlags::DIRECTORY);
                     let inside = opened.and_then(|opened| folder::names(opened.as_fd())).map_err(words("it cannot be read"))?;
                     if !inside.is_empty() {
                         return Err("something is in it that stays".to_owned());
                     }
                 }
-                self.remove(&planned.path, id).map(|()| Vec::new())
+                self.remove(&path, id).map(|()| Vec::new())
             }
             // Carried away with a folder, or gone: nothing to take.
             Ok(_) | Err(Errno::NOENT) => Ok(Vec::new()),
@@ -400,6 +463,11 @@ impl Doer<'_> {
                     self.report.lacking.extend(lacking.into_iter().map(|what| (path.clone(), what)));
                 }
                 Err(why) => self.report.lacking.push((path.clone(), why)),
+            }
+        }
+        for (path, facts) in &self.lifted {
+            if let Ok((folder, name)) = self.parent(path) {
+                let _ = set_times(folder.as_fd(), name, facts);
             }
         }
         for (path, id) in &plan.folders {

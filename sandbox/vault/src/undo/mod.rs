@@ -11,6 +11,7 @@ mod scan;
 mod set;
 
 use std::{
+    collections::BTreeMap,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
@@ -70,8 +71,13 @@ pub enum Deed {
         /// How its content was kept, if it has one.
         way: Option<Way>,
     },
-    /// Writes the kept content into the inode, which has other names.
+    /// Writes the kept content into the inode, which stands there itself.
     Rewrite,
+    /// Gives what stands elsewhere this name again.
+    Link {
+        /// Another of its names.
+        to: PathBuf,
+    },
     /// Renames the thing back.
     MoveBack {
         /// From where it is now.
@@ -107,8 +113,20 @@ pub struct Step {
     pub bytes: u64,
     /// The inode from before the session.
     pub(crate) id: Identity,
+    /// Where that is which will be at the path when all renames are done.
+    pub(crate) at: PathBuf,
     /// Which inode stands there, when it was planned.
     pub(crate) stands: Option<Identity>,
+}
+
+impl Step {
+    /// Whether something appears at the path by it.
+    pub(crate) fn makes(&self) -> bool {
+        match self.deed {
+            Deed::Restore { .. } | Deed::MoveBack { .. } | Deed::Link { .. } => true,
+            Deed::Rewrite | Deed::Facts | Deed::TakeAway => false,
+        }
+    }
 }
 
 /// What is to be done, in order.
@@ -120,6 +138,8 @@ pub struct Plan {
     pub hopeless: Vec<(PathBuf, String)>,
     /// Folders that get their times back, when all is done.
     pub(crate) folders: Vec<(PathBuf, Identity)>,
+    /// Names of inodes with several that no record tells of.
+    pub(crate) others: BTreeMap<PathBuf, Identity>,
 }
 
 /// One session's undo.

@@ -76,7 +76,9 @@ fn make(folder: BorrowedFd<'_>, spare: &str, facts: &Facts, stuff: &Stuff<'_>) -
     step("make beside the place")?;
     let node = |kind| fs::mknodat(folder, spare, kind, Mode::RUSR | Mode::WUSR, device(facts.device));
     match (facts.kind, stuff) {
-        (Kind::File, Stuff::Name(at, name)) => fs::linkat(at, *name, folder, spare, AtFlags::empty()),
+        (Kind::File | Kind::Link | Kind::Fifo | Kind::Socket | Kind::Character | Kind::Block, Stuff::Name(at, name)) => {
+            fs::linkat(at, *name, folder, spare, AtFlags::empty())
+        }
         (Kind::File, Stuff::Content(content)) => {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
             let file = fs::openat(folder, spare, flags, Mode::RUSR | Mode::WUSR)?;
@@ -100,7 +102,7 @@ fn device(number: u64) -> u64 {
 }
 
 /// Folders on the way to a path that are missing, the topmost first.
-pub(super) fn missing<'a>(path: &'a Path, exists: impl Fn(&Path) -> bool) -> Vec<&'a Path> {
+pub(super) fn missing(path: &Path, exists: impl Fn(&Path) -> bool) -> Vec<&Path> {
     let mut missing: Vec<&Path> = path.ancestors().skip(1).take_while(|folder| !exists(folder)).collect();
     missing.reverse();
     missing

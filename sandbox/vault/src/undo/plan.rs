@@ -1,7 +1,7 @@
 //! The plan: what would have to be done now, told from what the session recorded and what stands there.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     os::fd::AsFd,
     path::{Path, PathBuf},
 };
@@ -29,120 +29,160 @@ pub(super) struct Found {
 }
 
 /// The renames that the plan has so far, so that what they carry along is looked for where it still is.
+/// By where they go.
 #[derive(Default)]
-struct Moves(Vec<(PathBuf, PathBuf)>);
+struct Moves(HashMap<PathBuf, PathBuf>);
 
 impl Moves {
     /// Where that is now which the moves would bring to `path`.
     fn still_at(&self, path: &Path) -> PathBuf {
-        let mut path = path.to_owned();
-        for (from, to) in self.0.iter().rev() {
-            if path == *to {
-                path.clone_from(from);
-            } else if let Some(before) = below(&path, to, from) {
-                path = before;
-            }
+        // The nearest folder that is moved decides: it is told by where it is now, whatever moves above it.
+        let nearest = path.ancestors().find_map(|above| Some((above, self.0.get(above)?)));
+        match nearest {
+            None => path.to_owned(),
+            Some((above, from)) if above == path => from.clone(),
+            Some((above, from)) => below(path, above, from).unwrap_or_else(|| path.to_owned()),
         }
-        path
     }
+}
+
+/// What the plan knows of where things stand.
+struct Ground {
+    moves: Moves,
+    /// All old names, also those that no record tells of.
+    names: BTreeMap<PathBuf, Name>,
+    /// Where the inode of a name may stand besides its old names.
+    elsewhere: HashMap<Identity, BTreeSet<PathBuf>>,
+    /// Places where an inode stands by right, or from which it will be taken.
+    taken: HashSet<PathBuf>,
 }
 
 impl Undo {
     /// Looks at everything that the session touched and says what it takes to bring it back. Changes nothing.
     #[must_use]
     pub fn plan(&self) -> Plan {
-        let mut plan = Plan::default();
-        let mut moves = Moves::default();
-        let moving: HashSet<Identity> = self.history.names.values().filter(|name| name.now.is_some()).map(|name| name.id).collect();
-        for (path, name) in &self.history.names {
-            let chosen = self.choice.has(path) || name.now.as_deref().is_some_and(|now| self.choice.has(now));
-            if chosen {
-                self.plan_name(&mut plan, &mut moves, &moving, path, name);
+        let mut plan = Plan { others: self.other_names(), ..Plan::default() };
+        let mut ground = Ground { moves: Moves::default(), names: self.history.names.clone(), elsewhere: HashMap::new(), taken: HashSet::new() };
+        for (path, id) in &plan.others {
+            let kind = self.history.inodes.get(id).map_or(Kind::File, |inode| inode.facts.kind);
+            let by_session = self.history.made.contains(path) || self.history.names.values().any(|name| name.now.as_ref() == Some(path));
+            if !by_session && kind != Kind::Folder && self.history.inodes.get(id).is_some_and(|inode| inode.facts.links > 1) {
+                // Written through another name: what the inode had comes back under this one too.
+                ground.names.entry(path.clone()).or_insert(Name { id: *id, kind, now: Some(path.clone()), at: 0 });
             }
+            ground.elsewhere.entry(*id).or_default().insert(path.clone());
+        }
+        for name in self.history.names.values() {
+            ground.elsewhere.entry(name.id).or_default().extend(name.now.clone());
+        }
+        let names = ground.names.clone();
+        let (folders, others): (Vec<_>, Vec<_>) = names.iter().filter(|(path, name)| self.chosen(path, name)).partition(|(_, name)| name.kind == Kind::Folder);
+        // Folders first: what is renamed carries along what is in it. Then what stands where it did, then what is missing.
+        for (path, name) in folders {
+            if !self.plan_standing(&mut plan, &mut ground, path, name) {
+                self.plan_missing(&mut plan, &mut ground, path, name);
+            }
+        }
+        let missing: Vec<_> = others.into_iter().filter(|(path, name)| !self.plan_standing(&mut plan, &mut ground, path, name)).collect();
+        for (path, name) in missing {
+            self.plan_missing(&mut plan, &mut ground, path, name);
+        }
+        // What will have been taken away by then is in nobody's way.
+        let lifted: HashSet<PathBuf> = ground.moves.0.values().cloned().collect();
+        for step in plan.steps.iter_mut().filter(|step| step.makes() && lifted.contains(&step.at)) {
+            (step.standing, step.stands) = (Standing::Nothing, None);
         }
         match self.choice.made {
             Made::Stays => {}
-            Made::Goes => self.plan_taking_away(&mut plan),
+            Made::Goes => self.plan_taking_away(&mut plan, &ground.taken, &ground.elsewhere),
         }
-        self.plan_folders(&mut plan, &moves);
+        self.plan_folders(&mut plan, &ground.moves);
+        plan.steps.sort_by(|a, b| a.path.cmp(&b.path));
         plan
     }
 
-    fn plan_name(&self, plan: &mut Plan, moves: &mut Moves, moving: &HashSet<Identity>, path: &Path, name: &Name) {
-        let wanted = self.history.inodes.get(&name.id);
-        let here = self.found(&moves.still_at(path));
-        if let Some(here) = here.as_ref().filter(|here| here.id == name.id) {
-            self.plan_change(plan, path, name, here, &moves.still_at(path));
-            return;
-        }
-        let standing = match &here {
-            None => Standing::Nothing,
-            // It will have left by then.
-            Some(here) if moving.contains(&here.id) && !self.history.born(here.id) && self.leaves(here.id, path) => Standing::Nothing,
-            Some(here) => self.standing(&moves.still_at(path), here),
-        };
+    fn chosen(&self, path: &Path, name: &Name) -> bool {
+        self.choice.has(path) || name.now.as_deref().is_some_and(|now| self.choice.has(now))
+    }
+
+    /// Whether the thing stands under its old name; then what of it changed.
+    fn plan_standing(&self, plan: &mut Plan, ground: &mut Ground, path: &Path, name: &Name) -> bool {
+        let at = ground.moves.still_at(path);
+        let Some(here) = self.found(&at).filter(|here| here.id == name.id) else { return false };
+        ground.taken.insert(at.clone());
+        self.plan_change(plan, path, name, &here, &at);
+        true
+    }
+
+    fn plan_missing(&self, plan: &mut Plan, ground: &mut Ground, path: &Path, name: &Name) {
+        let at = ground.moves.still_at(path);
+        let here = self.found(&at);
+        let standing = here.as_ref().map_or(Standing::Nothing, |here| self.standing(&at, here));
         let stands = here.as_ref().map(|here| here.id);
-        let elsewhere = name.now.as_deref().filter(|now| *now != path).and_then(|now| Some((now, self.found(now).filter(|found| found.id == name.id)?)));
-        if let Some((from, there)) = elsewhere {
-            let deed = Deed::MoveBack { from: from.to_owned() };
-            plan.steps.push(Step { path: path.to_owned(), deed, standing, bytes: 0, id: name.id, stands });
-            moves.0.push((from.to_owned(), path.to_owned()));
-            self.plan_change(plan, path, name, &there, from);
+        let step = |deed, standing, bytes| Step { path: path.to_owned(), deed, standing, bytes, id: name.id, at: at.clone(), stands };
+        let is = |path: &Path| self.found(path).filter(|found| found.id == name.id);
+        let candidates = ground.elsewhere.get(&name.id).into_iter().flatten();
+        if let Some((from, there)) = candidates.filter(|from| !ground.taken.contains(*from)).find_map(|from| Some((from.clone(), is(from)?))) {
+            plan.steps.push(step(Deed::MoveBack { from: from.clone() }, standing, 0));
+            self.plan_change(plan, path, name, &there, &from);
+            ground.taken.insert(from.clone());
+            ground.moves.0.insert(path.to_owned(), from);
             return;
         }
-        let Some(wanted) = wanted else {
-            plan.hopeless.push((path.to_owned(), "it was moved, and is not where it was moved to".to_owned()));
+        let mut own = ground.names.iter().filter(|(other, told)| told.id == name.id && told.kind != Kind::Folder && *other != path);
+        if let Some((to, _)) = own.find(|(other, _)| ground.moves.0.contains_key(*other) || is(&ground.moves.still_at(other)).is_some()) {
+            plan.steps.push(step(Deed::Link { to: to.clone() }, standing, 0));
             return;
+        }
+        let mut hopeless = |why: String| plan.hopeless.push((path.to_owned(), why));
+        let Some(wanted) = self.history.inodes.get(&name.id) else {
+            return hopeless("it was moved, and is not where it was moved to".to_owned());
         };
         let way = match &wanted.body {
             Some(Ok(Body::Object { way, .. })) => Some(*way),
             Some(Ok(Body::None | Body::Target(_))) => None,
-            Some(Err(why)) => {
-                plan.hopeless.push((path.to_owned(), format!("it was not kept: {why}")));
-                return;
-            }
+            Some(Err(why)) => return hopeless(format!("it was not kept: {why}")),
             None if name.kind == Kind::Folder => None,
-            None => {
-                plan.hopeless.push((path.to_owned(), "it is gone, and only its metadata was kept".to_owned()));
-                return;
-            }
+            None => return hopeless("it is gone, and only its metadata was kept".to_owned()),
         };
-        if let Some(here) = here.as_ref().filter(|_| self.is_like_before(name, &moves.still_at(path))) {
-            if self.facts_differ(&moves.still_at(path), &wanted.facts, here) {
-                plan.steps.push(Step { path: path.to_owned(), deed: Deed::Facts, standing: Standing::Own, bytes: 0, id: name.id, stands });
+        if let Some(here) = here.as_ref().filter(|_| !ground.moves.0.values().any(|from| *from == at) && self.is_like_before(name, &at)) {
+            ground.taken.insert(at.clone());
+            if self.facts_differ(&at, &wanted.facts, here) {
+                plan.steps.push(step(Deed::Facts, standing, 0));
             }
             return;
         }
-        let deed = Deed::Restore { kind: wanted.facts.kind, way };
         let bytes = if wanted.facts.kind == Kind::File { wanted.facts.size } else { 0 };
-        plan.steps.push(Step { path: path.to_owned(), deed, standing, bytes, id: name.id, stands });
+        plan.steps.push(step(Deed::Restore { kind: wanted.facts.kind, way }, standing, bytes));
     }
 
     /// The thing itself is there, or will be: what of it changed?
     fn plan_change(&self, plan: &mut Plan, path: &Path, name: &Name, here: &Found, at: &Path) {
         let Some(wanted) = self.history.inodes.get(&name.id) else { return };
+        // Under whatever name it was reached first.
+        if here.facts.links > 1 && plan.steps.iter().any(|step| step.id == name.id && matches!(step.deed, Deed::Rewrite | Deed::Facts)) {
+            return;
+        }
         let standing = self.standing(at, here);
-        let step = |deed, bytes| Step { path: path.to_owned(), deed, standing, bytes, id: name.id, stands: Some(here.id) };
+        let step = |deed, bytes| Step { path: path.to_owned(), deed, standing, bytes, id: name.id, at: at.to_owned(), stands: Some(here.id) };
         if here.facts.kind == Kind::File
             && let Some(body) = &wanted.body
             && !facts::unchanged(&wanted.facts, &here.facts)
         {
-            match body {
-                Ok(body) => match self.same_content(name.id, at) {
-                    Ok(true) => {}
-                    Ok(false) => {
-                        let way = if let Body::Object { way, .. } = body { Some(*way) } else { None };
-                        let deed = if here.facts.links > 1 { Deed::Rewrite } else { Deed::Restore { kind: Kind::File, way } };
-                        plan.steps.push(step(deed, wanted.facts.size));
-                        return;
-                    }
-                    Err(why) => {
-                        plan.hopeless.push((path.to_owned(), why));
-                        return;
-                    }
-                },
+            let same = match body {
+                Ok(_) => self.same_content(name.id, at),
+                Err(why) => Err(format!("it was overwritten, and not kept: {why}")),
+            };
+            match same {
+                Ok(true) => {}
+                Ok(false) => {
+                    plan.steps.push(step(Deed::Rewrite, wanted.facts.size));
+                    return;
+                }
+                // Kept for a deed that did not happen, and let go of again.
+                Err(_) if wanted.doubtful => {}
                 Err(why) => {
-                    plan.hopeless.push((path.to_owned(), format!("it was overwritten, and not kept: {why}")));
+                    plan.hopeless.push((path.to_owned(), why));
                     return;
                 }
             }
@@ -158,10 +198,14 @@ impl Undo {
         if wanted.facts.kind != here.facts.kind {
             return false;
         }
+        // With several names it matters which inode it is.
+        if here.facts.kind != Kind::Folder && (wanted.facts.links > 1 || here.facts.links > 1) {
+            return false;
+        }
         match here.facts.kind {
             // What was in it comes back by its own records.
             Kind::Folder => true,
-            Kind::File => wanted.facts.links <= 1 && self.same_content(name.id, at).unwrap_or(false),
+            Kind::File => self.same_content(name.id, at).unwrap_or(false),
             Kind::Link => matches!(&wanted.body, Some(Ok(Body::Target(target))) if self.target(at).as_ref() == Some(&target.0)),
             Kind::Fifo | Kind::Socket => true,
             Kind::Character | Kind::Block => wanted.facts.device == here.facts.device,
@@ -205,13 +249,8 @@ impl Undo {
         Some(Found { id, facts })
     }
 
-    /// Whether another name's plan takes this inode away from a path.
-    fn leaves(&self, id: Identity, path: &Path) -> bool {
-        self.history.names.iter().any(|(first, name)| name.id == id && first != path && name.now.as_deref() == Some(path) && self.choice.has(first))
-    }
-
     /// Whose it is that stands somewhere.
-    fn standing(&self, at: &Path, here: &Found) -> Standing {
+    pub(super) fn standing(&self, at: &Path, here: &Found) -> Standing {
         let mut left = MOST_IN_THE_WAY;
         if self.is_own(at, here, 0, &mut left) { Standing::Own } else { Standing::Other }
     }
@@ -221,12 +260,12 @@ impl Undo {
         if *left == 0 || depth > DEEPEST {
             return false;
         }
-        let as_left = || self.history.left.get(at).is_some_and(|left| *left == Some(Print::of(here.id, &here.facts)));
-        if here.facts.kind != Kind::Folder {
-            return as_left() || self.unchanged_since(here);
-        }
+        let as_left = || self.history.left.contains(&Print::of(here.id, &here.facts));
         if !as_left() && !self.unchanged_since(here) {
             return false;
+        }
+        if here.facts.kind != Kind::Folder {
+            return true;
         }
         let opened = folder::beneath(self.root.as_fd(), at, OFlags::RDONLY | OFlags::DIRECTORY);
         let Ok(names) = opened.and_then(|opened| folder::names(opened.as_fd())) else { return false };
@@ -236,9 +275,9 @@ impl Undo {
         })
     }
 
-    /// Whether the session made a thing, and nobody changed it after its end.
+    /// Whether nobody changed, renamed or linked a thing after the session's end.
     pub(super) fn unchanged_since(&self, here: &Found) -> bool {
-        self.history.born(here.id) && self.history.until.is_some_and(|until: Stamp| here.facts.ctime <= until)
+        self.history.until.is_some_and(|until: Stamp| here.facts.ctime <= until)
     }
 
     /// Folders get their times back where they were as the session left them, or were gone.
@@ -248,7 +287,7 @@ impl Undo {
         let mut folders: BTreeMap<PathBuf, Identity> = BTreeMap::new();
         let own = self.history.names.iter().filter(|(_, name)| name.kind == Kind::Folder).map(|(path, name)| (path, name.id));
         for (path, id) in self.history.folders.iter().map(|(path, id)| (path, *id)).chain(own) {
-            if !restored.contains(path.as_path()) && !parents.contains(path.as_path()) {
+            if !self.choice.has(path) && !restored.contains(path.as_path()) && !parents.contains(path.as_path()) {
                 continue;
             }
             let unchanged = match self.found(&moves.still_at(path)) {
