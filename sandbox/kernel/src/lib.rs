@@ -22,6 +22,7 @@ pub mod process;
 pub mod rlimits;
 pub mod seccomp;
 pub mod selfguard;
+pub mod stopped;
 mod sys;
 pub mod terminal;
 mod trial;

@@ -9,6 +9,7 @@ pub(crate) mod fork;
 pub(crate) mod landlock;
 pub(crate) mod lease;
 pub(crate) mod mount;
+pub(crate) mod notify;
 pub(crate) mod pidfd;
 pub(crate) mod prctl;
 #[cfg(test)]

@@ -1,0 +1,239 @@
+//! Does a judged call, on the very descriptors that were judged, as the user whose box it is and without any power over files.
+
+use std::{
+    fs::File,
+    io::Read as _,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{AtFlags, FcntlArg, OFlag, RenameFlags, fcntl, openat, renameat2},
+    libc,
+    sys::stat::{SFlag, fstat, stat, umask},
+    unistd::{UnlinkatFlags, ftruncate, linkat, unlinkat},
+};
+
+use super::{
+    deed::{Act, Deed, Open, Target, Where},
+    listener::Notice,
+    resolve::{Object, Spot},
+    world::World,
+};
+use crate::mounts::devices::CONSOLE;
+
+/// How a deed went.
+#[derive(Debug)]
+#[must_use = "what is not done yet must be judged, or tried, again"]
+pub enum Performed {
+    /// The caller has its answer: done, or failed with this.
+    Answered(Result<(), Errno>),
+    /// Another thread was faster, and made what was not there: this is another deed than the one that was judged.
+    Another(Notice, Deed),
+    /// The other end of a pipe is not there yet: try again.
+    Later(Notice, Deed),
+}
+
+/// What one act came to.
+enum Done {
+    /// This is the call's answer.
+    Value,
+    /// The caller gets this.
+    Opened(OwnedFd),
+    /// See [`Performed`].
+    Another(Act),
+    Later(Act),
+}
+
+impl Notice {
+    /// Whether a signal waits for the caller that it has a handler for: something typed, most likely. A held call keeps such signals from it,
+    /// so whoever holds one looks from time to time, and answers EINTR.
+    #[must_use]
+    pub fn is_wanted_elsewhere(&self, world: &World) -> bool {
+        world.is_wanted(self.tid()).unwrap_or(true)
+    }
+}
+
+impl Deed {
+    /// Does it, and answers the caller.
+    pub fn perform(self, notice: Notice, world: &World) -> Performed {
+        // Whoever has gone, or was answered by a signal, is not acted for.
+        if !notice.is_waiting() {
+            return Performed::Answered(Err(Errno::EINTR));
+        }
+        let on_exec = match &self.act {
+            Act::Open(open) => open.on_exec,
+            Act::Remove { .. } | Act::Rename { .. } | Act::Link { .. } | Act::Truncate { .. } => crate::sys::notify::OnExec::Close,
+        };
+        match perform(self.act, notice.tid(), world) {
+            Ok(Done::Value) => {
+                notice.answer(0);
+                Performed::Answered(Ok(()))
+            }
+            Ok(Done::Opened(fd)) => {
+                notice.give(fd.as_fd(), on_exec);
+                Performed::Answered(Ok(()))
+            }
+            Ok(Done::Another(act)) => Performed::Another(notice, Self { act }),
+            Ok(Done::Later(act)) => Performed::Later(notice, Self { act }),
+            Err(errno) => {
+                notice.refuse(errno);
+                Performed::Answered(Err(errno))
+            }
+        }
+    }
+}
+
+fn perform(act: Act, tid: i32, world: &World) -> Result<Done, Errno> {
+    match act {
+        Act::Open(open) => opened(open, tid, world),
+        Act::Remove { spot, folder } => {
+            spot.stands()?;
+            unlinkat(&spot.folder, spot.name.as_c_str(), if folder { UnlinkatFlags::RemoveDir } else { UnlinkatFlags::NoRemoveDir })?;
+            Ok(Done::Value)
+        }
+        Act::Rename { from, to, flags } => renamed(from, to, flags),
+        Act::Link { object, from, to } => {
+            let name = World::name_of(object.fd.as_fd());
+            match linkat(world.proc_fd(), name.as_str(), &to.folder, to.name.as_c_str(), AtFlags::AT_SYMLINK_FOLLOW) {
+                Ok(()) => Ok(Done::Value),
+                // Its last name was removed meanwhile: as the kernel says of a file without a name.
+                Err(Errno::ENOENT) if from.is_some() => Err(Errno::ENOENT),
+                Err(errno) => Err(errno),
+            }
+        }
+        Act::Truncate { object, length, .. } => {
+            ftruncate(world.reopen(object.fd.as_fd(), OFlag::O_WRONLY)?, length)?;
+            Ok(Done::Value)
+        }
+    }
+}
+
+fn renamed(from: Spot, to: Spot, flags: RenameFlags) -> Result<Done, Errno> {
+    from.stands()?;
+    if flags.contains(RenameFlags::RENAME_EXCHANGE) || to.object.is_some() {
+        to.stands()?;
+        renameat2(&from.folder, from.name.as_c_str(), &to.folder, to.name.as_c_str(), flags)?;
+        return Ok(Done::Value);
+    }
+    // The name was free when it was judged: if it is not any more, something would be replaced that nobody has judged.
+    match renameat2(&from.folder, from.name.as_c_str(), &to.folder, to.name.as_c_str(), RenameFlags::RENAME_NOREPLACE) {
+        Ok(()) => Ok(Done::Value),
+        Err(Errno::EEXIST) if !flags.contains(RenameFlags::RENAME_NOREPLACE) => {
+            let object = object_at(&to)?;
+            Ok(Done::Another(Act::Rename { from, to: Spot { object: Some(object), ..to }, flags }))
+        }
+        // A file system without that flag. Where another thread is faster than the next two lines it replaces a file that it has just made itself.
+        Err(Errno::EINVAL) if flags.is_empty() => {
+            to.stands()?;
+            renameat2(&from.folder, from.name.as_c_str(), &to.folder, to.name.as_c_str(), RenameFlags::empty())?;
+            Ok(Done::Value)
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+fn object_at(spot: &Spot) -> Result<Object, Errno> {
+    let fd = openat(&spot.folder, spot.name.as_c_str(), OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?;
+    let stat = fstat(&fd)?;
+    Ok(Object { fd, stat })
+}
+
+fn opened(open: Open, tid: i32, world: &World) -> Result<Done, Errno> {
+    let Open { target, flags, mode, on_exec } = open;
+    match target {
+        Target::Free(spot) => {
+            // What is made gets the caller's mask. One thread does all deeds, so nobody else makes anything meanwhile.
+            umask(world.mask(tid)?);
+            let how = flags | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+            match openat(&spot.folder, spot.name.as_c_str(), how, mode) {
+                Ok(fd) => Ok(Done::Opened(fd)),
+                Err(Errno::EEXIST) => {
+                    let object = object_at(&spot)?;
+                    if object.kind() == SFlag::S_IFLNK {
+                        // Made in this moment, and never resolved: a loop of one's own making.
+                        return Err(Errno::ELOOP);
+                    }
+                    Ok(Done::Another(Act::Open(Open { target: Target::Object(object, Where::Spot(spot)), flags, mode, on_exec })))
+                }
+                Err(errno) => Err(errno),
+            }
+        }
+        Target::Object(object, at) => match object.kind() {
+            SFlag::S_IFREG => file(&object, flags, world).map(Done::Opened),
+            SFlag::S_IFIFO => {
+                let blocks = !flags.contains(OFlag::O_NONBLOCK);
+                match world.reopen(object.fd.as_fd(), flags | OFlag::O_NONBLOCK) {
+                    Ok(fd) => {
+                        if blocks {
+                            let set = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?) - OFlag::O_NONBLOCK;
+                            fcntl(&fd, FcntlArg::F_SETFL(set))?;
+                        }
+                        Ok(Done::Opened(fd))
+                    }
+                    Err(Errno::ENXIO) if blocks => Ok(Done::Later(Act::Open(Open { target: Target::Object(object, at), flags, mode, on_exec }))),
+                    Err(errno) => Err(errno),
+                }
+            }
+            SFlag::S_IFCHR => device(&object, flags - OFlag::O_TRUNC, tid, world).map(Done::Opened),
+            SFlag::S_IFDIR => Err(Errno::EISDIR),
+            // Block devices; the box has none, and its mounts open none.
+            _ => Err(Errno::EACCES),
+        },
+    }
+}
+
+fn file(object: &Object, flags: OFlag, world: &World) -> Result<OwnedFd, Errno> {
+    let fd = world.reopen(object.fd.as_fd(), flags - OFlag::O_TRUNC)?;
+    if flags.contains(OFlag::O_TRUNC) {
+        if flags & OFlag::O_ACCMODE == OFlag::O_WRONLY || flags & OFlag::O_ACCMODE == OFlag::O_RDWR {
+            ftruncate(&fd, 0)?;
+        } else {
+            // The kernel, too, asks for the right to write.
+            ftruncate(world.reopen(object.fd.as_fd(), OFlag::O_WRONLY)?, 0)?;
+        }
+    }
+    Ok(fd)
+}
+
+/// A device; `/dev/tty` is the caller's terminal, not ours.
+fn device(object: &Object, flags: OFlag, tid: i32, world: &World) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlag::O_NOCTTY;
+    if object.stat.st_rdev != libc::makedev(5, 0) {
+        return world.reopen(object.fd.as_fd(), flags);
+    }
+    let terminal = terminal_of(tid, world)?;
+    world.reopen(terminal.as_fd(), flags)
+}
+
+/// The terminal that controls the caller's session, found where the caller has it open, else among the box's own.
+fn terminal_of(tid: i32, world: &World) -> Result<OwnedFd, Errno> {
+    let mut text = String::new();
+    File::from(world.of_process(tid, "stat", OFlag::O_RDONLY)?).take(4096).read_to_string(&mut text).map_err(|_| Errno::EIO)?;
+    // Behind the name, which may hold anything: state, parent, group, session, terminal.
+    let number = text.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(4)).and_then(|word| word.parse::<i32>().ok()).ok_or(Errno::EIO)?;
+    let number = number.cast_unsigned();
+    if number == 0 {
+        return Err(Errno::ENXIO);
+    }
+    let minor = (number & 0xff) | ((number >> 12) & 0xf_ff00);
+    let device = libc::makedev((number >> 8) & 0xfff, minor);
+    let is_it =
+        |fd: BorrowedFd<'_>| fstat(fd).is_ok_and(|found| found.st_rdev == device && SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFCHR);
+    for open in 0..3 {
+        if let Ok(fd) = world.of_process(tid, &format!("fd/{open}"), OFlag::O_PATH)
+            && is_it(fd.as_fd())
+        {
+            return Ok(fd);
+        }
+    }
+    for path in [CONSOLE.to_owned(), format!("/dev/pts/{minor}")] {
+        if stat(path.as_str()).is_ok()
+            && let Ok(fd) = openat(world.root(), path.trim_start_matches('/'), OFlag::O_PATH | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
+            && is_it(fd.as_fd())
+        {
+            return Ok(fd);
+        }
+    }
+    Err(Errno::ENXIO)
+}

@@ -1,0 +1,153 @@
+//! The table of stopped calls: which, when by their registers alone, and what they are read as. The notify filter is generated from it.
+//!
+//! What is not in it needs no judge, because it cannot lose what was there: `open` with `O_CREAT | O_EXCL`, `mkdir`, `mknod` and `symlink`
+//! only make names that are free; `write`, `ftruncate`, `fallocate`, `copy_file_range`, `FICLONE` and shared mappings work through a descriptor
+//! that was opened for writing, and that opening was stopped. Landlock makes the kernel refuse what is done in another way: the agent
+//! may not remove, move or link names in the gated trees at all.
+
+use nix::errno::Errno;
+
+use crate::{
+    calls::{Condition, Test},
+    seccomp::{self, Allowed, SeccompError},
+};
+
+/// What a stopped call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Open,
+    OpenAt,
+    Creat,
+    Unlink,
+    UnlinkAt,
+    Rmdir,
+    Rename,
+    RenameAt,
+    RenameAt2,
+    Link,
+    LinkAt,
+    Truncate,
+    Umask,
+}
+
+struct Row {
+    number: libc::c_long,
+    kind: Kind,
+    /// Any of these conditions stops it; none: always.
+    when: &'static [&'static [Condition]],
+}
+
+const TRUNC: u32 = libc::O_TRUNC.cast_unsigned();
+const CREAT: u32 = libc::O_CREAT.cast_unsigned();
+const EXCL: u32 = libc::O_EXCL.cast_unsigned();
+const ACCESS: u32 = libc::O_ACCMODE.cast_unsigned();
+const WRITE: u32 = libc::O_WRONLY.cast_unsigned();
+const BOTH: u32 = libc::O_RDWR.cast_unsigned();
+/// The bit that `O_TMPFILE` has beside `O_DIRECTORY`: it makes a file that has no name.
+const UNNAMED: u32 = (libc::O_TMPFILE & !libc::O_DIRECTORY).cast_unsigned();
+
+const fn masked(argument: u8, mask: u32, is: u32) -> [Condition; 1] {
+    [Condition { argument, test: Test::Masked { mask, is } }]
+}
+
+macro_rules! opens_for_writing {
+    ($argument:literal) => {
+        &[
+            &masked($argument, ACCESS | EXCL | UNNAMED, WRITE),
+            &masked($argument, ACCESS | CREAT | UNNAMED, WRITE),
+            &masked($argument, ACCESS | EXCL | UNNAMED, BOTH),
+            &masked($argument, ACCESS | CREAT | UNNAMED, BOTH),
+            // Neither of both: reads and writes are refused, but it can be truncated and controlled.
+            &masked($argument, ACCESS, ACCESS),
+            // Cuts short whatever the access is.
+            &masked($argument, ACCESS | TRUNC, TRUNC),
+            // Makes a file that may only be read, which is free unless it is there.
+        ]
+    };
+}
+
+const ROWS: &[Row] = &[
+    #[cfg(target_arch = "x86_64")]
+    Row { number: libc::SYS_open, kind: Kind::Open, when: opens_for_writing!(1) },
+    Row { number: libc::SYS_openat, kind: Kind::OpenAt, when: opens_for_writing!(2) },
+    #[cfg(target_arch = "x86_64")]
+    Row { number: libc::SYS_creat, kind: Kind::Creat, when: &[] },
+    #[cfg(target_arch = "x86_64")]
+    Row { number: libc::SYS_unlink, kind: Kind::Unlink, when: &[] },
+    Row { number: libc::SYS_unlinkat, kind: Kind::UnlinkAt, when: &[] },
+    #[cfg(target_arch = "x86_64")]
+    Row { number: libc::SYS_rmdir, kind: Kind::Rmdir, when: &[] },
+    #[cfg(target_arch = "x86_64")]
+    Row { number: libc::SYS_rename, kind: Kind::Rename, when: &[] },
+    #[cfg(target_arch = "x86_64")]
+    Row { number: libc::SYS_renameat, kind: Kind::RenameAt, when: &[] },
+    Row { number: libc::SYS_renameat2, kind: Kind::RenameAt2, when: &[] },
+    #[cfg(target_arch = "x86_64")]
+    Row { number: libc::SYS_link, kind: Kind::Link, when: &[] },
+    Row { number: libc::SYS_linkat, kind: Kind::LinkAt, when: &[] },
+    Row { number: libc::SYS_truncate, kind: Kind::Truncate, when: &[] },
+    // Not to be judged: what is made in the caller's place gets the caller's mask, which is read anew after this.
+    Row { number: libc::SYS_umask, kind: Kind::Umask, when: &[] },
+];
+
+/// Which stopped call has this number.
+pub(super) fn kind(number: i32) -> Option<Kind> {
+    ROWS.iter().find(|row| row.number == libc::c_long::from(number)).map(|row| row.kind)
+}
+
+/// The notify filter.
+pub(super) fn filter() -> Result<Vec<libc::sock_filter>, SeccompError> {
+    let always: &[&[Condition]] = &[&[]];
+    let rows: Vec<Allowed> = ROWS
+        .iter()
+        .flat_map(|row| {
+            let when = if row.when.is_empty() { always } else { row.when };
+            when.iter().map(|when| Allowed { number: row.number, when })
+        })
+        .collect();
+    seccomp::notifying(&rows)
+}
+
+/// Installs the filter on this thread and all that it will start, and gives the descriptor on which the calls arrive. Needs no_new_privs.
+///
+/// A caller that is held is not disturbed by signals that it handles (`WAIT_KILLABLE_RECV`): Go's and others' timers would else
+/// restart the call for ever. What a person types still reaches it: see [`super::interrupt`].
+///
+/// # Errors
+/// EBUSY where somebody else listens already; EINVAL before Linux 5.19.
+pub fn install() -> Result<std::os::fd::OwnedFd, Errno> {
+    const WAIT_KILLABLE_RECV: libc::c_ulong = 1 << 5;
+    let program = filter().map_err(|_| Errno::ENOSYS)?;
+    crate::sys::seccomp::add_filter_with_listener(&program, WAIT_KILLABLE_RECV)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opens(flags: i32) -> bool {
+        let flags = flags.cast_unsigned();
+        let row = ROWS.iter().find(|row| row.kind == Kind::OpenAt).unwrap();
+        row.when.iter().any(|all| all.iter().all(|condition| matches!(condition.test, Test::Masked { mask, is } if flags & mask == is)))
+    }
+
+    #[test]
+    fn an_open_that_could_lose_something_is_stopped() {
+        use libc::*;
+        for flags in [O_WRONLY, O_RDWR, O_WRONLY | O_TRUNC | O_CREAT, O_RDWR | O_APPEND, O_RDONLY | O_TRUNC, O_WRONLY | O_EXCL, O_ACCMODE, O_ACCMODE | O_TRUNC]
+        {
+            assert!(opens(flags), "{flags:o}");
+        }
+        for flags in [O_RDONLY, O_RDONLY | O_CREAT, O_PATH, O_WRONLY | O_CREAT | O_EXCL, O_RDWR | O_CREAT | O_EXCL | O_TRUNC, O_TMPFILE | O_RDWR, O_DIRECTORY] {
+            assert!(!opens(flags), "{flags:o}");
+        }
+    }
+
+    #[test]
+    fn every_row_is_found_by_its_number() {
+        for row in ROWS {
+            assert_eq!(kind(i32::try_from(row.number).unwrap()), Some(row.kind));
+        }
+        assert_eq!(kind(-1), None);
+    }
+}

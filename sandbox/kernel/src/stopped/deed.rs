@@ -1,0 +1,382 @@
+//! What a stopped call would do: read once, with every descriptor that it takes. What is judged and what is done are these.
+
+use std::{
+    ffi::CString,
+    os::fd::{AsFd, BorrowedFd},
+    path::PathBuf,
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, RenameFlags},
+    libc,
+    sys::stat::{FileStat, Mode, SFlag},
+};
+
+use super::{
+    calls::Kind,
+    listener::Notice,
+    memory,
+    resolve::{Dots, Follow, Found, From, Object, Spot},
+    world::{Roots, Trailing, World},
+};
+use crate::sys::notify::OnExec;
+
+/// What a call would do to one thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Removes its name.
+    Remove,
+    /// Removes a folder.
+    RemoveFolder,
+    /// Gives its name to another thing.
+    Replace,
+    /// Gives it another name.
+    Move,
+    /// Exchanges it with the other thing that is moved.
+    Exchange,
+    /// Opens it for writing.
+    Overwrite,
+    /// Cuts it short.
+    Truncate,
+    /// Gives it one more name.
+    Link,
+}
+
+/// One thing that a call touches and that is there already.
+#[derive(Clone, Debug)]
+pub struct Touched<'d> {
+    /// What happens to it.
+    pub what: What,
+    /// Where it is, as the agent sees it.
+    pub path: PathBuf,
+    /// The thing itself: a bare path's descriptor.
+    pub object: BorrowedFd<'d>,
+    /// The folder that its name is in; none for what has been opened by no name.
+    pub folder: Option<BorrowedFd<'d>>,
+    /// Its metadata.
+    pub stat: FileStat,
+    /// Where it will be, if it is moved or gets one more name.
+    pub to: Option<(PathBuf, BorrowedFd<'d>)>,
+}
+
+/// A call with all that it takes to judge it and to do it.
+#[derive(Debug)]
+pub struct Deed {
+    pub(super) act: Act,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Act {
+    Open(Open),
+    Remove { spot: Spot, folder: bool },
+    Rename { from: Spot, to: Spot, flags: RenameFlags },
+    Link { object: Object, from: Option<PathBuf>, to: Spot },
+    Truncate { object: Object, at: Where, length: i64 },
+}
+
+/// An opening.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) target: Target,
+    /// Without those that only say how the path is resolved.
+    pub(super) flags: OFlag,
+    pub(super) mode: Mode,
+    pub(super) on_exec: OnExec,
+}
+
+/// What is opened.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// A name that is free.
+    Free(Spot),
+    /// Something that is there.
+    Object(Object, Where),
+}
+
+/// Where a thing was found.
+#[derive(Debug)]
+pub(super) enum Where {
+    Spot(Spot),
+    /// By a magic link; its path is what the kernel says.
+    Nowhere,
+}
+
+/// What reading a call came to.
+#[derive(Debug)]
+pub enum Reading {
+    /// Something that could lose what is there, or that only we may do.
+    Deed(Notice, Deed),
+    /// It is answered: it fails as it would have failed, or the kernel may do it.
+    Answered,
+}
+
+impl Deed {
+    /// Reads a call. Whatever fails as it would have failed without us is answered at once.
+    pub fn read(notice: Notice, world: &World) -> Reading {
+        match act(&notice, world) {
+            Ok(Some(act)) => Reading::Deed(notice, Self { act }),
+            Ok(None) => {
+                notice.go_on();
+                Reading::Answered
+            }
+            Err(errno) => {
+                notice.refuse(errno);
+                Reading::Answered
+            }
+        }
+    }
+
+    /// All that is there and that it touches, for judging and keeping. Nothing for what only makes.
+    ///
+    /// # Errors
+    /// Where it is cannot be told: then it cannot be judged.
+    pub fn touches(&self, world: &World) -> Result<Vec<Touched<'_>>, Errno> {
+        let of = |what, object, spot| touched(world, what, object, spot);
+        Ok(match &self.act {
+            Act::Open(Open { target: Target::Free(_), .. }) => Vec::new(),
+            Act::Open(Open { target: Target::Object(object, at), .. }) if object.kind() == SFlag::S_IFREG => {
+                vec![match at {
+                    Where::Spot(spot) => of(What::Overwrite, object, spot)?,
+                    Where::Nowhere => nameless(world, What::Overwrite, object)?,
+                }]
+            }
+            // Devices and pipes hold nothing that could be lost.
+            Act::Open(_) => Vec::new(),
+            Act::Remove { spot, folder } => {
+                let what = if *folder { What::RemoveFolder } else { What::Remove };
+                spot.object.iter().map(|object| of(what, object, spot)).collect::<Result<_, _>>()?
+            }
+            Act::Rename { from, to, flags } => {
+                let exchange = flags.contains(RenameFlags::RENAME_EXCHANGE);
+                let mut all = Vec::with_capacity(2);
+                if let Some(object) = &from.object {
+                    let what = if exchange { What::Exchange } else { What::Move };
+                    all.push(Touched { to: Some((to.path(world)?, to.folder.as_fd())), ..of(what, object, from)? });
+                }
+                if let Some(object) = &to.object {
+                    let what = if exchange { What::Exchange } else { What::Replace };
+                    let back = if exchange { Some((from.path(world)?, from.folder.as_fd())) } else { None };
+                    all.push(Touched { to: back, ..of(what, object, to)? });
+                }
+                all
+            }
+            Act::Link { object, from, to } => {
+                let path = match from {
+                    Some(path) => path.clone(),
+                    None => world.path_of(object.fd.as_fd())?,
+                };
+                let to = Some((to.path(world)?, to.folder.as_fd()));
+                vec![Touched { what: What::Link, path, object: object.fd.as_fd(), folder: None, stat: object.stat, to }]
+            }
+            Act::Truncate { object, at, .. } => vec![match at {
+                Where::Spot(spot) => of(What::Truncate, object, spot)?,
+                Where::Nowhere => nameless(world, What::Truncate, object)?,
+            }],
+        })
+    }
+}
+
+fn touched<'d>(world: &World, what: What, object: &'d Object, spot: &'d Spot) -> Result<Touched<'d>, Errno> {
+    Ok(Touched { what, path: spot.path(world)?, object: object.fd.as_fd(), folder: Some(spot.folder.as_fd()), stat: object.stat, to: None })
+}
+
+fn nameless<'d>(world: &World, what: What, object: &'d Object) -> Result<Touched<'d>, Errno> {
+    Ok(Touched { what, path: world.path_of(object.fd.as_fd())?, object: object.fd.as_fd(), folder: None, stat: object.stat, to: None })
+}
+
+/// Reads the arguments. None: the kernel may do it.
+fn act(notice: &Notice, world: &World) -> Result<Option<Act>, Errno> {
+    let tid = notice.tid();
+    let kind = notice.kind().ok_or(Errno::ENOSYS)?;
+    let from = |dirfd| From { world, tid, dirfd };
+    let here = libc::AT_FDCWD;
+    let path = |argument| memory::path(tid, notice.argument(argument));
+    match kind {
+        Kind::Umask => {
+            world.forget_masks();
+            Ok(None)
+        }
+        Kind::Open => open(world, &from(here), &path(0)?, notice.int(1), notice.int(2)),
+        Kind::OpenAt => open(world, &from(notice.int(0)), &path(1)?, notice.int(2), notice.int(3)),
+        Kind::Creat => open(world, &from(here), &path(0)?, libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC, notice.int(1)),
+        Kind::Unlink => remove(world, &from(here), &path(0)?, 0),
+        Kind::UnlinkAt => remove(world, &from(notice.int(0)), &path(1)?, notice.int(2)),
+        Kind::Rmdir => remove(world, &from(here), &path(0)?, libc::AT_REMOVEDIR),
+        Kind::Rename => rename(world, (&from(here), &path(0)?), (&from(here), &path(1)?), 0),
+        Kind::RenameAt => rename(world, (&from(notice.int(0)), &path(1)?), (&from(notice.int(2)), &path(3)?), 0),
+        Kind::RenameAt2 => rename(world, (&from(notice.int(0)), &path(1)?), (&from(notice.int(2)), &path(3)?), notice.int(4)),
+        Kind::Link => link(world, (&from(here), &path(0)?), (&from(here), &path(1)?), 0),
+        Kind::LinkAt => link(world, (&from(notice.int(0)), &path(1)?), (&from(notice.int(2)), &path(3)?), notice.int(4)),
+        Kind::Truncate => truncate(world, &from(here), &path(0)?, notice.argument(1).cast_signed()),
+    }
+}
+
+fn open(world: &World, from: &From<'_>, path: &CString, flags: i32, mode: i32) -> Result<Option<Act>, Errno> {
+    let flags = OFlag::from_bits_retain(flags);
+    let mode = Mode::from_bits_truncate(mode.cast_unsigned());
+    let on_exec = if flags.contains(OFlag::O_CLOEXEC) { OnExec::Close } else { OnExec::Keep };
+    let exclusive = flags.contains(OFlag::O_CREAT | OFlag::O_EXCL);
+    let follow = if flags.contains(OFlag::O_NOFOLLOW) || exclusive { Follow::No } else { Follow::Yes };
+    let kept = flags - (OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC);
+    let opening = |target| Ok(Some(Act::Open(Open { target, flags: kept, mode, on_exec })));
+    let (object, at) = match from.find(path, follow)? {
+        Found::Folder(..) => return Err(Errno::EISDIR),
+        Found::Itself(object) => (object, Where::Nowhere),
+        Found::Spot(mut spot) => match spot.object.take() {
+            None if !flags.contains(OFlag::O_CREAT) => return Err(Errno::ENOENT),
+            None if spot.trailing == Trailing::Slash => return Err(Errno::EISDIR),
+            None => return opening(Target::Free(spot)),
+            Some(object) => (object, Where::Spot(spot)),
+        },
+    };
+    if exclusive {
+        return Err(Errno::EEXIST);
+    }
+    let slash = matches!(&at, Where::Spot(Spot { trailing: Trailing::Slash, .. }));
+    let kind = object.kind();
+    if kind == SFlag::S_IFLNK {
+        return Err(Errno::ELOOP);
+    }
+    if kind == SFlag::S_IFDIR {
+        return Err(Errno::EISDIR);
+    }
+    if slash || flags.contains(OFlag::O_DIRECTORY) {
+        return Err(Errno::ENOTDIR);
+    }
+    if kind == SFlag::S_IFSOCK {
+        return Err(Errno::ENXIO);
+    }
+    if world.roots() == Roots::Various && super::resolve::is_proc(object.fd.as_fd()) {
+        return Ok(None);
+    }
+    opening(Target::Object(object, at))
+}
+
+fn remove(world: &World, from: &From<'_>, path: &CString, flags: i32) -> Result<Option<Act>, Errno> {
+    let folder = match flags {
+        0 => false,
+        libc::AT_REMOVEDIR => true,
+        _ => return Err(Errno::EINVAL),
+    };
+    let spot = match from.find(path, Follow::No)? {
+        Found::Spot(spot) => spot,
+        Found::Folder(_) if !folder => return Err(Errno::EISDIR),
+        Found::Folder(Dots::One) => return Err(Errno::EINVAL),
+        Found::Folder(Dots::Two) => return Err(Errno::ENOTEMPTY),
+        Found::Folder(Dots::Root) => return Err(Errno::EBUSY),
+        Found::Itself(_) => return Err(Errno::EPERM),
+    };
+    let object = spot.object.as_ref().ok_or(Errno::ENOENT)?;
+    let is_folder = object.kind() == SFlag::S_IFDIR;
+    if !is_folder && (folder || spot.trailing == Trailing::Slash) {
+        return Err(Errno::ENOTDIR);
+    }
+    if !folder && is_folder {
+        return Err(Errno::EISDIR);
+    }
+    if world.is_scratch(spot.folder.as_fd()) {
+        return Ok(None);
+    }
+    Ok(Some(Act::Remove { spot, folder }))
+}
+
+/// The end of a rename.
+fn end(from: &From<'_>, path: &CString) -> Result<Spot, Errno> {
+    match from.find(path, Follow::No)? {
+        Found::Spot(spot) => Ok(spot),
+        Found::Folder(..) => Err(Errno::EBUSY),
+        Found::Itself(_) => Err(Errno::EPERM),
+    }
+}
+
+fn rename(world: &World, from: (&From<'_>, &CString), to: (&From<'_>, &CString), flags: i32) -> Result<Option<Act>, Errno> {
+    let flags = RenameFlags::from_bits(flags.cast_unsigned()).ok_or(Errno::EINVAL)?;
+    if flags.contains(RenameFlags::RENAME_EXCHANGE) && flags != RenameFlags::RENAME_EXCHANGE {
+        return Err(Errno::EINVAL);
+    }
+    // A whiteout is a device, which nobody in a box may make.
+    if flags.contains(RenameFlags::RENAME_WHITEOUT) {
+        return Err(Errno::EPERM);
+    }
+    let (from, to) = (end(from.0, from.1)?, end(to.0, to.1)?);
+    let source = from.object.as_ref().ok_or(Errno::ENOENT)?;
+    let is_folder = |object: &Object| object.kind() == SFlag::S_IFDIR;
+    if !is_folder(source) && (from.trailing == Trailing::Slash || (to.trailing == Trailing::Slash && to.object.is_none())) {
+        return Err(Errno::ENOTDIR);
+    }
+    match &to.object {
+        None if flags.contains(RenameFlags::RENAME_EXCHANGE) => return Err(Errno::ENOENT),
+        None => {}
+        Some(_) if flags.contains(RenameFlags::RENAME_NOREPLACE) => return Err(Errno::EEXIST),
+        Some(target) if !flags.contains(RenameFlags::RENAME_EXCHANGE) => {
+            if is_folder(source) && !is_folder(target) || to.trailing == Trailing::Slash && !is_folder(target) {
+                return Err(Errno::ENOTDIR);
+            }
+            if !is_folder(source) && is_folder(target) {
+                return Err(Errno::EISDIR);
+            }
+        }
+        Some(_) => {}
+    }
+    if world.is_scratch(from.folder.as_fd()) && world.is_scratch(to.folder.as_fd()) {
+        return Ok(None);
+    }
+    Ok(Some(Act::Rename { from, to, flags }))
+}
+
+fn link(world: &World, from: (&From<'_>, &CString), to: (&From<'_>, &CString), flags: i32) -> Result<Option<Act>, Errno> {
+    if flags & !(libc::AT_SYMLINK_FOLLOW | libc::AT_EMPTY_PATH) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let follow = if flags & libc::AT_SYMLINK_FOLLOW != 0 { Follow::Yes } else { Follow::No };
+    let (object, path, scratch) = if from.1.is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
+        (from.0.itself()?, None, false)
+    } else {
+        match from.0.find(from.1, follow)? {
+            Found::Folder(..) => return Err(Errno::EPERM),
+            Found::Itself(object) => (object, None, false),
+            Found::Spot(mut spot) => {
+                let object = spot.object.take().ok_or(Errno::ENOENT)?;
+                if spot.trailing == Trailing::Slash && object.kind() != SFlag::S_IFDIR {
+                    return Err(Errno::ENOTDIR);
+                }
+                (object, Some(spot.path(world)?), world.is_scratch(spot.folder.as_fd()))
+            }
+        }
+    };
+    if object.kind() == SFlag::S_IFDIR {
+        return Err(Errno::EPERM);
+    }
+    let to = match to.0.find(to.1, Follow::No)? {
+        Found::Spot(spot) => spot,
+        Found::Folder(..) | Found::Itself(_) => return Err(Errno::EEXIST),
+    };
+    if to.object.is_some() {
+        return Err(Errno::EEXIST);
+    }
+    if to.trailing == Trailing::Slash {
+        return Err(Errno::ENOENT);
+    }
+    if scratch && world.is_scratch(to.folder.as_fd()) {
+        return Ok(None);
+    }
+    Ok(Some(Act::Link { object, from: path, to }))
+}
+
+fn truncate(_: &World, from: &From<'_>, path: &CString, length: i64) -> Result<Option<Act>, Errno> {
+    if length < 0 {
+        return Err(Errno::EINVAL);
+    }
+    let (object, at) = match from.find(path, Follow::Yes)? {
+        Found::Folder(..) => return Err(Errno::EISDIR),
+        Found::Itself(object) => (object, Where::Nowhere),
+        Found::Spot(mut spot) => (spot.object.take().ok_or(Errno::ENOENT)?, Where::Spot(spot)),
+    };
+    match object.kind() {
+        SFlag::S_IFREG => Ok(Some(Act::Truncate { object, at, length })),
+        SFlag::S_IFDIR => Err(Errno::EISDIR),
+        _ => Err(Errno::EINVAL),
+    }
+}

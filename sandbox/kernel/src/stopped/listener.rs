@@ -1,0 +1,159 @@
+//! Where stopped calls arrive, and what answers them. A call that nobody answers is refused.
+
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
+
+use super::calls::{self, Kind};
+use crate::sys::notify::{self, Answer, OnExec, Stopped};
+
+/// The listener. One thread receives; anybody may answer.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    fd: Arc<OwnedFd>,
+}
+
+/// What there is on a listener.
+#[derive(Debug)]
+pub enum Received {
+    /// A stopped call.
+    Call(Notice),
+    /// Nothing at this moment.
+    Nothing,
+    /// Nobody is left whose calls could be stopped.
+    End,
+}
+
+impl From<OwnedFd> for Listener {
+    fn from(fd: OwnedFd) -> Self {
+        // Since 6.6; without it each call waits longer for its answer.
+        let _ = notify::wake_directly(fd.as_fd());
+        Self { fd: Arc::new(fd) }
+    }
+}
+
+impl AsFd for Listener {
+    /// Readable when a call waits.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Listener {
+    /// Takes a call if one waits; never waits itself.
+    ///
+    /// # Errors
+    /// The kernel's; the listener is then of no use.
+    pub fn receive(&self) -> Result<Received, Errno> {
+        // The ioctl ignores O_NONBLOCK: it is asked only when there is something. There is one reader, so nobody else takes it.
+        let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::ZERO) {
+            Ok(0) | Err(Errno::EINTR) => return Ok(Received::Nothing),
+            Ok(_) => {}
+            Err(errno) => return Err(errno),
+        }
+        let [fd] = &fds;
+        let events = fd.revents().unwrap_or(PollFlags::POLLERR);
+        if !events.contains(PollFlags::POLLIN) {
+            return if events.contains(PollFlags::POLLHUP) { Ok(Received::End) } else { Err(Errno::EIO) };
+        }
+        match notify::receive(self.as_fd()) {
+            Ok(stopped) => Ok(Received::Call(Notice { listener: self.clone(), stopped, answered: Answered::NotYet })),
+            // Its caller was killed in between.
+            Err(Errno::ENOENT | Errno::EINTR) => Ok(Received::Nothing),
+            Err(errno) => Err(errno),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answered {
+    NotYet,
+    Done,
+}
+
+/// One stopped call. Dropped without an answer it is refused: whatever goes wrong, nothing happens.
+#[must_use = "a call that is dropped is refused"]
+#[derive(Debug)]
+pub struct Notice {
+    listener: Listener,
+    stopped: Stopped,
+    answered: Answered,
+}
+
+impl Notice {
+    /// The thread that made it, numbered as outside the box.
+    #[must_use]
+    pub fn tid(&self) -> i32 {
+        self.stopped.tid
+    }
+
+    pub(super) fn kind(&self) -> Option<Kind> {
+        calls::kind(self.stopped.number)
+    }
+
+    /// An argument register; all six are there.
+    pub(super) fn argument(&self, index: usize) -> u64 {
+        self.stopped.arguments.get(index).copied().unwrap_or_default()
+    }
+
+    /// An argument that the kernel reads as `int`.
+    pub(super) fn int(&self, index: usize) -> i32 {
+        // Its lower half, as the kernel takes it.
+        let [a, b, c, d, ..] = self.argument(index).to_le_bytes();
+        i32::from_le_bytes([a, b, c, d])
+    }
+
+    /// Whether its caller still waits. Asked directly before a deed: what is done for nobody is not done.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        notify::is_waiting(self.listener.as_fd(), self.stopped.id)
+    }
+
+    /// It returned this.
+    pub fn answer(mut self, value: i64) {
+        self.finish(Answer::Value(value));
+    }
+
+    /// It failed with this.
+    pub fn refuse(mut self, errno: Errno) {
+        self.finish(Answer::Failed(errno));
+    }
+
+    /// It opened this; the caller gets a copy.
+    pub(super) fn give(mut self, fd: BorrowedFd<'_>, on_exec: OnExec) {
+        match notify::give(self.listener.as_fd(), self.stopped.id, fd, on_exec) {
+            Ok(()) => self.answered = Answered::Done,
+            // The caller has no room for one more, or is gone.
+            Err(errno) => self.finish(Answer::Failed(errno)),
+        }
+    }
+
+    /// Lets the kernel do it, which reads the caller's memory again: other threads may have changed what was judged. So only
+    /// - `umask`, which has no memory to read;
+    /// - removing, moving and linking a name in a folder that is the box's own, where Landlock refuses the kernel's copy any other folder;
+    /// - opening a file of `/proc` in a box that may make user namespaces: who writes an id map must have opened it.
+    pub(super) fn go_on(mut self) {
+        self.finish(Answer::GoOn);
+    }
+
+    fn finish(&mut self, answer: Answer) {
+        self.answered = Answered::Done;
+        // ENOENT: nobody is there to hear it.
+        let _ = notify::answer(self.listener.as_fd(), self.stopped.id, answer);
+    }
+}
+
+impl Drop for Notice {
+    fn drop(&mut self) {
+        if self.answered == Answered::NotYet {
+            self.finish(Answer::Failed(Errno::EPERM));
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The one reading of the caller's memory.
+
+use std::ffi::CString;
+
+use nix::errno::Errno;
+
+use crate::sys::notify::read_memory;
+
+/// The kernel's own bound for a path, with its NUL.
+const PATH_MAX: usize = 4096;
+
+/// The smallest page of any machine: a reading that stays in one page is whole or fails.
+const PAGE: u64 = 4096;
+
+/// Most paths are shorter, and are read at once.
+const FIRST: usize = 256;
+
+/// The string at `address`, as the kernel would take it for a path.
+///
+/// # Errors
+/// EFAULT: it is not there. ENAMETOOLONG: it does not end. EPERM: this process cannot be read.
+pub(super) fn path(tid: i32, address: u64) -> Result<CString, Errno> {
+    let mut text = Vec::with_capacity(FIRST);
+    let mut at = address;
+    while text.len() < PATH_MAX {
+        let in_page = usize::try_from(PAGE - at % PAGE).unwrap_or(PATH_MAX);
+        let wanted = if text.is_empty() { FIRST } else { PATH_MAX }.min(in_page).min(PATH_MAX - text.len());
+        let mut chunk = [0; PATH_MAX];
+        let room = chunk.get_mut(..wanted).ok_or(Errno::EFAULT)?;
+        let read = read_memory(tid, at, room).map_err(|errno| if errno == Errno::ESRCH { Errno::EINTR } else { errno })?;
+        let read = room.get(..read).unwrap_or_default();
+        if read.is_empty() {
+            return Err(Errno::EFAULT);
+        }
+        if let Some(end) = read.iter().position(|byte| *byte == 0) {
+            text.extend_from_slice(read.get(..end).unwrap_or_default());
+            return CString::new(text).map_err(|_| Errno::EFAULT);
+        }
+        text.extend_from_slice(read);
+        at = at.checked_add(read.len() as u64).ok_or(Errno::EFAULT)?;
+    }
+    Err(Errno::ENAMETOOLONG)
+}

@@ -1,0 +1,343 @@
+//! From a path in the caller's words to the very folder and name that it leads to.
+//!
+//! The kernel resolves what it can (`openat2`, without magic links). What leads through `/proc/self` it would resolve for us instead of the
+//! caller, so that is walked step by step, and `self` is the caller.
+
+use std::{
+    collections::VecDeque,
+    ffi::{CStr, CString},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::unix::ffi::OsStrExt as _,
+    path::PathBuf,
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat},
+    libc,
+    sys::{
+        stat::{FileStat, Mode, SFlag, fstat},
+        statfs::{PROC_SUPER_MAGIC, fstatfs},
+    },
+};
+
+use super::world::{Roots, Trailing, World, joined, split};
+
+/// Links that are followed, as the kernel's own bound.
+const MOST_LINKS: usize = 40;
+
+/// Names in a path, with those of the links in it.
+const MOST_NAMES: usize = 4096;
+
+/// The inode of the root of every `/proc`.
+const PROC_ROOT: u64 = 1;
+
+/// Whether a link at the end is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Follow {
+    Yes,
+    No,
+}
+
+/// Something that is there.
+#[derive(Debug)]
+pub(super) struct Object {
+    pub(super) fd: OwnedFd,
+    pub(super) stat: FileStat,
+}
+
+impl Object {
+    pub(super) fn kind(&self) -> SFlag {
+        SFlag::from_bits_truncate(self.stat.st_mode) & SFlag::S_IFMT
+    }
+
+    fn of(fd: OwnedFd) -> Result<Self, Errno> {
+        let stat = fstat(&fd)?;
+        Ok(Self { fd, stat })
+    }
+}
+
+/// A name in a folder, with what has it at the moment.
+#[derive(Debug)]
+pub(super) struct Spot {
+    pub(super) folder: OwnedFd,
+    pub(super) name: CString,
+    pub(super) object: Option<Object>,
+    pub(super) trailing: Trailing,
+}
+
+/// Where a path leads.
+#[derive(Debug)]
+pub(super) enum Found {
+    Spot(Spot),
+    /// To something by a magic link: by no name.
+    Itself(Object),
+    /// To `.`, `..` or the root: to no name that could be removed or made.
+    Folder(Dots),
+}
+
+/// How a path without a last name ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dots {
+    One,
+    Two,
+    Root,
+}
+
+impl Spot {
+    /// The absolute path, as the agent sees it.
+    pub(super) fn path(&self, world: &World) -> Result<PathBuf, Errno> {
+        Ok(joined(&world.path_of(self.folder.as_fd())?, self.name.to_bytes()))
+    }
+
+    /// Whether the name still leads to what was judged, or still to nothing.
+    pub(super) fn stands(&self) -> Result<(), Errno> {
+        let now = nix::sys::stat::fstatat(&self.folder, self.name.as_c_str(), nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW);
+        match (now, &self.object) {
+            (Ok(now), Some(object)) if (now.st_dev, now.st_ino) == (object.stat.st_dev, object.stat.st_ino) => Ok(()),
+            (Err(Errno::ENOENT), None) => Ok(()),
+            // Another thing has the name: it was not judged. The caller is told what a race of its own would have told it.
+            (Ok(_), _) => Err(Errno::EBUSY),
+            (Err(errno), _) => Err(errno),
+        }
+    }
+}
+
+/// The caller's place from which paths are resolved.
+pub(super) struct From<'w> {
+    pub(super) world: &'w World,
+    pub(super) tid: i32,
+    /// The descriptor argument: `AT_FDCWD`, or one of the caller's.
+    pub(super) dirfd: i32,
+}
+
+impl From<'_> {
+    /// Resolves a path.
+    pub(super) fn find(&self, path: &CStr, follow: Follow) -> Result<Found, Errno> {
+        if path.to_bytes().is_empty() {
+            return Err(Errno::ENOENT);
+        }
+        let base = self.base(path.to_bytes())?;
+        let mut walk = Walk { from: self, links: 0 };
+        walk.path(base, path, follow)
+    }
+
+    /// What the descriptor argument itself leads to.
+    pub(super) fn itself(&self) -> Result<Object, Errno> {
+        Object::of(self.own("cwd", OFlag::O_PATH)?)
+    }
+
+    fn base(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
+        if path.first() == Some(&b'/') { self.root() } else { self.own("cwd", OFlag::O_PATH | OFlag::O_DIRECTORY) }
+    }
+
+    fn root(&self) -> Result<OwnedFd, Errno> {
+        match self.world.roots() {
+            Roots::One => self.world.root().try_clone_to_owned().map_err(|_| Errno::EMFILE),
+            Roots::Various => self.checked_root(),
+        }
+    }
+
+    /// The caller's root, where it is the box's; a caller with another one asks for what nobody could judge by its path.
+    fn checked_root(&self) -> Result<OwnedFd, Errno> {
+        let root = self.world.of_process(self.tid, "root", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+        let (theirs, ours) = (fstat(&root)?, fstat(self.world.root())?);
+        let same = (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino) && self.world.path_of(root.as_fd())?.as_os_str() == "/";
+        if same { Ok(root) } else { Err(Errno::EPERM) }
+    }
+
+    fn own(&self, folder: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
+        if self.world.roots() == Roots::Various {
+            self.checked_root()?;
+        }
+        if self.dirfd == libc::AT_FDCWD {
+            return self.world.of_process(self.tid, folder, flags);
+        }
+        if self.dirfd < 0 {
+            return Err(Errno::EBADF);
+        }
+        self.world.of_process(self.tid, &format!("fd/{}", self.dirfd), flags).map_err(|errno| if errno == Errno::ENOENT { Errno::EBADF } else { errno })
+    }
+}
+
+struct Walk<'f, 'w> {
+    from: &'f From<'w>,
+    links: usize,
+}
+
+impl Walk<'_, '_> {
+    fn path(&mut self, base: OwnedFd, path: &CStr, follow: Follow) -> Result<Found, Errno> {
+        let (before, last, trailing) = split(path);
+        let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let folder = if before.iter().all(|byte| *byte == b'/') {
+            base.try_clone().map_err(|_| Errno::EMFILE)?
+        } else {
+            let relative = relative(before);
+            match openat2(&base, relative.as_slice(), how) {
+                // `self` in it would be this process.
+                Ok(folder) if is_proc(folder.as_fd()) => return self.slowly(base, path.to_bytes(), follow),
+                Ok(folder) => folder,
+                // A magic link on the way, or one that the kernel resolved for us instead of the caller; or really a loop.
+                Err(Errno::ELOOP | Errno::ENOENT) => return self.slowly(base, path.to_bytes(), follow),
+                Err(errno) => return Err(errno),
+            }
+        };
+        match last {
+            b"" => return Ok(Found::Folder(Dots::Root)),
+            b"." => return Ok(Found::Folder(Dots::One)),
+            b".." => return Ok(Found::Folder(Dots::Two)),
+            _ => {}
+        }
+        self.last(folder, last, trailing, follow)
+    }
+
+    /// The end of a path: what has the name, and where a link leads.
+    fn last(&mut self, folder: OwnedFd, name: &[u8], trailing: Trailing, follow: Follow) -> Result<Found, Errno> {
+        let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
+        let object = match openat(&folder, name.as_c_str(), OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
+            Ok(fd) => Some(Object::of(fd)?),
+            // `self` of a `/proc` in which this process has no number.
+            Err(Errno::ENOENT) if is_proc(folder.as_fd()) => return self.slowly(folder, name.to_bytes(), follow),
+            Err(Errno::ENOENT) => None,
+            Err(errno) => return Err(errno),
+        };
+        match object {
+            Some(object) if object.kind() == SFlag::S_IFLNK && follow == Follow::Yes => {
+                if is_proc(folder.as_fd()) {
+                    return self.slowly(folder, name.to_bytes(), follow);
+                }
+                self.link()?;
+                let mut target = readlinkat(&object.fd, "")?.as_bytes().to_vec();
+                if trailing == Trailing::Slash {
+                    target.push(b'/');
+                }
+                let base = if target.first() == Some(&b'/') { self.from.root()? } else { folder };
+                let target = CString::new(target).map_err(|_| Errno::EINVAL)?;
+                if target.is_empty() {
+                    return Err(Errno::ENOENT);
+                }
+                self.path(base, &target, follow)
+            }
+            object => Ok(Found::Spot(Spot { folder, name, object, trailing })),
+        }
+    }
+
+    fn link(&mut self) -> Result<(), Errno> {
+        self.links += 1;
+        if self.links > MOST_LINKS { Err(Errno::ELOOP) } else { Ok(()) }
+    }
+
+    /// Name by name, for what leads through `/proc`.
+    fn slowly(&mut self, base: OwnedFd, path: &[u8], follow: Follow) -> Result<Found, Errno> {
+        let mut at = base;
+        let mut trailing = if path.last() == Some(&b'/') { Trailing::Slash } else { Trailing::None };
+        let mut rest: VecDeque<Vec<u8>> = names(path).collect();
+        let mut seen = 0;
+        while let Some(name) = rest.pop_front() {
+            seen += 1;
+            if seen > MOST_NAMES || rest.len() > MOST_NAMES {
+                return Err(Errno::ENAMETOOLONG);
+            }
+            let is_last = rest.is_empty();
+            if name == b".." {
+                // Above the caller's own folder outside are all processes of the machine.
+                if fstat(&at)?.st_dev == fstat(self.from.world.proc_fd())?.st_dev {
+                    return Err(Errno::EACCES);
+                }
+                at = up(at.as_fd())?;
+                if is_last {
+                    return Ok(Found::Folder(Dots::Two));
+                }
+                continue;
+            }
+            let in_proc = is_proc(at.as_fd());
+            if in_proc && fstat(&at)?.st_ino == PROC_ROOT && self.is_caller(&name)? {
+                at = self.from.world.of_process(self.from.tid, "", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+                if is_last {
+                    return Ok(Found::Folder(Dots::One));
+                }
+                continue;
+            }
+            let text = CString::new(name).map_err(|_| Errno::EINVAL)?;
+            let object = match openat(&at, text.as_c_str(), OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
+                Ok(fd) => Object::of(fd)?,
+                Err(Errno::ENOENT) if is_last => return Ok(Found::Spot(Spot { folder: at, name: text, object: None, trailing })),
+                Err(errno) => return Err(errno),
+            };
+            if object.kind() != SFlag::S_IFLNK || (is_last && follow == Follow::No) {
+                if is_last {
+                    return Ok(Found::Spot(Spot { folder: at, name: text, object: Some(object), trailing }));
+                }
+                if object.kind() != SFlag::S_IFDIR {
+                    return Err(Errno::ENOTDIR);
+                }
+                at = object.fd;
+                continue;
+            }
+            self.link()?;
+            if in_proc && self.is_own_magic(at.as_fd())? {
+                // The kernel follows it to what the caller has, whatever it is called.
+                let fd = openat(&at, text.as_c_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+                if is_last {
+                    return Ok(Found::Itself(Object::of(fd)?));
+                }
+                at = fd;
+                continue;
+            }
+            let target = readlinkat(&object.fd, "")?;
+            let target = target.as_bytes();
+            if target.first() == Some(&b'/') {
+                at = self.from.root()?;
+            }
+            if is_last && target.last() == Some(&b'/') {
+                trailing = Trailing::Slash;
+            }
+            for name in names(target).collect::<Vec<_>>().into_iter().rev() {
+                rest.push_front(name);
+            }
+        }
+        Ok(Found::Folder(Dots::One))
+    }
+
+    /// Whether a name in the root of a `/proc` is the caller.
+    fn is_caller(&self, name: &[u8]) -> Result<bool, Errno> {
+        if matches!(name, b"self" | b"thread-self") {
+            return Ok(true);
+        }
+        if !name.iter().all(u8::is_ascii_digit) {
+            return Ok(false);
+        }
+        let number = self.from.world.number_inside(self.from.tid)?;
+        Ok(name == number.as_bytes())
+    }
+
+    /// Whether a folder of `/proc` belongs to the caller as the outer `/proc` shows it, or else holds plain links.
+    fn is_own_magic(&self, folder: BorrowedFd<'_>) -> Result<bool, Errno> {
+        let stat = fstat(folder)?;
+        if stat.st_ino == PROC_ROOT {
+            // `mounts`, `net`: plain links to `self/…`.
+            return Ok(false);
+        }
+        let outer = fstat(self.from.world.proc_fd())?;
+        // Another process's: nobody else's descriptors are reached in a caller's name.
+        if stat.st_dev == outer.st_dev { Ok(true) } else { Err(Errno::EACCES) }
+    }
+}
+
+/// As the kernel takes a path from a folder: without the slashes at its beginning.
+fn relative(path: &[u8]) -> Vec<u8> {
+    let start = path.iter().position(|byte| *byte != b'/').unwrap_or(path.len());
+    path.get(start..).unwrap_or_default().to_vec()
+}
+
+fn names(path: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".").map(<[u8]>::to_vec)
+}
+
+fn up(folder: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    openat(folder, "..", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+pub(super) fn is_proc(folder: BorrowedFd<'_>) -> bool {
+    fstatfs(folder).is_ok_and(|found| found.filesystem_type() == PROC_SUPER_MAGIC)
+}

@@ -1,0 +1,176 @@
+//! Real programs whose calls are stopped, judged by a test, and done in their place.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    fs,
+    os::fd::AsRawFd as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::wait::{WaitStatus, waitpid},
+};
+
+use super::*;
+use crate::{
+    control::Control,
+    sys::fork::{Side, exit_now, fork},
+};
+
+/// What a run came to: how the program ended, and what was touched.
+struct Run {
+    code: i32,
+    touched: Vec<(What, PathBuf)>,
+}
+
+/// Runs a script behind the filter; `judge` says yes or no to each touch.
+fn run(folder: &Path, script: &str, judge: impl Fn(What, &Path) -> bool) -> Run {
+    let (ours, theirs) = Control::pair().unwrap();
+    let pid = match fork().unwrap() {
+        Side::Child => {
+            nix::sys::prctl::set_no_new_privs().unwrap();
+            std::env::set_current_dir(folder).unwrap();
+            let listener = install().unwrap();
+            theirs.send(&(), &[listener.as_raw_fd()]).unwrap();
+            drop(listener);
+            use std::os::unix::process::CommandExt as _;
+            let _ = Command::new("bash").args(["-c", script]).exec();
+            exit_now(126)
+        }
+        Side::Parent(pid) => pid,
+    };
+    drop(theirs);
+    let (_, fds) = ours.receive::<()>().unwrap().unwrap();
+    let listener = Listener::from(fds.into_iter().next().unwrap());
+    let world = World::here(World::proc().unwrap(), Roots::One).unwrap();
+    let mut touched = Vec::new();
+    let mut later = Vec::new();
+    loop {
+        let mut fds = [PollFd::new(std::os::fd::AsFd::as_fd(&listener), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::from(20_u16)).unwrap();
+        let mut due: Vec<(Notice, Deed)> = std::mem::take(&mut later);
+        match listener.receive().unwrap() {
+            Received::End => break,
+            Received::Nothing => {}
+            Received::Call(notice) => match Deed::read(notice, &world) {
+                Reading::Answered => {}
+                Reading::Deed(notice, deed) => due.push((notice, deed)),
+            },
+        }
+        while let Some((notice, deed)) = due.pop() {
+            let all: Vec<(What, PathBuf)> = deed.touches(&world).unwrap().iter().map(|touch| (touch.what, touch.path.clone())).collect();
+            let fine = all.iter().all(|(what, path)| judge(*what, path));
+            touched.extend(all);
+            if !fine {
+                drop(notice);
+                continue;
+            }
+            match deed.perform(notice, &world) {
+                Performed::Answered(_) => {}
+                Performed::Another(notice, deed) => due.push((notice, deed)),
+                Performed::Later(notice, deed) => later.push((notice, deed)),
+            }
+        }
+    }
+    let code = match waitpid(pid, None).unwrap() {
+        WaitStatus::Exited(_, code) => code,
+        other => panic!("{other:?}"),
+    };
+    Run { code, touched }
+}
+
+fn ground() -> (tempfile::TempDir, PathBuf) {
+    // Not below /tmp, which is a box's own memory.
+    let folder = tempfile::Builder::new()
+        .prefix("agentbox-stopped-")
+        .tempdir_in("/var/lib")
+        .or_else(|_| tempfile::tempdir_in(std::env::current_dir().unwrap()))
+        .unwrap();
+    let path = folder.path().canonicalize().unwrap();
+    (folder, path)
+}
+
+/// Scripts and what they print and leave must be the same with and without the gate.
+const SAME: &[&str] = &[
+    "echo a > f; cat f; rm f; ls",
+    "echo a > f; echo b >> f; cat f; : > f; wc -c < f",
+    "mkdir -p d/e; touch d/e/f; mv d/e/f d/g; rmdir d/e; ls -R",
+    "echo a > a; echo b > b; mv a b; cat b; ls",
+    "echo x > f; ln f g; stat -c %h f; rm f; cat g",
+    "ln -s nowhere l; echo x > l; cat nowhere; rm l; ls -l nowhere | cut -c1-10",
+    "umask 027; echo x > f; stat -c %a f; umask 077; echo x > g; stat -c %a g; (umask 002; echo x > h); stat -c %a h",
+    "echo out > /dev/stdout; echo err > /dev/stderr; echo null > /dev/null; echo fd > /proc/self/fd/1; echo n > /dev/fd/1",
+    "exec 3<>f; echo hi >&3; cat f; exec 3>&-",
+    "mkfifo p; (echo through > p) & cat p; wait",
+    "rm nothing; echo $?; rmdir nothing; echo $?; rm -f nothing; echo $?; mv nothing x; echo $?",
+    "mkdir d; rm d; echo $?; rmdir d/.; echo $?; rmdir d/..; echo $?; rm -r d; echo $?",
+    "mkdir d; echo x > d; echo $?; echo x > d/; echo $?; echo x > nothing/f; echo $?; echo x > f; echo y > f/g; echo $?",
+    "touch f; mv f f; echo $?; mkdir d; mv f d/; ls d; mv d d/e; echo $?; mv d/f/ g; echo $?",
+    "touch a b; python3 -c \"import os; os.link('a','b')\" 2>&1 | tail -1; python3 -c \"import os; os.rename('a','c'); print(os.listdir('.'))\" | wc -c",
+    "python3 - <<'E'\nimport os,errno\ndef t(f,*a,**k):\n    try: print(f.__name__, f(*a,**k))\n    except OSError as e: print(f.__name__, errno.errorcode[e.errno])\nopen('f','w').write('12345')\nos.mkdir('d')\nos.symlink('f','l'); os.symlink('loop','loop'); os.symlink('d','ld')\nt(os.truncate,'f',2); t(os.truncate,'d',2); t(os.truncate,'no',2); t(os.truncate,'l',1)\nt(os.unlink,''); t(os.unlink,'d'); t(os.unlink,'f/'); t(os.unlink,'f/x'); t(os.unlink,'loop/x'); t(os.unlink,'x'*300); t(os.unlink,'y/'*3000)\nt(os.rmdir,'f'); t(os.rmdir,'/'); t(os.rmdir,'.'); t(os.rmdir,'ld'); t(os.rmdir,'ld/')\nt(os.rename,'f','d'); t(os.rename,'d','f'); t(os.rename,'.','x'); t(os.rename,'d','d/x'); t(os.rename,'','x'); t(os.rename,'f','x/')\nt(os.link,'d','x'); t(os.link,'no','x'); t(os.link,'f','l'); t(os.link,'f','x'); t(os.link,'l','y',follow_symlinks=False); print(os.path.islink('y'))\nt(os.open,'loop',os.O_WRONLY); t(os.open,'l',os.O_WRONLY|os.O_NOFOLLOW); t(os.open,'d',os.O_WRONLY); t(os.open,'f',os.O_WRONLY|os.O_DIRECTORY); t(os.open,'f/',os.O_WRONLY)\nt(os.open,'f',os.O_CREAT|os.O_EXCL|os.O_WRONLY)\nfd=os.open('d',os.O_RDONLY)\nw=os.open('in',os.O_WRONLY|os.O_CREAT,0o640,dir_fd=fd); os.write(w,b'hi'); os.close(w); print(oct(os.stat('d/in').st_mode))\nt(os.unlink,'in',dir_fd=fd); t(os.unlink,'in',dir_fd=fd); t(os.unlink,'in',dir_fd=99)\nos.chmod('f',0o400)\nprint(os.path.getsize('f'), sorted(os.listdir('.')))\nE",
+    "tar cf a.tar --files-from=/dev/null; for i in 1 2 3; do echo $i > f$i; done; tar rf a.tar f1 f2 f3; rm f1 f2; tar xf a.tar; cat f1 f2 f3; sed -i s/1/one/ f1; cat f1",
+    "git init -q . && git config user.email a@b && git config user.name a && echo 1 > f && git add f && git commit -qm 1 && echo 2 > f && git commit -qam 2 && git checkout -q HEAD~1 && cat f && git gc -q && git log --oneline --all | wc -l && git fsck 2>&1 | grep -c error",
+    "python3 -c \"import sqlite3; c=sqlite3.connect('d.db'); c.execute('pragma journal_mode=wal'); c.executescript('create table t(a); insert into t values(7)'); print(c.execute('select a from t').fetchall())\"",
+    "echo x > f; chmod 755 f; cp f g; cp -f f g; install -m 600 f h; stat -c '%a %n' f g h; dd if=/dev/zero of=f bs=1 count=3 conv=notrunc 2>/dev/null; wc -c < f",
+    "python3 -c \"import os,threading\ndef w(n):\n  for i in range(50):\n    p='f%d' % (i%5)\n    open(p,'w').write(str(n))\n    try: os.unlink(p)\n    except FileNotFoundError: pass\nts=[threading.Thread(target=w,args=(n,)) for n in range(4)]\n[t.start() for t in ts]; [t.join() for t in ts]; print('done')\"; rm -f f?; ls",
+];
+
+#[test]
+fn programs_notice_nothing() {
+    for script in SAME {
+        let output = |prefix: &str, folder: &Path| fs::read_to_string(folder.join(prefix)).unwrap_or_default().replace(folder.to_str().unwrap(), "");
+        let outcome = |gated: bool| {
+            let (_keep, folder) = ground();
+            let inner = folder.join("w");
+            fs::create_dir(&inner).unwrap();
+            let script = format!("export GIT_CONFIG_GLOBAL=/dev/null; exec > {0}/out 2> {0}/err; {script}", folder.display());
+            let code = if gated {
+                run(&inner, &script, |_, _| true).code
+            } else {
+                Command::new("bash").args(["-c", &script]).current_dir(&inner).status().unwrap().code().unwrap()
+            };
+            let mut left: Vec<String> = fs::read_dir(&inner).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            left.sort();
+            (code, output("out", &folder), output("err", &folder).lines().map(|line| line.replace("/w", "")).collect::<Vec<_>>(), left)
+        };
+        assert_eq!(outcome(true), outcome(false), "{script}");
+    }
+}
+
+#[test]
+fn what_is_touched_is_told_by_its_real_path() {
+    let (_keep, folder) = ground();
+    fs::create_dir(folder.join("real")).unwrap();
+    fs::write(folder.join("real/f"), "x").unwrap();
+    fs::write(folder.join("g"), "y").unwrap();
+    std::os::unix::fs::symlink("real", folder.join("link")).unwrap();
+    let ran = run(&folder, "mv g link/../link/./f; echo z > link/f; truncate -s 1 real/f; rm ./link/f; rmdir real; exit 3", |_, _| true);
+    assert_eq!(ran.code, 3);
+    let at = |name: &str| folder.join(name);
+    assert_eq!(
+        ran.touched,
+        [
+            (What::Move, at("g")),
+            (What::Replace, at("real/f")),
+            (What::Overwrite, at("real/f")),
+            (What::Overwrite, at("real/f")),
+            (What::Remove, at("real/f")),
+            (What::RemoveFolder, at("real")),
+        ]
+    );
+}
+
+#[test]
+fn what_is_refused_stays() {
+    let (_keep, folder) = ground();
+    fs::create_dir(folder.join("kept")).unwrap();
+    fs::write(folder.join("kept/f"), "precious").unwrap();
+    fs::write(folder.join("free"), "x").unwrap();
+    let script = "rm -rf kept; echo x > kept/f; mv free kept/f; truncate -s 0 kept/f; ln kept/f alias && echo x > alias; mv kept elsewhere; : > kept/../kept/f; python3 -c \"open('kept/f','r+').write('no')\"; rm free";
+    let kept = folder.join("kept");
+    run(&folder, script, |_, path| !path.starts_with(&kept));
+    assert_eq!(fs::read_to_string(kept.join("f")).unwrap(), "precious");
+    assert!(!folder.join("free").exists() && !folder.join("alias").exists());
+}
