@@ -52,7 +52,8 @@ impl Vault {
         let deadline = Instant::now() + hashing;
         let session = self.session_folder(name)?;
         let failed = |what| errno(what, self.path());
-        let (mut journal, records) = self.go_on(session.as_fd())?;
+        let (mut journal, mut records) = self.go_on(session.as_fd())?;
+        self.let_go(session.as_fd(), &mut journal, &mut records)?;
         if !records.iter().any(|record| matches!(record, Record::End { .. })) {
             let root = fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(failed("opening /"))?;
             for path in touched(&records) {
@@ -75,9 +76,31 @@ impl Vault {
     /// There is no such session, or the kernel's.
     pub fn seal(&self, name: &str) -> Result<(), VaultError> {
         let session = self.session_folder(name)?;
-        let (mut journal, records) = self.go_on(session.as_fd())?;
+        let (mut journal, mut records) = self.go_on(session.as_fd())?;
+        self.let_go(session.as_fd(), &mut journal, &mut records)?;
         self.seal_session(session.as_fd(), &mut journal, &records, None).map_err(errno("hashing what was kept", self.path()))?;
         journal.sync().map_err(io_error("syncing", self.path()))
+    }
+
+    /// Lets go of links to inodes that stand where they stood: the deed never happened, and whoever writes there would write here too.
+    fn let_go(&self, session: BorrowedFd<'_>, journal: &mut Writer, records: &mut Vec<Record>) -> Result<(), VaultError> {
+        let failed = |what| errno(what, self.path());
+        let root = fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(failed("opening /"))?;
+        let mut off = Vec::new();
+        for record in records.iter() {
+            let Record::Kept { path, id, body: Body::Object { number, way: Way::Link, .. }, .. } = record else { continue };
+            let name = object_name(*number);
+            let shared = facts::look_at(session, OsStr::new(&name)).is_ok_and(|(linked, facts)| linked == *id && facts.links > 1);
+            if shared && print(root.as_fd(), path).is_some_and(|print| print.id == *id) {
+                off.push((Record::Undone { path: path.clone(), id: *id }, name));
+            }
+        }
+        for (record, name) in off {
+            journal.add(&record).map_err(io_error("writing a journal", self.path()))?;
+            records.push(record);
+            folder::remove(session, name).map_err(failed("letting go of a link"))?;
+        }
+        Ok(())
     }
 
     /// Adds a record to a session that is over.

@@ -54,6 +54,8 @@ pub(crate) struct History {
     pub(crate) after: Option<Stamp>,
     /// What was last changed before this is as the session left it.
     pub(crate) until: Option<Stamp>,
+    /// Inodes that were written to through a name that the session gave them: their own names are told by no record.
+    pub(crate) through: HashSet<Identity>,
     moves: Vec<(PathBuf, PathBuf)>,
     /// Names that the session gave to older inodes.
     pub(crate) made: HashSet<PathBuf>,
@@ -160,7 +162,10 @@ impl History {
     fn lose(&mut self, path: &Path, id: Identity, kind: Kind, loss: Loss, at: u64) {
         let now = match loss {
             Loss::Name if self.made.remove(path) => return,
-            Loss::Content if self.made.contains(path) => return,
+            Loss::Content if self.made.contains(path) => {
+                self.through.insert(id);
+                return;
+            }
             Loss::Name => None,
             Loss::Content => Some(path.to_owned()),
         };

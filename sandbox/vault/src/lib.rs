@@ -39,6 +39,7 @@ mod room;
 mod session;
 mod sessions;
 mod settings;
+pub mod site;
 #[cfg(test)]
 mod tests;
 pub mod undo;

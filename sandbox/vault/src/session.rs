@@ -396,11 +396,13 @@ impl Session {
     fn keep_folder(&self, state: &mut State, folder: Option<BorrowedFd<'_>>, path: &Path) -> Result<(), Why> {
         let (Some(folder), Some(path)) = (folder, path.parent()) else { return Ok(()) };
         let (id, mut facts) = facts::look(folder).map_err(Why::io("looking at its folder"))?;
-        if self.born(id) || !state.folders_known.insert(id) {
+        if self.born(id) || state.folders_known.contains(&id) {
             return Ok(());
         }
         let _ = self.opened(folder, &mut facts);
-        state.write(&Record::Folder { at: now(), path: path.into(), id, facts })
+        state.write(&Record::Folder { at: now(), path: path.into(), id, facts })?;
+        state.folders_known.insert(id);
+        Ok(())
     }
 
     fn body(&self, state: &mut State, subject: &Subject<'_>, id: Identity, facts: &mut Facts) -> Result<(Body, Option<OwnedFd>), Why> {

@@ -1,5 +1,6 @@
 //! What the vault's tests share: a gate that keeps before each deed, and pictures of trees.
 
+mod crash;
 mod keeping;
 mod random;
 mod retention;

@@ -234,6 +234,7 @@ fn what_changes_between_plan_and_deed_is_left_alone() {
     scene.vault.finish("s1", Duration::from_secs(9)).unwrap();
     let undo = Undo::of(&scene.vault, "s1", Choice::default()).unwrap();
     let plan = undo.plan();
+    std::thread::sleep(Duration::from_millis(12));
     std::fs::write(&path, "mine").unwrap();
     let report = undo.apply(&plan, LEASE, &mut |_| Ruling::Overwrite).unwrap();
     assert_eq!((report.done.len(), report.refused.len()), (0, 1));
@@ -254,6 +255,7 @@ fn a_link_on_the_way_leads_nothing_elsewhere() {
     // The link is the session's, so the folder takes its place; and a link that is not stays, and all behind it is refused.
     let undo = Undo::of(&scene.vault, "s1", Choice::default()).unwrap();
     let plan = undo.plan();
+    std::thread::sleep(Duration::from_millis(12));
     fs::utimensat(fs::CWD, scene.path("d"), &fs::Timestamps { last_access: now_spec(), last_modification: now_spec() }, AtFlags::SYMLINK_NOFOLLOW).unwrap();
     let report = undo.apply(&undo.plan(), LEASE, &mut |_| Ruling::Leave).unwrap();
     assert_eq!((report.done.len(), report.refused.len()), (0, 2), "{report:#?}");

@@ -16,7 +16,7 @@ use rustix::{
 use super::{
     Deed, Plan, Standing, Step, Undo,
     content::Content,
-    place::{Stuff, beside, missing, put},
+    place::{Spare, Stuff, beside, is_left_over, missing, put},
     set::{set, set_times},
 };
 use crate::{
@@ -106,6 +106,7 @@ impl Undo {
             }
             !stays
         });
+        doer.sweep(&steps);
         doer.lift(&steps);
         for step in steps {
             match doer.act(step) {
@@ -238,6 +239,20 @@ impl Doer<'_> {
         self.remove(&planned.path, here)
     }
 
+    /// Removes what an undo that was killed left beside the places of these steps.
+    fn sweep(&self, steps: &[&Step]) {
+        let folders: HashSet<&Path> = steps.iter().filter_map(|step| step.path.parent()).collect();
+        for path in folders {
+            let opened = folder::beneath(self.undo.root.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY);
+            let Ok(names) = opened.and_then(|opened| folder::names(opened.as_fd())) else { continue };
+            for (name, _) in names.iter().filter(|(name, _)| is_left_over(name)) {
+                let left = path.join(name);
+                // What cannot be removed is in nobody's way.
+                let _ = self.undo.found(&left).map(|found| self.remove(&left, found.id));
+            }
+        }
+    }
+
     /// Takes everything that will be renamed back to a name beside all trees that may go before, the deepest first: then no step is in
     /// the way of another.
     fn lift(&mut self, steps: &[&Step]) {
@@ -269,7 +284,7 @@ impl Doer<'_> {
             return Err("something else stands there than when it was planned".to_owned());
         }
         let session = &self.session;
-        let spare = beside(|spare| {
+        let spare = beside(Spare::Held, |spare| {
             let to = into.join(spare);
             let told = Move { object: object.as_fd(), from_folder: folder.as_fd(), to_folder: target.as_fd(), from: path, to: &to };
             let mark = session.moved(&told).map_err(|_| Errno::IO)?;
@@ -306,7 +321,7 @@ impl Doer<'_> {
         let flags = if facts.kind == Kind::Folder { AtFlags::REMOVEDIR } else { AtFlags::empty() };
         // Out of reach of its name first: what is removed is then the very thing that was kept, or nothing.
         let removed = step("remove what stands there").and_then(|()| {
-            let spare = beside(|spare| fs::renameat_with(&folder, name, &folder, spare, RenameFlags::NOREPLACE))?;
+            let spare = beside(Spare::Gone, |spare| fs::renameat_with(&folder, name, &folder, spare, RenameFlags::NOREPLACE))?;
             if facts::look_at(folder.as_fd(), OsStr::new(&spare)).is_ok_and(|(there, _)| there == id) {
                 return fs::unlinkat(&folder, &spare, flags);
             }

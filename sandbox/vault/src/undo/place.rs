@@ -32,10 +32,37 @@ pub(super) enum Stuff<'a> {
     Kind,
 }
 
+/// What a name beside a place is for.
+#[derive(Clone, Copy)]
+pub(super) enum Spare {
+    /// Something that is being made: it can be made again.
+    New,
+    /// Something that is being removed: it was kept.
+    Gone,
+    /// The very thing that will be renamed to its place.
+    Held,
+}
+
+impl Spare {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::New => ".agentbox-undo-new-",
+            Self::Gone => ".agentbox-undo-gone-",
+            Self::Held => ".agentbox-undo-held-",
+        }
+    }
+}
+
+/// Whether a name was left by an undo that was killed, and nothing is lost with it.
+pub(super) fn is_left_over(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    [Spare::New, Spare::Gone].iter().any(|spare| name.starts_with(spare.prefix().as_bytes()))
+}
+
 /// Runs `make` with names beside the place until one is free. The name.
-pub(super) fn beside(mut make: impl FnMut(&str) -> Result<(), Errno>) -> Result<String, Errno> {
+pub(super) fn beside(spare: Spare, mut make: impl FnMut(&str) -> Result<(), Errno>) -> Result<String, Errno> {
     for number in 0..TRIES {
-        let spare = format!(".agentbox-undo-{}-{number}", rustix::process::getpid().as_raw_nonzero());
+        let spare = format!("{}{}-{number}", spare.prefix(), rustix::process::getpid().as_raw_nonzero());
         match make(&spare) {
             Ok(()) => return Ok(spare),
             Err(Errno::EXIST) => {}
@@ -47,7 +74,7 @@ pub(super) fn beside(mut make: impl FnMut(&str) -> Result<(), Errno>) -> Result<
 
 /// Makes a thing and puts it under its name. What could not be set is told; nothing is left beside the place after an error.
 pub(super) fn put(folder: BorrowedFd<'_>, name: &OsStr, facts: &Facts, stuff: &Stuff<'_>) -> Result<Vec<String>, Errno> {
-    let spare = beside(|spare| make(folder, spare, facts, stuff))?;
+    let spare = beside(Spare::New, |spare| make(folder, spare, facts, stuff))?;
     let spare_name = OsStr::new(&spare);
     // A folder stays open to us until everything is in it, and what may not be changed could not be renamed.
     let mode = if facts.kind == Kind::Folder { facts.mode | 0o700 } else { facts.mode };

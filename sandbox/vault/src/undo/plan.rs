@@ -29,20 +29,31 @@ pub(super) struct Found {
 }
 
 /// The renames that the plan has so far, so that what they carry along is looked for where it still is.
-/// By where they go.
 #[derive(Default)]
-struct Moves(HashMap<PathBuf, PathBuf>);
+struct Moves {
+    /// From, by where they go.
+    to: HashMap<PathBuf, PathBuf>,
+    from: HashSet<PathBuf>,
+}
 
 impl Moves {
-    /// Where that is now which the moves would bring to `path`.
-    fn still_at(&self, path: &Path) -> PathBuf {
-        // The nearest folder that is moved decides: it is told by where it is now, whatever moves above it.
-        let nearest = path.ancestors().find_map(|above| Some((above, self.0.get(above)?)));
-        match nearest {
-            None => path.to_owned(),
-            Some((above, from)) if above == path => from.clone(),
-            Some((above, from)) => below(path, above, from).unwrap_or_else(|| path.to_owned()),
+    fn add(&mut self, from: PathBuf, to: PathBuf) {
+        self.from.insert(from.clone());
+        self.to.insert(to, from);
+    }
+
+    /// Where that is now which will be at `path` when all of them are done; nowhere where it will have left.
+    fn still_at(&self, path: &Path) -> Option<PathBuf> {
+        for above in path.ancestors() {
+            // The nearest decides: it is told by where it is now, whatever moves above it.
+            if let Some(from) = self.to.get(above) {
+                return if above == path { Some(from.clone()) } else { below(path, above, from) };
+            }
+            if self.from.contains(above) {
+                return None;
+            }
         }
+        Some(path.to_owned())
     }
 }
 
@@ -63,12 +74,13 @@ impl Undo {
     pub fn plan(&self) -> Plan {
         let mut plan = Plan { others: self.other_names(), ..Plan::default() };
         let mut ground = Ground { moves: Moves::default(), names: self.history.names.clone(), elsewhere: HashMap::new(), taken: HashSet::new() };
+        let several = |id: &Identity| self.history.inodes.get(id).is_some_and(|inode| inode.facts.links > 1);
         for (path, id) in &plan.others {
             let kind = self.history.inodes.get(id).map_or(Kind::File, |inode| inode.facts.kind);
             let by_session = self.history.made.contains(path) || self.history.names.values().any(|name| name.now.as_ref() == Some(path));
-            if !by_session && kind != Kind::Folder && self.history.inodes.get(id).is_some_and(|inode| inode.facts.links > 1) {
+            if !by_session && kind != Kind::Folder && (several(id) || self.history.through.contains(id)) {
                 // Written through another name: what the inode had comes back under this one too.
-                ground.names.entry(path.clone()).or_insert(Name { id: *id, kind, now: Some(path.clone()), at: 0 });
+                ground.names.entry(self.history.in_the_beginning(path)).or_insert(Name { id: *id, kind, now: Some(path.clone()), at: 0 });
             }
             ground.elsewhere.entry(*id).or_default().insert(path.clone());
         }
@@ -77,20 +89,25 @@ impl Undo {
         }
         let names = ground.names.clone();
         let (folders, others): (Vec<_>, Vec<_>) = names.iter().filter(|(path, name)| self.chosen(path, name)).partition(|(_, name)| name.kind == Kind::Folder);
-        // Folders first: what is renamed carries along what is in it. Then what stands where it did, then what is missing.
+        // Folders first: what is renamed carries along what is in it. Then what stands where it did, what stands elsewhere, what is gone.
+        let mut gone: Vec<(&PathBuf, &Name)> = Vec::new();
         for (path, name) in folders {
-            if !self.plan_standing(&mut plan, &mut ground, path, name) {
-                self.plan_missing(&mut plan, &mut ground, path, name);
+            if !self.plan_standing(&mut plan, &mut ground, path, name) && !self.plan_move(&mut plan, &mut ground, path, name) {
+                gone.push((path, name));
             }
         }
-        let missing: Vec<_> = others.into_iter().filter(|(path, name)| !self.plan_standing(&mut plan, &mut ground, path, name)).collect();
-        for (path, name) in missing {
-            self.plan_missing(&mut plan, &mut ground, path, name);
+        let mut missing = others;
+        missing.retain(|(path, name)| !self.plan_standing(&mut plan, &mut ground, path, name));
+        missing.retain(|(path, name)| !self.plan_move(&mut plan, &mut ground, path, name));
+        gone.extend(missing);
+        for (path, name) in gone {
+            self.plan_gone(&mut plan, &mut ground, path, name);
         }
         // What will have been taken away by then is in nobody's way.
-        let lifted: HashSet<PathBuf> = ground.moves.0.values().cloned().collect();
-        for step in plan.steps.iter_mut().filter(|step| step.makes() && lifted.contains(&step.at)) {
-            (step.standing, step.stands) = (Standing::Nothing, None);
+        for step in plan.steps.iter_mut().filter(|step| step.makes()) {
+            if step.standing != Standing::Nothing && (ground.moves.from.contains(&step.at) || ground.moves.still_at(&step.path).is_none()) {
+                (step.standing, step.stands) = (Standing::Nothing, None);
+            }
         }
         match self.choice.made {
             Made::Stays => {}
@@ -107,31 +124,42 @@ impl Undo {
 
     /// Whether the thing stands under its old name; then what of it changed.
     fn plan_standing(&self, plan: &mut Plan, ground: &mut Ground, path: &Path, name: &Name) -> bool {
-        let at = ground.moves.still_at(path);
+        let Some(at) = ground.moves.still_at(path) else { return false };
         let Some(here) = self.found(&at).filter(|here| here.id == name.id) else { return false };
         ground.taken.insert(at.clone());
         self.plan_change(plan, path, name, &here, &at);
         true
     }
 
-    fn plan_missing(&self, plan: &mut Plan, ground: &mut Ground, path: &Path, name: &Name) {
-        let at = ground.moves.still_at(path);
-        let here = self.found(&at);
-        let standing = here.as_ref().map_or(Standing::Nothing, |here| self.standing(&at, here));
-        let stands = here.as_ref().map(|here| here.id);
-        let step = |deed, standing, bytes| Step { path: path.to_owned(), deed, standing, bytes, id: name.id, at: at.clone(), stands };
+    /// Whether the thing stands elsewhere, by no right, and can be renamed back.
+    fn plan_move(&self, plan: &mut Plan, ground: &mut Ground, path: &Path, name: &Name) -> bool {
         let is = |path: &Path| self.found(path).filter(|found| found.id == name.id);
-        let candidates = ground.elsewhere.get(&name.id).into_iter().flatten();
-        if let Some((from, there)) = candidates.filter(|from| !ground.taken.contains(*from)).find_map(|from| Some((from.clone(), is(from)?))) {
-            plan.steps.push(step(Deed::MoveBack { from: from.clone() }, standing, 0));
-            self.plan_change(plan, path, name, &there, &from);
-            ground.taken.insert(from.clone());
-            ground.moves.0.insert(path.to_owned(), from);
-            return;
-        }
+        let mut candidates = ground.elsewhere.get(&name.id).into_iter().flatten().filter(|from| !ground.taken.contains(*from));
+        let Some((from, there)) = candidates.find_map(|from| Some((from.clone(), is(from)?))) else { return false };
+        let at = ground.moves.still_at(path);
+        plan.steps.push(self.step(path, at.as_deref(), name, Deed::MoveBack { from: from.clone() }));
+        self.plan_change(plan, path, name, &there, &from);
+        ground.taken.insert(from.clone());
+        ground.moves.add(from, path.to_owned());
+        true
+    }
+
+    fn step(&self, path: &Path, at: Option<&Path>, name: &Name, deed: Deed) -> Step {
+        let here = at.and_then(|at| self.found(at));
+        let standing = at.zip(here.as_ref()).map_or(Standing::Nothing, |(at, here)| self.standing(at, here));
+        let bytes = match (&deed, self.history.inodes.get(&name.id)) {
+            (Deed::Restore { kind: Kind::File, .. }, Some(inode)) => inode.facts.size,
+            (Deed::Restore { .. } | Deed::Rewrite | Deed::Link { .. } | Deed::MoveBack { .. } | Deed::Facts | Deed::TakeAway, _) => 0,
+        };
+        Step { path: path.to_owned(), deed, standing, bytes, id: name.id, at: at.unwrap_or(path).to_owned(), stands: here.map(|here| here.id) }
+    }
+
+    fn plan_gone(&self, plan: &mut Plan, ground: &mut Ground, path: &Path, name: &Name) {
+        let at = ground.moves.still_at(path);
+        let is = |path: &Path| self.found(path).filter(|found| found.id == name.id);
         let mut own = ground.names.iter().filter(|(other, told)| told.id == name.id && told.kind != Kind::Folder && *other != path);
-        if let Some((to, _)) = own.find(|(other, _)| ground.moves.0.contains_key(*other) || is(&ground.moves.still_at(other)).is_some()) {
-            plan.steps.push(step(Deed::Link { to: to.clone() }, standing, 0));
+        if let Some((to, _)) = own.find(|(other, _)| ground.moves.to.contains_key(*other) || ground.moves.still_at(other).is_some_and(|at| is(&at).is_some())) {
+            plan.steps.push(self.step(path, at.as_deref(), name, Deed::Link { to: to.clone() }));
             return;
         }
         let mut hopeless = |why: String| plan.hopeless.push((path.to_owned(), why));
@@ -145,15 +173,14 @@ impl Undo {
             None if name.kind == Kind::Folder => None,
             None => return hopeless("it is gone, and only its metadata was kept".to_owned()),
         };
-        if let Some(here) = here.as_ref().filter(|_| !ground.moves.0.values().any(|from| *from == at) && self.is_like_before(name, &at)) {
-            ground.taken.insert(at.clone());
-            if self.facts_differ(&at, &wanted.facts, here) {
-                plan.steps.push(step(Deed::Facts, standing, 0));
+        if let Some(at) = at.as_deref().filter(|at| !ground.moves.from.contains(*at) && self.is_like_before(name, at)) {
+            ground.taken.insert(at.to_owned());
+            if self.found(at).is_some_and(|here| self.facts_differ(at, &wanted.facts, &here)) {
+                plan.steps.push(self.step(path, Some(at), name, Deed::Facts));
             }
             return;
         }
-        let bytes = if wanted.facts.kind == Kind::File { wanted.facts.size } else { 0 };
-        plan.steps.push(step(Deed::Restore { kind: wanted.facts.kind, way }, standing, bytes));
+        plan.steps.push(self.step(path, at.as_deref(), name, Deed::Restore { kind: wanted.facts.kind, way }));
     }
 
     /// The thing itself is there, or will be: what of it changed?
@@ -290,7 +317,7 @@ impl Undo {
             if !self.choice.has(path) && !restored.contains(path.as_path()) && !parents.contains(path.as_path()) {
                 continue;
             }
-            let unchanged = match self.found(&moves.still_at(path)) {
+            let unchanged = match moves.still_at(path).and_then(|at| self.found(&at)) {
                 None => true,
                 Some(here) if here.facts.kind != Kind::Folder => restored.contains(path.as_path()),
                 Some(here) => self.history.until.is_some_and(|until| here.facts.ctime <= until),

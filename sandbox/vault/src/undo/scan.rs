@@ -87,7 +87,7 @@ impl Undo {
     /// The names, anywhere in the trees, of inodes that had more of them than records tell of, or that are not where they were moved to.
     pub(super) fn other_names(&self) -> BTreeMap<PathBuf, Identity> {
         let mut told: HashMap<Identity, u32> = HashMap::new();
-        let mut wanted: HashSet<Identity> = HashSet::new();
+        let mut wanted: HashSet<Identity> = self.history.through.clone();
         for (path, name) in &self.history.names {
             *told.entry(name.id).or_default() += 1;
             let at = |path: &Path| self.found(path).is_some_and(|found| found.id == name.id);
