@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod drill;
+mod files;
 mod ledger;
 mod policy_files;
 mod run;
