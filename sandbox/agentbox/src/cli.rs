@@ -33,6 +33,10 @@ enum Command {
     Deny(commands::deny::DenyArguments),
     /// What was refused last, by which rule, and what to do instead
     Why(commands::why::WhyArguments),
+    /// Bring back what a session destroyed
+    Undo(commands::undo::UndoArguments),
+    /// What a session did to the files: made, changed, destroyed, moved
+    Diff(commands::diff::DiffArguments),
     /// The ledger: every decision, each sealed to the one before
     Log(commands::log::LogArguments),
     /// The policy: check, explain, test, trust
@@ -66,6 +70,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Approve(arguments) => commands::approve::run(&arguments),
         Command::Deny(arguments) => commands::deny::run(&arguments),
         Command::Why(arguments) => commands::why::run(&arguments),
+        Command::Undo(arguments) => commands::undo::run(&arguments),
+        Command::Diff(arguments) => commands::diff::run(&arguments),
         Command::Log(arguments) => commands::log::run(&arguments),
         Command::Policy(command) => commands::policy::run(&command),
         Command::Classify(arguments) => commands::classify::run(&arguments),

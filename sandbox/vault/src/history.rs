@@ -68,7 +68,7 @@ impl History {
         let called_off = called_off(&told.records);
         let mut last = told.start.at;
         for (number, record) in told.records.iter().enumerate() {
-            last = last.max(when(record).unwrap_or(0));
+            last = last.max(record.at().unwrap_or(0));
             history.take(record, called_off.contains(&number), since);
         }
         history.until = match told.state {
@@ -266,26 +266,4 @@ fn called_off(records: &[Record]) -> HashSet<usize> {
         }
     }
     off
-}
-
-fn when(record: &Record) -> Option<u64> {
-    match record {
-        Record::Kept { at, .. }
-        | Record::Again { at, .. }
-        | Record::Lost { at, .. }
-        | Record::Facts { at, .. }
-        | Record::Folder { at, .. }
-        | Record::Moved { at, .. }
-        | Record::Exchanged { at, .. }
-        | Record::Linked { at, .. }
-        | Record::Made { at, .. } => Some(*at),
-        Record::Start(_)
-        | Record::Undone { .. }
-        | Record::Room { .. }
-        | Record::Synced
-        | Record::Hashed { .. }
-        | Record::Left { .. }
-        | Record::End { .. }
-        | Record::Restored { .. } => None,
-    }
 }

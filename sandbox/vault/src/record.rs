@@ -259,6 +259,31 @@ pub enum Record {
     },
 }
 
+impl Record {
+    /// When the session did what it tells of.
+    pub(crate) fn at(&self) -> Option<u64> {
+        match self {
+            Self::Kept { at, .. }
+            | Self::Again { at, .. }
+            | Self::Lost { at, .. }
+            | Self::Facts { at, .. }
+            | Self::Folder { at, .. }
+            | Self::Moved { at, .. }
+            | Self::Exchanged { at, .. }
+            | Self::Linked { at, .. }
+            | Self::Made { at, .. } => Some(*at),
+            Self::Start(_)
+            | Self::Undone { .. }
+            | Self::Room { .. }
+            | Self::Synced
+            | Self::Hashed { .. }
+            | Self::Left { .. }
+            | Self::End { .. }
+            | Self::Restored { .. } => None,
+        }
+    }
+}
+
 /// Whether something was there before the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -5,6 +5,7 @@ use std::{
     ffi::OsStr,
     fs::File,
     os::fd::{AsFd, BorrowedFd},
+    path::Path,
 };
 
 use rustix::{
@@ -45,6 +46,57 @@ pub struct Told {
     pub state: State,
     /// Records whose object a power cut took before it was on disk.
     pub missing: u64,
+}
+
+impl Told {
+    /// All paths that something was done to, as they were then.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.records.iter().flat_map(|record| match record {
+            Record::Kept { path, .. }
+            | Record::Again { path, .. }
+            | Record::Lost { path, .. }
+            | Record::Facts { path, .. }
+            | Record::Linked { path, .. }
+            | Record::Made { path, .. } => vec![path.path()],
+            Record::Moved { from, to, .. } => vec![from.path(), to.path()],
+            Record::Exchanged { one, other, .. } => vec![one.0.path(), other.0.path()],
+            Record::Start(_)
+            | Record::Folder { .. }
+            | Record::Undone { .. }
+            | Record::Room { .. }
+            | Record::Synced
+            | Record::Hashed { .. }
+            | Record::Left { .. }
+            | Record::End { .. }
+            | Record::Restored { .. } => Vec::new(),
+        })
+    }
+
+    /// How many things are kept, the bytes of their contents, and how many were lost unkept.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64, u64) {
+        let (mut kept, mut bytes, mut lost) = (0, 0u64, 0);
+        for record in &self.records {
+            if let Record::Kept { facts, body, .. } = record {
+                kept += 1;
+                bytes = bytes.saturating_add(if matches!(body, Body::Object { .. }) { facts.size } else { 0 });
+            }
+            lost += u64::from(matches!(record, Record::Lost { .. }));
+        }
+        (kept, bytes, lost)
+    }
+
+    /// How often things were brought back from it.
+    #[must_use]
+    pub fn restored(&self) -> usize {
+        self.records.iter().filter(|record| matches!(record, Record::Restored { .. })).count()
+    }
+
+    /// When the last thing happened, in milliseconds since 1970.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.records.iter().filter_map(Record::at).max().unwrap_or(self.start.at)
+    }
 }
 
 impl Vault {

@@ -89,6 +89,11 @@ impl Content {
         }
     }
 
+    /// All of it.
+    pub(super) fn bytes(&self) -> Result<Vec<u8>, Errno> {
+        self.object.as_ref().map_or(Ok(Vec::new()), |object| read(object.as_fd(), self.size))
+    }
+
     /// Whether a file has this content.
     pub(crate) fn is_in(&self, file: BorrowedFd<'_>) -> Result<bool, Errno> {
         let (_, now) = facts::look(file)?;
@@ -107,4 +112,20 @@ impl Content {
 /// Opens a regular file for reading, never through a link and never waiting.
 pub(super) fn readable(folder: BorrowedFd<'_>, name: &std::ffi::OsStr) -> Result<OwnedFd, Errno> {
     fs::openat(folder, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// The first bytes of a file, as many as it had a moment ago.
+pub(super) fn read(file: BorrowedFd<'_>, size: u64) -> Result<Vec<u8>, Errno> {
+    let mut bytes = vec![0; usize::try_from(size).map_err(|_| Errno::FBIG)?];
+    let mut at = 0;
+    while let Some(rest) = bytes.get_mut(at..).filter(|rest| !rest.is_empty()) {
+        match rustix::io::pread(file, rest, at as u64) {
+            Ok(0) => break,
+            Ok(got) => at += got,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(at);
+    Ok(bytes)
 }

@@ -9,6 +9,7 @@ mod place;
 mod plan;
 mod scan;
 mod set;
+mod sides;
 
 use std::{
     collections::BTreeMap,
@@ -19,6 +20,7 @@ use std::{
 use rustix::fs::{self, Mode, OFlags};
 
 pub use apply::{Report, Ruling};
+pub use sides::Side;
 
 use crate::{
     error::VaultError,

@@ -84,6 +84,12 @@ impl Undo {
         plan.steps.extend(made);
     }
 
+    /// Whether a folder stands where a step is to be done.
+    #[must_use]
+    pub fn is_folder(&self, step: &Step) -> bool {
+        self.found(&step.at).is_some_and(|found| found.facts.kind == Kind::Folder)
+    }
+
     /// The names, anywhere in the trees, of inodes that had more of them than records tell of, or that are not where they were moved to.
     pub(super) fn other_names(&self) -> BTreeMap<PathBuf, Identity> {
         let mut told: HashMap<Identity, u32> = HashMap::new();
