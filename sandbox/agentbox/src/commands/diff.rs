@@ -80,7 +80,7 @@ fn compare(arguments: &DiffArguments) -> Result<(), Fault> {
             (false, true) => summary(&undo, &plan),
             (false, false) => text(&undo, &plan, Direction::Forth),
         };
-        print(&text)?;
+        print(&mut std::io::stdout().lock(), &text)?;
     }
     Ok(())
 }

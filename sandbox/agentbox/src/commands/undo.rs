@@ -71,9 +71,13 @@ pub(crate) fn run(arguments: &UndoArguments) -> ExitCode {
 }
 
 fn undo(arguments: &UndoArguments) -> Result<ExitCode, Fault> {
-    let vaults = Vaults::open()?;
+    let mut out = io::stdout().lock();
+    undo_in(&Vaults::open()?, arguments, &mut out)
+}
+
+fn undo_in(vaults: &Vaults, arguments: &UndoArguments, out: &mut impl Write) -> Result<ExitCode, Fault> {
     if arguments.list {
-        print(&list(&vaults.sessions, arguments.json))?;
+        print(out, &list(&vaults.sessions, arguments.json))?;
         return Ok(ExitCode::SUCCESS);
     }
     let since = arguments.since.as_deref().map(|text| moment(text, SystemTime::now())).transpose()?;
@@ -85,12 +89,12 @@ fn undo(arguments: &UndoArguments) -> Result<ExitCode, Fault> {
         let undo = Undo::of(vault, &told.start.session, choice).map_err(failed)?;
         let plan = undo.plan();
         if arguments.diff {
-            print(&diff::text(&undo, &plan, diff::Direction::Back))?;
+            print(out, &diff::text(&undo, &plan, diff::Direction::Back))?;
         } else if arguments.dry_run {
-            print(&if arguments.json { plan_json(&undo, &plan) } else { plan_text(&undo, &plan) })?;
+            print(out, &if arguments.json { plan_json(&undo, &plan) } else { plan_text(&undo, &plan) })?;
         } else {
             let report = undo.apply(&plan, read_lease, &mut answers(arguments)).map_err(failed)?;
-            print(&if arguments.json { report_json(&undo, &plan, &report) } else { report_text(&undo, &plan, &report) })?;
+            print(out, &if arguments.json { report_json(&undo, &plan, &report) } else { report_text(&undo, &plan, &report) })?;
             all_well &= report.refused.is_empty() && plan.hopeless.is_empty();
         }
     }
@@ -107,12 +111,15 @@ pub(super) fn failed(error: impl std::error::Error) -> Fault {
     Fault::Failed(text)
 }
 
-pub(super) fn print(text: &str) -> Result<(), Fault> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
+pub(super) fn print(out: &mut impl Write, text: &str) -> Result<(), Fault> {
+    match out.write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Fault::Failed(format!("writing: {error}"))),
         Ok(()) | Err(_) => Ok(()),
     }
 }
+
+/// Sessions, each with the vault that it is in.
+type Chosen<'v> = Vec<(&'v Vault, &'v Told)>;
 
 /// All vaults of this user, and what lies in them.
 pub(super) struct Vaults {
@@ -125,7 +132,11 @@ impl Vaults {
             return Err(Fault::Failed("the vault is out of every box's reach: this is for a terminal outside".to_owned()));
         }
         let ledger = crate::ledger::folder().map_err(failed)?;
-        let state = ledger.parent().ok_or_else(|| Fault::Failed("the ledger lies nowhere".to_owned()))?;
+        Self::at(ledger.parent().ok_or_else(|| Fault::Failed("the ledger lies nowhere".to_owned()))?)
+    }
+
+    /// Those of which `state`, agentbox's folder below `$XDG_STATE_HOME`, knows.
+    fn at(state: &Path) -> Result<Self, Fault> {
         let mut sessions = Vec::new();
         for folder in site::known(state) {
             let vault = Vault::open(&folder, Settings::default()).map_err(failed)?;
@@ -138,12 +149,12 @@ impl Vaults {
     }
 
     /// The sessions that are meant, the newest first, and the paths.
-    pub(super) fn chosen(&self, targets: &[String], since: Option<u64>) -> Result<(Vec<(&Vault, &Told)>, Vec<PathBuf>), Fault> {
+    pub(super) fn chosen(&self, targets: &[String], since: Option<u64>) -> Result<(Chosen<'_>, Vec<PathBuf>), Fault> {
         let named = targets.first().filter(|name| self.sessions.iter().any(|(_, told)| told.start.session == **name));
         let paths = targets.iter().skip(usize::from(named.is_some()));
         let only = paths.map(|path| absolute(Path::new(path))).collect::<Result<Vec<_>, _>>()?;
         let own = || self.sessions.iter().rev().filter(|(_, told)| told.start.undoes.is_none());
-        let sessions: Vec<(&Vault, &Told)> = match (named, since) {
+        let sessions: Chosen<'_> = match (named, since) {
             // A box whose trees lie on several file systems has a part of its session in the vault of each.
             (Some(name), _) => self.sessions.iter().filter(|(_, told)| told.start.session == *name).map(|(vault, told)| (vault, told)).collect(),
             (None, Some(since)) => own().filter(|(_, told)| ended(told).is_none_or(|end| end >= since)).map(|(vault, told)| (vault, told)).collect(),
@@ -243,14 +254,17 @@ pub(super) fn shown(path: &Path) -> String {
 
 /// `12 B`, `3.4 kB`, `5.6 MB`.
 pub(super) fn size(bytes: u64) -> String {
-    let (mut whole, mut rest, mut units) = (bytes, 0, ["B", "kB", "MB", "GB", "TB", "PB"].iter());
-    let mut unit = units.next();
-    while whole >= 1000 {
-        (rest, whole) = (whole % 1000 / 100, whole / 1000);
-        unit = units.next();
+    if bytes < 1000 {
+        return format!("{bytes} B");
     }
-    let unit = unit.unwrap_or(&"EB");
-    if bytes < 1000 { format!("{whole} {unit}") } else { format!("{whole}.{rest} {unit}") }
+    let (mut tenths, mut unit) = (bytes / 100, "kB");
+    for larger in ["MB", "GB", "TB", "PB"] {
+        if tenths < 10_000 {
+            break;
+        }
+        (tenths, unit) = (tenths / 1000, larger);
+    }
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
 fn list(sessions: &[(Vault, Told)], as_json: bool) -> String {
@@ -437,42 +451,5 @@ fn ask(step: &Step) -> (Ruling, bool) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_read() {
-        let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
-        let read = |text: &str| moment(text, now).ok();
-        assert_eq!(read("10m"), Some(999_400_000));
-        assert_eq!(read("2h"), Some(992_800_000));
-        assert_eq!(read("30s"), Some(999_970_000));
-        assert_eq!(read("3d"), Some(740_800_000));
-        assert_eq!(read("9999999d"), Some(0));
-        assert_eq!(read("1970-01-02"), Some(86_400_000));
-        assert_eq!(read("1970-01-02 00:01"), Some(86_460_000));
-        assert_eq!(read("1970-01-02T00:01:02Z"), Some(86_462_000));
-        for wrong in ["", "m", "10", "10x", "yesterday", "1970-13-01", "1970-01-02 25:00", "é"] {
-            assert_eq!(read(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn sizes_are_short() {
-        let all = [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1999, "1.9 kB"), (12_345_678, "12.3 MB"), (u64::MAX, "18.4 EB")];
-        for (bytes, text) in all {
-            assert_eq!(size(bytes), text);
-        }
-    }
-
-    #[test]
-    fn paths_lose_their_dots_and_links() {
-        let folder = tempfile::tempdir().unwrap();
-        let top = folder.path().canonicalize().unwrap();
-        std::fs::create_dir(top.join("real")).unwrap();
-        std::os::unix::fs::symlink("real", top.join("link")).unwrap();
-        assert_eq!(absolute(&top.join("link/gone/../f")).ok(), Some(top.join("real/f")));
-        assert_eq!(absolute(&top.join("link/gone/f")).ok(), Some(top.join("real/gone/f")));
-        assert_eq!(absolute(&top.join("link")).ok(), Some(top.join("link")));
-    }
-}
+#[path = "undo_tests.rs"]
+mod tests;

@@ -107,7 +107,8 @@ fn check(scene: &Scene) {
     }
     let mut there: Vec<String> = std::fs::read_dir(&session).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     there.retain(|name| name != "bytes");
-    (listed.sort(), there.sort());
+    listed.sort();
+    there.sort();
     assert_eq!(listed, there);
 }
 
