@@ -40,6 +40,7 @@ mod session;
 mod sessions;
 mod settings;
 pub mod site;
+mod subject;
 #[cfg(test)]
 mod tests;
 pub mod undo;
@@ -53,9 +54,10 @@ pub use facts::{Facts, Identity, Kind, Stamp};
 pub use finish::Summary;
 pub use gc::Swept;
 pub use record::{Age, Body, Digest, Loss, Print, Record, Start, Way};
-pub use session::{Hands, Kept, Move, Outcome, Session, Subject, TakeLease};
+pub use session::{Kept, Session};
 pub use sessions::{State, Told};
 pub use settings::Settings;
+pub use subject::{Hands, Move, Outcome, Subject, TakeLease};
 pub use vault::{Begin, Vault};
 
 /// How long what was kept may wait for its way to the disk, where nobody was asked about the deed.

@@ -11,7 +11,7 @@ pub struct Settings {
     pub copy_file: u64,
     /// Bytes that one session may copy.
     pub copy_session: u64,
-    /// Bytes on the vault's file system that no copy takes.
+    /// Bytes on the vault's file system that no copy takes; on a small one a twentieth of it.
     pub floor: u64,
     /// How long a finished session is certain to stay. After that it goes when its room is needed.
     pub retention: Duration,

@@ -24,8 +24,9 @@ use crate::{
     journal::Writer,
     record::{FORMAT, Record, Start, now},
     room::Room,
-    session::{Hands, Session},
+    session::Session,
     settings::Settings,
+    subject::Hands,
 };
 
 /// Longest name of a session.

@@ -19,6 +19,9 @@ const PAGE: usize = 4096;
 /// Copies below this do not ask how full the file system is: the kernel says it soon enough.
 const SMALL: u64 = 1 << 20;
 
+/// On a small file system this part of it is left alone, instead of the settings' floor.
+const FLOOR_PART: u64 = 20;
+
 /// Tries, where somebody writes to it meanwhile.
 const TRIES: usize = 2;
 
@@ -51,8 +54,9 @@ fn allowed(task: &Task<'_>) -> Result<(), Why> {
     if bytes > SMALL {
         let disk = fs::fstatvfs(task.folder).map_err(Why::io("asking for free room"))?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        if free.saturating_sub(bytes) < task.settings.floor {
-            return Err(Why::DiskFull { free, floor: task.settings.floor });
+        let floor = task.settings.floor.min(disk.f_blocks.saturating_mul(disk.f_frsize) / FLOOR_PART);
+        if free.saturating_sub(bytes) < floor {
+            return Err(Why::DiskFull { free, floor });
         }
     }
     Ok(())

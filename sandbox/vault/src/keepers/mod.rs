@@ -16,8 +16,8 @@ use crate::{
     error::Why,
     facts::{Facts, Identity, Stamp},
     record::{Digest, Loss, Way},
-    session::TakeLease,
     settings::Settings,
+    subject::TakeLease,
 };
 
 /// One way.

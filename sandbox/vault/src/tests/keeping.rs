@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     error::Why,
     record::{Body, Record, Way},
-    session::Outcome,
+    subject::Outcome,
 };
 
 fn outcome(gate: &Gate, path: &Path, loss: Loss) -> Outcome {

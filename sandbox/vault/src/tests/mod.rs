@@ -1,6 +1,8 @@
 //! What the vault's tests share: a gate that keeps before each deed, and pictures of trees.
 
+mod boxed;
 mod crash;
+mod disks;
 mod keeping;
 mod random;
 mod retention;
@@ -25,8 +27,9 @@ use crate::{
     facts::{self, Facts, Identity, Kind},
     folder,
     record::Loss,
-    session::{Hands, Kept, Move, Session, Subject},
+    session::{Kept, Session},
     settings::Settings,
+    subject::{Hands, Move, Subject},
     undo::{Choice, Made, Report, Ruling, Undo},
     vault::{Begin, Vault},
 };

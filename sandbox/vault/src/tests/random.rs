@@ -187,7 +187,7 @@ fn comes_back(folder: &Path, seed: &[Op], ops: &[Op]) {
     scene.back(gate, &before);
 }
 
-fn many(folder: &Path, cases: u32) {
+pub(super) fn many(folder: &Path, cases: u32) {
     let config = ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 2000, ..ProptestConfig::default() };
     let ops = (prop::collection::vec(op(), 0..30), prop::collection::vec(op(), 1..25));
     // One at a time: the hook is everybody's.

@@ -26,7 +26,8 @@ use crate::{
     folder,
     history::below,
     record::{Body, Loss, Record, now},
-    session::{Hands, Move, Session, Subject, TakeLease},
+    session::Session,
+    subject::{Hands, Move, Subject, TakeLease},
     vault::Begin,
 };
 
