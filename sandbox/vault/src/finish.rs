@@ -1,7 +1,7 @@
 //! The end of a session: what it left behind is written down, and what it kept is hashed and shared.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ffi::OsStr,
     fs::File,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -56,11 +56,13 @@ impl Vault {
         self.let_go(session.as_fd(), &mut journal, &mut records)?;
         if !records.iter().any(|record| matches!(record, Record::End { .. })) {
             let root = fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(failed("opening /"))?;
+            let mut last: Vec<Record> = Vec::new();
             for path in touched(&records) {
                 let print = print(root.as_fd(), &path);
-                journal.add(&Record::Left { path, print }).map_err(io_error("writing a journal", self.path()))?;
+                last.push(Record::Left { path, print });
             }
-            journal.add(&Record::End { at: now() }).map_err(io_error("writing a journal", self.path()))?;
+            last.push(Record::End { at: now() });
+            journal.add_all(&last).map_err(io_error("writing a journal", self.path()))?;
         }
         sync_copies(session.as_fd(), &records).map_err(failed("syncing what was kept"))?;
         self.seal_session(session.as_fd(), &mut journal, &records, Some(deadline)).map_err(failed("hashing what was kept"))?;
@@ -130,6 +132,7 @@ impl Vault {
             }
         }
         let io = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        let mut known: Vec<Record> = Vec::new();
         for record in records {
             let Record::Kept { facts: kept, body: Body::Object { number, digest, .. }, .. } = record else { continue };
             if hashed.contains_key(number) {
@@ -154,14 +157,16 @@ impl Vault {
                 None => hash_content(object.as_fd(), kept.size)?,
             };
             step("hashed")?;
-            journal.add(&Record::Hashed { number: *number, digest }).map_err(io)?;
+            known.push(Record::Hashed { number: *number, digest });
             hashed.insert(*number, digest);
         }
+        journal.add_all(&known).map_err(io)?;
         journal.sync().map_err(io)?;
+        let mut shelves: HashMap<String, OwnedFd> = HashMap::new();
         for (number, digest) in &hashed {
             let name = object_name(*number);
             match fs::openat(session, &name, OBJECT, Mode::empty()) {
-                Ok(object) => self.share(session, &name, &object, digest)?,
+                Ok(object) => self.share(session, &name, &object, digest, &mut shelves)?,
                 Err(Errno::NOENT | Errno::ACCESS) => {}
                 Err(error) => return Err(error),
             }
@@ -171,17 +176,20 @@ impl Vault {
     }
 
     /// Gives a content its name by digest, or lets the object be another name of the content that has it already.
-    fn share(&self, session: BorrowedFd<'_>, name: &str, object: &OwnedFd, digest: &Digest) -> Result<(), Errno> {
+    fn share(&self, session: BorrowedFd<'_>, name: &str, object: &OwnedFd, digest: &Digest, shelves: &mut HashMap<String, OwnedFd>) -> Result<(), Errno> {
         let hex = digest.hex();
-        let (shelf, rest) = hex.split_at_checked(2).ok_or(Errno::INVAL)?;
-        let shelf = folder::made(self.inner.objects.as_fd(), shelf)?;
+        let (prefix, rest) = hex.split_at_checked(2).ok_or(Errno::INVAL)?;
+        if !shelves.contains_key(prefix) {
+            shelves.insert(prefix.to_owned(), folder::made(self.inner.objects.as_fd(), prefix)?);
+        }
+        let shelf = shelves.get(prefix).ok_or(Errno::INVAL)?;
         step("name by digest")?;
         let (id, mine) = facts::look(object.as_fd())?;
         // An inode that still has its own name elsewhere is not the vault's alone, and not for others.
         if mine.links != 1 {
             return Ok(());
         }
-        match fs::linkat(session, name, &shelf, rest, AtFlags::empty()) {
+        match fs::linkat(session, name, shelf, rest, AtFlags::empty()) {
             Ok(()) => return Ok(()),
             Err(Errno::EXIST) => {}
             // Too many names, or none allowed: it stays the session's own.
@@ -194,7 +202,7 @@ impl Vault {
         }
         // The times of an object are its own only until it is hashed: from then on the digest tells whether it is whole.
         let spare = format!("{name}.new");
-        match fs::linkat(&shelf, rest, session, &spare, AtFlags::empty()) {
+        match fs::linkat(shelf, rest, session, &spare, AtFlags::empty()) {
             Ok(()) => {}
             Err(Errno::MLINK | Errno::PERM) => return Ok(()),
             Err(error) => return Err(error),

@@ -59,23 +59,24 @@ impl Writer {
 
     /// Adds a record. After an error it is not there, not even in part.
     pub(crate) fn add(&mut self, record: &Record) -> io::Result<()> {
+        self.add_all(std::slice::from_ref(record))
+    }
+
+    /// Adds several at once: after an error none of them is there.
+    pub(crate) fn add_all(&mut self, records: &[Record]) -> io::Result<()> {
         if self.broken {
             return Err(io::Error::other("an earlier record could not be written"));
         }
         self.buffer.clear();
-        self.buffer.resize(HEAD, 0);
-        serde_json::to_writer(&mut self.buffer, record)?;
-        let text = self.buffer.get(HEAD..).unwrap_or_default();
-        let length = u32::try_from(text.len()).ok().filter(|_| text.len() <= LONGEST).ok_or_else(|| io::Error::other("a record that is too long"))?;
-        let seal = sealed(&self.seal, text);
-        for (place, byte) in self.buffer.iter_mut().zip(length.to_le_bytes().iter().chain(&seal)) {
-            *place = *byte;
+        let mut last = self.seal;
+        for record in records {
+            last = put(&mut self.buffer, &last, record)?;
         }
         if let Err(error) = self.write() {
             self.broken = self.file.set_len(self.length).is_err();
             return Err(error);
         }
-        self.seal = seal;
+        self.seal = last;
         self.length += self.buffer.len() as u64;
         Ok(())
     }
@@ -104,6 +105,20 @@ impl Writer {
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
+}
+
+/// Appends one record; its seal.
+fn put(buffer: &mut Vec<u8>, before: &Seal, record: &Record) -> io::Result<Seal> {
+    let start = buffer.len();
+    buffer.resize(start + HEAD, 0);
+    serde_json::to_writer(&mut *buffer, record)?;
+    let text = buffer.get(start + HEAD..).unwrap_or_default();
+    let length = u32::try_from(text.len()).ok().filter(|_| text.len() <= LONGEST).ok_or_else(|| io::Error::other("a record that is too long"))?;
+    let seal = sealed(before, text);
+    for (place, byte) in buffer.iter_mut().skip(start).zip(length.to_le_bytes().iter().chain(&seal)) {
+        *place = *byte;
+    }
+    Ok(seal)
 }
 
 /// What a journal says.

@@ -20,7 +20,7 @@ use crate::{
     error::{NotKept, Why},
     facts::{self, Facts, Identity, Kind, Stamp},
     journal::Writer,
-    keepers::{Held, KEEPERS, Pass, Task},
+    keepers::{Held, KEEPERS, Pass, Task, Through},
     record::{Age, Body, Loss, Record, Way, now},
     room::Room,
     settings::Settings,
@@ -85,6 +85,7 @@ struct State {
     next: u64,
     copied: u64,
     no_reflink: bool,
+    through: Through,
     unsynced: Vec<u64>,
     /// Whether a record was written since the last sync.
     dirty: bool,
@@ -111,6 +112,7 @@ impl Session {
             next: 0,
             copied: 0,
             no_reflink: false,
+            through: Through::default(),
             unsynced: Vec::new(),
             dirty: true,
             fresh: true,
@@ -357,7 +359,7 @@ impl Session {
                 let file = self.opened(subject.object, facts);
                 match (file, facts.size) {
                     (Ok(_), 0) | (Err(Errno::ACCESS | Errno::PERM), 0) => Ok((Body::None, None)),
-                    (Ok(file), _) => self.content(state, subject, id, facts, file.as_fd()),
+                    (Ok(file), _) => self.content(state, subject, id, facts, file),
                     (Err(error), _) => Err(Why::Unreadable(error)),
                 }
             }
@@ -375,7 +377,7 @@ impl Session {
         Ok(file)
     }
 
-    fn content(&self, state: &mut State, subject: &Subject<'_>, id: Identity, facts: &Facts, file: BorrowedFd<'_>) -> Result<(Body, Option<OwnedFd>), Why> {
+    fn content(&self, state: &mut State, subject: &Subject<'_>, id: Identity, facts: &Facts, file: OwnedFd) -> Result<(Body, Option<OwnedFd>), Why> {
         if let Some(gone) = self.room.make(facts.stored)? {
             state.write(&Record::Room { at: now(), sessions: gone })?;
         }
@@ -383,7 +385,7 @@ impl Session {
         state.next += 1;
         let name = object_name(number);
         let mut task = Task {
-            file,
+            file: file.as_fd(),
             id,
             facts,
             path: subject.path,
@@ -394,17 +396,18 @@ impl Session {
             lease: self.hands.lease,
             settings: &self.settings,
             copied: state.copied,
+            through: &mut state.through,
             no_reflink: &mut state.no_reflink,
         };
         let mut because: Vec<&str> = Vec::new();
         for keeper in KEEPERS {
             match (keeper.keep)(&mut task) {
-                Ok(Held { digest, lease }) => {
+                Ok(Held { digest, leased }) => {
                     self.room.take(facts.stored);
                     if keeper.way == Way::Copy {
                         state.copied = state.copied.saturating_add(facts.stored);
                     }
-                    return Ok((Body::Object { number, way: keeper.way, digest }, lease));
+                    return Ok((Body::Object { number, way: keeper.way, digest }, leased.then_some(file)));
                 }
                 Err(Pass::Next(why)) => because.push(why),
                 Err(Pass::Stop(Why::TooBig { bytes, most, .. })) => return Err(Why::TooBig { bytes, most, because: because.join("; ") }),

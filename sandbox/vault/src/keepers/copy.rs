@@ -32,7 +32,7 @@ pub(super) fn keep(task: &mut Task<'_>) -> Result<Held, Pass> {
         let copied = copy_content(task.file, object.as_fd(), task.facts.size).and_then(|digest| stamp(object.as_fd(), task.facts.mtime).map(|()| digest));
         let unchanged = facts::look(task.file).is_ok_and(|(_, now)| facts::unchanged(task.facts, &now));
         match copied {
-            Ok(digest) if unchanged => return Ok(Held { digest: Some(digest), lease: None }),
+            Ok(digest) if unchanged => return Ok(Held { digest: Some(digest), leased: false }),
             Ok(_) => fs::unlinkat(task.folder, task.name, fs::AtFlags::empty()).map_err(Pass::io("taking an object back"))?,
             Err(error) => {
                 fs::unlinkat(task.folder, task.name, fs::AtFlags::empty()).map_err(Pass::io("taking an object back"))?;

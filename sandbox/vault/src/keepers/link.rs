@@ -7,16 +7,16 @@
 use std::{
     ffi::OsStr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{self, AtFlags, Mode, OFlags, ResolveFlags},
+    fs::{self, AtFlags, OFlags},
     io::Errno,
 };
 
 use super::{Held, Pass, Task};
-use crate::{crash::step, facts, record::Loss};
+use crate::{crash::step, facts, folder, record::Loss};
 
 pub(super) fn keep(task: &mut Task<'_>) -> Result<Held, Pass> {
     match task.loss {
@@ -26,39 +26,43 @@ pub(super) fn keep(task: &mut Task<'_>) -> Result<Held, Pass> {
     if task.facts.links != 1 {
         return Err(Pass::Next("it has other names, through which a linked copy would change"));
     }
-    let (folder, name) = through_our_mount(task.root, task.path).map_err(|_| Pass::Next("its folder is not reachable from the vault"))?;
-    // The caller's descriptor may be open for writing, which would refuse the lease: it is opened anew, for reading.
-    let file = reopened(folder.as_fd(), name).map_err(|_| Pass::Next("it cannot be opened for reading"))?;
-    if facts::identity(&file).map_err(Pass::io("looking at it"))? != task.id {
-        return Err(Pass::Next("another file stands behind its name"));
-    }
-    (task.lease)(file.as_fd()).map_err(|_| Pass::Next("somebody has it open for writing, or no lease is to be had"))?;
-    step("link").and_then(|()| fs::linkat(&folder, name, task.folder, task.name, AtFlags::empty())).map_err(|error| match error {
+    let name = task.path.file_name().ok_or(Pass::Next("it has no name"))?;
+    let unreachable = |_| Pass::Next("its folder is not reachable from the vault");
+    let folder = task.through.folder_of(task.root, task.path).map_err(unreachable)?;
+    (task.lease)(task.file.as_fd()).map_err(|_| Pass::Next("somebody has it open for writing, or no lease is to be had"))?;
+    let linked = step("link").and_then(|()| fs::linkat(folder, name, task.folder, task.name, AtFlags::empty())).map_err(|error| match error {
         Errno::EXIST => Pass::Stop(crate::error::Why::Io { what: "linking", error }),
         _ => Pass::Next("it cannot be linked into the vault"),
-    })?;
+    });
+    if let Err(pass) = linked {
+        // Perhaps that folder was another's place by now.
+        task.through.0 = None;
+        return Err(pass);
+    }
     let linked = facts::look_at(task.folder, OsStr::new(task.name));
     match linked {
         // Two names now, both seen: the one that goes and ours. More means that somebody linked it meanwhile.
-        Ok((id, facts)) if id == task.id && facts.links == 2 => Ok(Held { digest: None, lease: Some(file) }),
+        Ok((id, facts)) if id == task.id && facts.links == 2 => Ok(Held { digest: None, leased: true }),
         Ok(_) | Err(_) => {
             fs::unlinkat(task.folder, task.name, AtFlags::empty()).map_err(Pass::io("taking a link back"))?;
+            task.through.0 = None;
             Err(Pass::Next("another file stood behind its name, or it got another name"))
         }
     }
 }
 
-fn reopened(folder: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    fs::openat(folder, name, flags | OFlags::NOATIME, Mode::empty()).or_else(|_| fs::openat(folder, name, flags, Mode::empty()))
-}
+/// The folder of the last path that was linked from. Most that goes, goes with its neighbours.
+#[derive(Debug, Default)]
+pub(crate) struct Through(Option<(PathBuf, OwnedFd)>);
 
-/// The folder of a path, and the last name, through the mount that `root` was opened through. `linkat` wants both ends on one mount.
-fn through_our_mount<'a>(root: BorrowedFd<'_>, path: &'a Path) -> rustix::io::Result<(OwnedFd, &'a OsStr)> {
-    let name = path.file_name().ok_or(Errno::INVAL)?;
-    let folder = path.parent().and_then(|folder| folder.strip_prefix("/").ok()).ok_or(Errno::INVAL)?;
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    Ok((fs::openat2(root, folder, flags, Mode::empty(), beneath)?, name))
+impl Through {
+    /// The folder of a path through the mount that `root` was opened through: `linkat` wants both ends on one mount. Another folder
+    /// may stand there by now; what was linked is looked at afterwards anyway.
+    fn folder_of(&mut self, root: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<BorrowedFd<'_>> {
+        let parent = path.parent().ok_or(Errno::INVAL)?;
+        if self.0.as_ref().is_none_or(|(last, _)| last != parent) {
+            self.0 = Some((parent.to_owned(), folder::beneath(root, parent, OFlags::PATH | OFlags::DIRECTORY)?));
+        }
+        self.0.as_ref().map(|(_, folder)| folder.as_fd()).ok_or(Errno::INVAL)
+    }
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 pub(crate) use copy::{copy_content, hash_content};
+pub(crate) use link::Through;
 use rustix::fs::{self, Mode, OFlags, Timespec, Timestamps};
 
 use crate::{
@@ -33,7 +34,7 @@ pub(crate) const KEEPERS: &[Keeper] =
 
 /// What is to be kept, and where.
 pub(crate) struct Task<'a> {
-    /// The file, open for reading.
+    /// The file, opened by us, for reading.
     pub(crate) file: BorrowedFd<'a>,
     pub(crate) id: Identity,
     pub(crate) facts: &'a Facts,
@@ -46,6 +47,7 @@ pub(crate) struct Task<'a> {
     /// The root directory through the mount that the vault was opened through.
     pub(crate) root: BorrowedFd<'a>,
     pub(crate) lease: TakeLease,
+    pub(crate) through: &'a mut Through,
     pub(crate) settings: &'a Settings,
     /// Bytes that this session has copied.
     pub(crate) copied: u64,
@@ -56,8 +58,8 @@ pub(crate) struct Task<'a> {
 /// A kept content.
 pub(crate) struct Held {
     pub(crate) digest: Option<Digest>,
-    /// To be kept open until the deed is done: nobody opens the file for writing while it is.
-    pub(crate) lease: Option<OwnedFd>,
+    /// The file that was read is leased: it is to be kept open until the deed is done, and nobody opens it for writing until then.
+    pub(crate) leased: bool,
 }
 
 /// Why a way is not open.

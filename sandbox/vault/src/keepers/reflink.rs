@@ -15,7 +15,7 @@ pub(super) fn keep(task: &mut Task<'_>) -> Result<Held, Pass> {
     let object = create(task.folder, task.name).map_err(Pass::io("making an object"))?;
     let cloned = step("reflink").and_then(|()| fs::ioctl_ficlone(&object, task.file));
     match cloned.and_then(|()| stamp(object.as_fd(), task.facts.mtime)) {
-        Ok(()) => Ok(Held { digest: None, lease: None }),
+        Ok(()) => Ok(Held { digest: None, leased: false }),
         Err(error) => {
             fs::unlinkat(task.folder, task.name, fs::AtFlags::empty()).map_err(Pass::io("taking an object back"))?;
             match error {

@@ -119,6 +119,7 @@ impl Undo {
             }
         }
         doer.set_folders(plan);
+        doer.sync();
         let Doer { session, mut report, .. } = doer;
         drop(session);
         self.vault.finish(&name, std::time::Duration::from_secs(2))?;
@@ -349,7 +350,7 @@ impl Doer<'_> {
         }
         let subject = Subject { object: file.as_fd(), folder: None, path: &planned.path, loss: Loss::Content };
         let kept = self.session.keep(&subject).map_err(|error| format!("what is in it is {error}, so it is left alone"))?;
-        step("rewrite").and_then(|()| content.write(file.as_fd())).and_then(|()| fs::fdatasync(&file)).map_err(words("it cannot be written"))?;
+        step("rewrite").and_then(|()| content.write(file.as_fd())).map_err(words("it cannot be written"))?;
         drop(kept);
         self.placed.insert(planned.id, planned.path.clone());
         Ok(set(folder.as_fd(), name, &inode.facts))
@@ -467,6 +468,16 @@ impl Doer<'_> {
         }
         let _ = self.session.changed_metadata(object.as_fd(), &planned.path).map_err(|error| error.to_string())?;
         Ok(set(folder.as_fd(), name, &inode.facts))
+    }
+
+    /// Puts everything on disk at once: one file after the other would take a hundred times as long, and until then the vault has it all.
+    fn sync(&mut self) {
+        for root in &self.undo.told.start.roots {
+            let Ok(opened) = folder::beneath(self.undo.root.as_fd(), root.path(), OFlags::RDONLY) else { continue };
+            if let Err(error) = fs::syncfs(&opened) {
+                self.report.lacking.push((root.path().to_owned(), format!("it may not be on disk yet: {error}")));
+            }
+        }
     }
 
     fn set_folders(&mut self, plan: &Plan) {

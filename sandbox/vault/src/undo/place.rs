@@ -109,7 +109,7 @@ fn make(folder: BorrowedFd<'_>, spare: &str, facts: &Facts, stuff: &Stuff<'_>) -
         (Kind::File, Stuff::Content(content)) => {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
             let file = fs::openat(folder, spare, flags, Mode::RUSR | Mode::WUSR)?;
-            content.write(file.as_fd()).and_then(|()| fs::fdatasync(&file)).inspect_err(|_| {
+            content.write(file.as_fd()).inspect_err(|_| {
                 let _ = fs::unlinkat(folder, spare, AtFlags::empty());
             })
         }

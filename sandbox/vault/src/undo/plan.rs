@@ -62,6 +62,8 @@ struct Ground {
     moves: Moves,
     /// All old names, also those that no record tells of.
     names: BTreeMap<PathBuf, Name>,
+    /// The same by inode, but for folders, which have one name.
+    own: HashMap<Identity, Vec<PathBuf>>,
     /// Where the inode of a name may stand besides its old names.
     elsewhere: HashMap<Identity, BTreeSet<PathBuf>>,
     /// Places where an inode stands by right, or from which it will be taken.
@@ -73,7 +75,8 @@ impl Undo {
     #[must_use]
     pub fn plan(&self) -> Plan {
         let mut plan = Plan { others: self.other_names(), ..Plan::default() };
-        let mut ground = Ground { moves: Moves::default(), names: self.history.names.clone(), elsewhere: HashMap::new(), taken: HashSet::new() };
+        let mut ground =
+            Ground { moves: Moves::default(), names: self.history.names.clone(), own: HashMap::new(), elsewhere: HashMap::new(), taken: HashSet::new() };
         let several = |id: &Identity| self.history.inodes.get(id).is_some_and(|inode| inode.facts.links > 1);
         for (path, id) in &plan.others {
             let kind = self.history.inodes.get(id).map_or(Kind::File, |inode| inode.facts.kind);
@@ -88,6 +91,9 @@ impl Undo {
             ground.elsewhere.entry(name.id).or_default().extend(name.now.clone());
         }
         let names = ground.names.clone();
+        for (path, name) in names.iter().filter(|(_, name)| name.kind != Kind::Folder) {
+            ground.own.entry(name.id).or_default().push(path.clone());
+        }
         let (folders, others): (Vec<_>, Vec<_>) = names.iter().filter(|(path, name)| self.chosen(path, name)).partition(|(_, name)| name.kind == Kind::Folder);
         // Folders first: what is renamed carries along what is in it. Then what stands where it did, what stands elsewhere, what is gone.
         let mut gone: Vec<(&PathBuf, &Name)> = Vec::new();
@@ -157,8 +163,8 @@ impl Undo {
     fn plan_gone(&self, plan: &mut Plan, ground: &mut Ground, path: &Path, name: &Name) {
         let at = ground.moves.still_at(path);
         let is = |path: &Path| self.found(path).filter(|found| found.id == name.id);
-        let mut own = ground.names.iter().filter(|(other, told)| told.id == name.id && told.kind != Kind::Folder && *other != path);
-        if let Some((to, _)) = own.find(|(other, _)| ground.moves.to.contains_key(*other) || ground.moves.still_at(other).is_some_and(|at| is(&at).is_some())) {
+        let mut own = ground.own.get(&name.id).into_iter().flatten().filter(|other| *other != path);
+        if let Some(to) = own.find(|other| ground.moves.to.contains_key(*other) || ground.moves.still_at(other).is_some_and(|at| is(&at).is_some())) {
             plan.steps.push(self.step(path, at.as_deref(), name, Deed::Link { to: to.clone() }));
             return;
         }
@@ -187,7 +193,7 @@ impl Undo {
     fn plan_change(&self, plan: &mut Plan, path: &Path, name: &Name, here: &Found, at: &Path) {
         let Some(wanted) = self.history.inodes.get(&name.id) else { return };
         // Under whatever name it was reached first.
-        if here.facts.links > 1 && plan.steps.iter().any(|step| step.id == name.id && matches!(step.deed, Deed::Rewrite | Deed::Facts)) {
+        if here.facts.links > 1 && plan.steps.iter().rev().any(|step| step.id == name.id && matches!(step.deed, Deed::Rewrite | Deed::Facts)) {
             return;
         }
         let standing = self.standing(at, here);
