@@ -27,6 +27,7 @@ pub(crate) struct Spot {
 /// A folder named `.git` is one, whatever is in it, so that nothing is won by breaking it first. Others (bare
 /// repositories) are when they have what git asks for, had it before `session` began, and the path is one of git's
 /// own: a folder that is dressed up as a repository meanwhile gets none of the leniency that git's files get.
+/// A git directory that was born in the session is as much the agent's own as any other of its folders, and is not found.
 /// Of nested ones the outermost counts, except below `modules`, where git keeps the repositories of submodules.
 pub(crate) fn spot(path: &Path, session: Option<SystemTime>) -> Option<Spot> {
     let mut above: Vec<&Path> = path.ancestors().take(DEEPEST).collect();
@@ -38,7 +39,7 @@ pub(crate) fn spot(path: &Path, session: Option<SystemTime>) -> Option<Spot> {
             break;
         }
         let named = folder.file_name() == Some(OsStr::new(".git"));
-        if named && is_folder(folder) || !named && is_bare(folder, below, session) {
+        if named && is_folder(folder, session) || !named && is_bare(folder, below, session) {
             found = Some(Spot { git: folder.to_owned(), below: below.to_owned() });
         }
     }
@@ -51,8 +52,9 @@ fn is_in_modules(folder: &Path, git: &Path) -> bool {
     first == Some(Component::Normal(OsStr::new("modules")))
 }
 
-fn is_folder(path: &Path) -> bool {
-    Folder::absolute(path).is_ok()
+fn is_folder(path: &Path, session: Option<SystemTime>) -> bool {
+    let facts = Folder::absolute(path).ok().and_then(|folder| folder.facts(Path::new("")).ok().flatten());
+    facts.is_some_and(|facts| session.is_none_or(|session| facts.born().is_none_or(|born| born < session)))
 }
 
 fn is_bare(folder: &Path, below: &Path, session: Option<SystemTime>) -> bool {

@@ -88,9 +88,17 @@ pub(crate) fn called(name: &str) -> String {
     kinds.iter().find_map(|(prefix, kind)| name.strip_prefix(prefix).map(|rest| short(kind, rest))).unwrap_or_else(|| safe::line(name, WIDE))
 }
 
-/// `1 commit`, `2 commits`.
-pub(crate) fn commits(count: usize) -> String {
-    if count == 1 { "1 commit".to_owned() } else { format!("{count} commits") }
+/// `1 commit`, `2 commits`, `3 commits and 1 tag`, and how to speak of them.
+pub(crate) fn counted(lost: &[Lost]) -> (String, &'static str) {
+    let number = |count: usize, word: &str| if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") };
+    let commits = lost.iter().filter(|lost| lost.node.tree.is_some()).count();
+    let others = lost.len() - commits;
+    let text = match (commits, others) {
+        (_, 0) => number(commits, "commit"),
+        (0, _) => number(others, "tag"),
+        (_, _) => format!("{} and {}", number(commits, "commit"), number(others, "tag")),
+    };
+    (text, if lost.len() == 1 { "it" } else { "them" })
 }
 
 /// Where a commit could still be got from.

@@ -135,7 +135,7 @@ fn tag(content: &[u8]) -> Option<Node> {
 }
 
 /// The seconds in `Name <mail> seconds zone`; the beginning of time where there are none.
-fn moment(line: &[u8]) -> i64 {
+pub(crate) fn moment(line: &[u8]) -> i64 {
     let text = String::from_utf8_lossy(line);
     text.rsplit(' ').nth(1).and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
 }

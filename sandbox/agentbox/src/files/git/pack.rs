@@ -66,7 +66,7 @@ impl Index {
     }
 
     /// Where an object begins in the pack.
-    fn offset(&self, id: &Id) -> Option<u64> {
+    pub(crate) fn offset(&self, id: &Id) -> Option<u64> {
         let first = usize::from(*id.raw().first()?);
         let mut low = if first == 0 { 0 } else { number(&self.bytes, Self::FANOUT + (first - 1) * 4).ok()? };
         let mut high = number(&self.bytes, Self::FANOUT + first * 4).ok()?;

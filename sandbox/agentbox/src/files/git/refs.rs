@@ -10,6 +10,7 @@ use rustix::fs::FileType;
 use super::{
     folder::Folder,
     id::{Hash, Id},
+    object,
     trouble::{Budget, Trouble},
 };
 
@@ -146,20 +147,37 @@ pub(crate) fn worktrees(git: &Folder) -> Result<Vec<PathBuf>, Trouble> {
     Ok(names.into_iter().map(|(name, _)| Path::new("worktrees").join(name)).collect())
 }
 
-/// The objects that a reflog names. Lines that are not understood name none.
-pub(crate) fn log(hash: Hash, bytes: &[u8]) -> Vec<Id> {
-    let digits = hash.len() * 2;
-    let mut found = Vec::new();
-    for line in bytes.split(|byte| *byte == b'\n') {
-        let (before, after) = (line.get(..digits), line.get(digits + 1..2 * digits + 1));
-        found.extend(before.and_then(Id::from_hex).filter(|id| !id.is_zero()));
-        found.extend(after.and_then(Id::from_hex).filter(|id| !id.is_zero()));
-    }
-    found
+/// A line of a reflog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// What the ref was, unless it came to be.
+    pub(crate) before: Option<Id>,
+    /// What it became, unless it went.
+    pub(crate) after: Option<Id>,
+    /// When, in seconds since 1970.
+    pub(crate) time: i64,
 }
 
-/// Every reflog: where it lies, and the objects it names.
-pub(crate) fn logs(git: &Folder, hash: Hash, budget: &mut Budget) -> Result<Vec<(PathBuf, Vec<Id>)>, Trouble> {
+impl Line {
+    /// The objects it names.
+    pub(crate) fn ids(self) -> impl Iterator<Item = Id> {
+        self.before.into_iter().chain(self.after)
+    }
+}
+
+/// The lines of a reflog. What is not understood names nothing.
+pub(crate) fn log(hash: Hash, bytes: &[u8]) -> Vec<Line> {
+    let digits = hash.len() * 2;
+    let id = |hex: Option<&[u8]>| hex.and_then(Id::from_hex).filter(|id| !id.is_zero());
+    let line = |line: &[u8]| {
+        let who = line.split(|byte| *byte == b'\t').next().unwrap_or_default();
+        Line { before: id(line.get(..digits)), after: id(line.get(digits + 1..2 * digits + 1)), time: object::moment(who) }
+    };
+    bytes.split(|byte| *byte == b'\n').map(line).filter(|line| line.ids().next().is_some()).collect()
+}
+
+/// Every reflog: where it lies, and its lines.
+pub(crate) fn logs(git: &Folder, hash: Hash, budget: &mut Budget) -> Result<Vec<(PathBuf, Vec<Line>)>, Trouble> {
     let mut found = Vec::new();
     let mut roots = vec![PathBuf::from("logs")];
     roots.extend(worktrees(git)?.into_iter().map(|folder| folder.join("logs")));
@@ -167,9 +185,7 @@ pub(crate) fn logs(git: &Folder, hash: Hash, budget: &mut Budget) -> Result<Vec<
         for path in files(git, &root, budget)? {
             if let Some(bytes) = git.read(&path, LARGEST_LOG, "a reflog")? {
                 budget.bytes(bytes.len())?;
-                let mut ids = log(hash, &bytes);
-                ids.dedup();
-                found.push((path, ids));
+                found.push((path, log(hash, &bytes)));
             }
         }
     }

@@ -116,6 +116,7 @@ impl Slot {
             ["refs" | "info"] => Slot::Shelf,
             ["refs", "bisect" | "rewritten", ..] => Slot::State,
             ["info", "refs" | "sparse-checkout"] => Slot::State,
+            ["info", name] if name.starts_with("refs_") => Slot::Passing,
             [name] if STATE.contains(name) || name.starts_with("BISECT_") || name.starts_with("sharedindex.") => Slot::State,
             [name] if name.starts_with("fsmonitor--daemon") || name.starts_with("next-index-") || name.starts_with("tmp_") => Slot::Passing,
             [folder, ..] if STATE_FOLDERS.contains(folder) => Slot::State,

@@ -1,18 +1,22 @@
 //! Reflogs that are cut or go: a loss when they are the last to know a commit.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path, time::SystemTime};
 
 use super::{
     super::{
         id::Id,
-        meaning::{Meaning, commits},
-        refs::{self, Value},
+        meaning::{Meaning, counted},
+        refs::{self, Line, Value},
         store::Without,
         trouble::Trouble,
         walk::lost,
     },
     Case,
 };
+
+/// How long git keeps lines that only the reflog knows, unless told otherwise (`gc.reflogExpireUnreachable`, 30 days).
+/// Its housekeeping, which ordinary commands start by themselves, drops older ones; only those of the stash never.
+const GIT_KEEPS: i64 = 30 * 24 * 60 * 60;
 
 impl Case<'_> {
     pub(super) fn log_removed(&mut self) -> Result<Meaning, Trouble> {
@@ -24,20 +28,21 @@ impl Case<'_> {
         self.log_cut(&left)
     }
 
-    fn log_cut(&mut self, left: &[Id]) -> Result<Meaning, Trouble> {
+    fn log_cut(&mut self, left: &[Line]) -> Result<Meaning, Trouble> {
         let before = self.git.read(&self.below, refs::LARGEST_LOG, "a reflog")?.unwrap_or_default();
-        let mut gone: BTreeSet<Id> = refs::log(self.hash, &before).into_iter().collect();
-        for id in left {
-            gone.remove(id);
-        }
+        let before: Vec<Line> = fresh(&self.below, refs::log(self.hash, &before)).collect();
+        // A line that is dated anew counts as gone: later it could pass for expired.
+        let known: BTreeSet<(Option<Id>, i64)> = before.iter().map(|line| (line.after, line.time)).collect();
+        let left: BTreeSet<Id> = left.iter().filter(|line| known.contains(&(line.after, line.time))).copied().flat_map(Line::ids).collect();
+        let gone: BTreeSet<Id> = before.into_iter().flat_map(Line::ids).filter(|id| !left.contains(id)).collect();
         if gone.is_empty() {
-            return Ok(Meaning::write("git.reflog.trim", "a reflog is written anew and still names the same commits"));
+            return Ok(Meaning::write("git.reflog.trim", "a reflog is written anew and still names all commits that git would keep in it"));
         }
         let mut kept: BTreeSet<Id> = refs::all(&self.git, self.hash, &mut self.budget)?.values().filter_map(Value::object).collect();
         kept.extend(left);
         let below = self.below.clone();
         let others = refs::logs(&self.git, self.hash, &mut self.budget)?;
-        kept.extend(others.into_iter().filter(|(path, _)| *path != below).flat_map(|(_, ids)| ids));
+        kept.extend(others.into_iter().filter(|(path, _)| *path != below).flat_map(|(path, lines)| fresh(&path, lines)).flat_map(Line::ids));
         let mut store = self.store();
         let mut from = Vec::new();
         for id in gone {
@@ -52,9 +57,16 @@ impl Case<'_> {
             return Ok(Meaning::write("git.reflog.trim", "a reflog is cut, and refs or other reflogs keep all the commits it named"));
         }
         if self.is_own(&lost) {
-            return Ok(Meaning::write("git.reflog.trim", "a reflog is cut, and all that it was the last to name was made in this session"));
+            return Ok(Meaning::write("git.reflog.trim", "a reflog is cut, and all that it was the last to name was made by the agent itself"));
         }
-        let reason = format!("the reflog {} is the last to name {}", agentbox_core::safe::line(&below.to_string_lossy(), 72), commits(lost.len()));
+        let reason = format!("the reflog {} is the last to name {}", agentbox_core::safe::line(&below.to_string_lossy(), 72), counted(&lost).0);
         Ok(Meaning::destroy("git.reflog.remove", reason).with_lost(&lost))
     }
+}
+
+/// The lines that git would keep.
+fn fresh(path: &Path, lines: Vec<Line>) -> impl Iterator<Item = Line> + use<> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().and_then(|now| i64::try_from(now.as_secs()).ok());
+    let expired = now.filter(|_| path != Path::new("logs/refs/stash")).map(|now| now - GIT_KEEPS);
+    lines.into_iter().filter(move |line| expired.is_none_or(|expired| line.time > expired))
 }

@@ -6,6 +6,7 @@ mod refs;
 
 use std::{
     collections::{HashMap, HashSet},
+    ffi::OsStr,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -15,7 +16,7 @@ use agentbox_core::Effect;
 use super::{
     find::{Spot, spot},
     folder::{Facts, Folder, whole},
-    id::Hash,
+    id::{Hash, Id},
     meaning::{Meaning, Meanings},
     slot::{Slot, is_lock_of},
     store::{Memory, Store},
@@ -24,6 +25,8 @@ use super::{
 
 /// Most repositories remembered between judgements.
 const MOST_KNOWN: usize = 64;
+/// Most objects remembered as the agent's own; later ones are judged as anybody's.
+const MOST_OWN: usize = 1_000_000;
 /// Largest settings file that is looked through for the hash and the format of refs.
 const LARGEST_CONFIG: u64 = 1 << 20;
 
@@ -68,8 +71,10 @@ pub(crate) struct Judge {
 struct Known {
     folder: (u64, Option<SystemTime>),
     memory: Memory,
-    /// Refs that came to be in this session.
+    /// Refs that this judge saw come to be: the agent's own.
     made: HashSet<String>,
+    /// Objects that this judge saw come to be, where no copy was before.
+    own: HashSet<Id>,
     /// Packs whose index went, or may go, since all they hold is elsewhere.
     covered: HashSet<String>,
 }
@@ -94,7 +99,9 @@ struct Source {
 }
 
 impl Judge {
-    /// Begins with the start of the session: commits and refs made after it are the agent's own. Without it, nothing is.
+    /// Begins with the start of the session: repositories and files born after it are the agent's own. Without it, none is.
+    ///
+    /// Commits and refs are the agent's own when this judge saw them come to be; a new judge knows none.
     pub(crate) fn new(session: Option<SystemTime>) -> Self {
         Self { session, known: HashMap::new() }
     }
@@ -103,7 +110,9 @@ impl Judge {
     pub(crate) fn judge(&mut self, deed: Deed<'_>) -> Meanings {
         let (leaving, target) = match deed {
             Deed::Remove(path) => (None, self.on(path, |case| case.removed())),
-            Deed::Rename { from, to } => (self.on(from, |case| case.moved(to)), self.on(to, |case| case.replaced(from))),
+            Deed::Rename { from, to } => {
+                (self.on(from, |case| case.moved(to)), self.on(to, |case| case.replaced(from)).or_else(|| dressed(from, to, self.session)))
+            }
             Deed::Exchange(one, other) => (self.on(one, |case| case.exchanged()), self.on(other, |case| case.exchanged())),
             Deed::Overwrite(path) => (None, self.on(path, |case| case.overwritten())),
             Deed::Append(path) => (None, self.on(path, |case| case.appended())),
@@ -137,7 +146,7 @@ impl Judge {
         if self.known.len() > MOST_KNOWN {
             self.known.clear();
         }
-        let fresh = || Known { folder: identity, memory: Memory::default(), made: HashSet::new(), covered: HashSet::new() };
+        let fresh = || Known { folder: identity, memory: Memory::default(), made: HashSet::new(), own: HashSet::new(), covered: HashSet::new() };
         let known = self.known.entry(spot.git.clone()).or_insert_with(fresh);
         if known.folder != identity {
             *known = fresh();
@@ -167,9 +176,10 @@ impl Case<'_> {
             return Ok(self.unless_foreign(Meaning::write("git.nothing", "nothing is there")));
         }
         if self.is_folder() {
-            // An empty one: the kernel removes no other.
+            // The kernel only removes an empty one, which git relies on: it tries each folder upwards.
+            let empty = self.git.names(&self.below, "a folder that would go")?.is_empty();
             return Ok(match self.slot {
-                Slot::Frame => Some(frame()),
+                Slot::Frame if empty => Some(frame()),
                 _ => self.unless_foreign(Meaning::write("git.folder", "an empty folder in the git directory goes")),
             });
         }
@@ -271,8 +281,17 @@ impl Case<'_> {
             return Ok(None);
         }
         let source = self.source(from)?;
-        let fleeting = self.slot.is_fleeting().then(|| self.brought(from, &source.facts)).flatten();
-        Ok(Some(fleeting.unwrap_or_else(|| Meaning::write("git.add", "a file gets a name in the git directory"))))
+        if self.slot.is_fleeting()
+            && let Some(brought) = self.brought(from, &source.facts)
+        {
+            return Ok(Some(brought));
+        }
+        if let Slot::Loose(id) = self.slot
+            && self.facts.is_none()
+        {
+            return self.loose_added(&id).map(Some);
+        }
+        Ok(Some(Meaning::write("git.add", "a file gets a name in the git directory")))
     }
 
     /// Refuses that a file from before the session is brought under a name that git may delete freely.
@@ -310,6 +329,16 @@ impl Case<'_> {
     fn unless_foreign(&self, meaning: Meaning) -> Option<Meaning> {
         (self.slot != Slot::Foreign).then_some(meaning)
     }
+}
+
+/// Refuses that a folder from before the session becomes a git directory, where git may delete much of what it holds.
+fn dressed(from: &Path, to: &Path, session: Option<SystemTime>) -> Option<Meaning> {
+    if to.file_name() != Some(OsStr::new(".git")) || spot(from, session).is_some() {
+        return None;
+    }
+    let born = Folder::absolute(from).ok()?.facts(Path::new("")).ok().flatten().and_then(|facts| facts.born());
+    let own = session.is_some_and(|session| born.is_some_and(|born| born >= session));
+    (!own).then(|| Meaning::destroy("git.file.bring", "a folder from before would become a git directory, where git deletes or rewrites much as it likes"))
 }
 
 fn frame() -> Meaning {

@@ -14,12 +14,12 @@ use super::{
         id::Id,
         meaning::Meaning,
         object::{self, LARGEST},
-        refs::{self, Value},
+        refs::{self, Line, Value},
         store::Without,
         trouble::{Budget, Trouble},
         walk::closure,
     },
-    Case, Source,
+    Case, MOST_OWN, Source,
 };
 
 /// How much of two files is compared at a time.
@@ -38,9 +38,18 @@ impl Case<'_> {
         Ok(Meaning::write("git.object.prune", format!("no ref and no reflog needs {}", id.short())))
     }
 
+    /// A new object is the agent's own, unless a pack has it: a second copy makes an old one nobody's own.
+    pub(super) fn loose_added(&mut self, id: &Id) -> Result<Meaning, Trouble> {
+        let mut store = self.store();
+        if !store.borrows()? && store.object(id, Without::Nothing)?.is_none() && self.known.own.len() < MOST_OWN {
+            self.known.own.insert(*id);
+        }
+        Ok(Meaning::write("git.object.add", format!("{} is added", id.short())))
+    }
+
     pub(super) fn loose_replaced(&mut self, id: &Id, source: &Source) -> Result<Meaning, Trouble> {
         if self.facts.is_none() {
-            return Ok(Meaning::write("git.object.add", format!("{} is added", id.short())));
+            return self.loose_added(id);
         }
         let packed = opened(&source.path)?.map(|file| whole(file, u64::try_from(LARGEST).unwrap_or(u64::MAX), "a loose object")).transpose()?;
         let same = packed
@@ -125,7 +134,7 @@ impl Case<'_> {
     fn needed(&mut self) -> Result<Arc<HashSet<Id>>, Trouble> {
         let mut roots: BTreeSet<Id> = refs::all(&self.git, self.hash, &mut self.budget)?.values().filter_map(Value::object).collect();
         let logs = refs::logs(&self.git, self.hash, &mut self.budget)?;
-        roots.extend(logs.into_iter().flat_map(|(_, ids)| ids));
+        roots.extend(logs.into_iter().flat_map(|(_, lines)| lines).flat_map(Line::ids));
         let roots: Vec<Id> = roots.into_iter().collect();
         let shallow = refs::shallow(&self.git)?;
         let reftable = self.git.facts(Path::new("reftable")).map_err(|error| Trouble::Unreadable("the tables of refs", error))?.is_some();

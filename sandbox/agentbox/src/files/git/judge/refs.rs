@@ -3,14 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    time::SystemTime,
 };
 
 use super::{
     super::{
         id::Id,
-        meaning::{Meaning, called, commits, in_reflog},
-        refs::{self, Value, is_tracking},
+        meaning::{Meaning, called, counted, in_reflog},
+        refs::{self, Line, Value, is_tracking},
         store::Without,
         trouble::Trouble,
         walk::{Lost, lost},
@@ -94,12 +93,9 @@ impl Case<'_> {
         if lost.is_empty() || self.is_own(&lost) {
             return Ok(Meaning::write("git.head.switch", "another branch or commit is checked out"));
         }
-        let reason = format!(
-            "{} on no branch would be left behind, and nothing else reaches {}; {}",
-            commits(lost.len()),
-            if lost.len() == 1 { "it" } else { "them" },
-            in_reflog(self.reflog_has(&old, None)?, &old)
-        );
+        let (count, them) = counted(&lost);
+        let reflog = in_reflog(self.reflog_has(&old, None)?, &old);
+        let reason = format!("{count} on no branch would be left behind, and nothing else reaches {them}; {reflog}");
         Ok(Meaning::destroy("git.head.leave", reason).with_lost(&lost))
     }
 
@@ -166,8 +162,8 @@ impl Case<'_> {
             return Ok(Meaning::write(action, format!("{says}; {kept}")));
         }
         let reflog = self.reflog_has(old, change.after.is_none().then_some(change.name.as_str()))?;
-        let reach = if lost.len() == 1 { "reaches it" } else { "reaches them" };
-        let reason = format!("{says} and leaves behind {}: nothing else {reach}; {}", commits(lost.len()), in_reflog(reflog, old));
+        let (count, them) = counted(&lost);
+        let reason = format!("{says} and leaves behind {count}: nothing else reaches {them}; {}", in_reflog(reflog, old));
         Ok(Meaning::destroy(action(change), reason).with_lost(&lost))
     }
 
@@ -182,7 +178,7 @@ impl Case<'_> {
         if changes.iter().any(|change| change.name == "refs/stash" && change.after.is_some()) {
             // The older entries of the stash are kept by its reflog, and by nothing else.
             let log = self.git.read(Path::new("logs/refs/stash"), refs::LARGEST_LOG, "a reflog")?;
-            ids.extend(refs::log(self.hash, &log.unwrap_or_default()));
+            ids.extend(refs::log(self.hash, &log.unwrap_or_default()).into_iter().flat_map(Line::ids));
         }
         let mut store = self.store();
         if store.object(old, Without::Nothing)?.is_none() {
@@ -191,26 +187,23 @@ impl Case<'_> {
         lost(&mut store, &[*old], &ids)
     }
 
-    /// Whether all these were made in this session: what a commit says of its time is a part of its name.
+    /// Whether all these are the agent's own.
     pub(super) fn is_own(&self, lost: &[Lost]) -> bool {
-        let start = self.session.and_then(|session| session.duration_since(SystemTime::UNIX_EPOCH).ok());
-        let start = start.and_then(|start| i64::try_from(start.as_secs()).ok());
-        // A file's content has no time of its own, so it reads as 1970.
-        start.is_some_and(|start| lost.iter().all(|lost| lost.node.time > start))
+        lost.iter().all(|lost| self.known.own.contains(&lost.id))
     }
 
     /// Whether a reflog names an object; `gone` is a ref whose own reflog goes with it.
     fn reflog_has(&mut self, id: &Id, gone: Option<&str>) -> Result<bool, Trouble> {
         let gone = gone.map(|name| Path::new("logs").join(name));
         let logs = refs::logs(&self.git, self.hash, &mut self.budget)?;
-        Ok(logs.iter().any(|(path, ids)| Some(path) != gone.as_ref() && ids.contains(id)))
+        Ok(logs.into_iter().any(|(path, lines)| Some(&path) != gone.as_ref() && lines.into_iter().flat_map(Line::ids).any(|named| named == *id)))
     }
 
     /// Whether any of these was once on a branch here, by its reflog. A repository without reflogs cannot tell.
     fn was_local(&mut self, lost: &[Lost]) -> Result<bool, Trouble> {
         let logs = refs::logs(&self.git, self.hash, &mut self.budget)?;
-        let local = logs.iter().filter(|(path, _)| !path.strip_prefix("logs").ok().and_then(Path::to_str).is_some_and(is_tracking));
-        let known: BTreeSet<Id> = local.flat_map(|(_, ids)| ids).copied().collect();
+        let local = logs.into_iter().filter(|(path, _)| !path.strip_prefix("logs").ok().and_then(Path::to_str).is_some_and(is_tracking));
+        let known: BTreeSet<Id> = local.flat_map(|(_, lines)| lines).flat_map(Line::ids).collect();
         Ok(known.is_empty() || lost.iter().any(|lost| known.contains(&lost.id)))
     }
 }
