@@ -44,7 +44,8 @@ pub struct Summary {
 
 impl Vault {
     /// Ends a session whose keeping process is gone: writes down what stands at the paths that it touched, and hashes what it kept
-    /// for at most so long. The rest is hashed when it is asked for.
+    /// for at most so long. The rest is hashed when it is asked for. The caller's own `Session`, which it shares with the process that
+    /// kept, must be dropped before: it holds the journal's lock.
     ///
     /// # Errors
     /// There is no such session, or the kernel's.
@@ -69,6 +70,8 @@ impl Vault {
         journal.sync().map_err(io_error("syncing", self.path()))?;
         let bytes = added_up(session.as_fd(), &mut std::collections::HashSet::new()).map_err(failed("adding up"))?;
         say_bytes(session.as_fd(), bytes).map_err(failed("saying what a session takes"))?;
+        drop(journal);
+        self.gc_when_due();
         Ok(summed_up(&records))
     }
 

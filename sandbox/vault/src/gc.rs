@@ -24,6 +24,12 @@ use crate::{
     vault::{JOURNAL, Vault, errno},
 };
 
+/// The file whose time is that of the last sweep.
+const SWEPT: &str = "swept";
+
+/// Seconds between two sweeps.
+const SWEEP_EVERY: i64 = 24 * 60 * 60;
+
 /// What `gc` took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -69,6 +75,19 @@ impl Vault {
     pub fn gc(&self) -> Result<Swept, VaultError> {
         let _lock = self.lock(FlockOperation::NonBlockingLockExclusive)?;
         self.swept().map_err(errno("sweeping it", self.path()))
+    }
+
+    /// The same, where it was not done for a day and nobody is in the way.
+    pub(crate) fn gc_when_due(&self) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_secs()).ok());
+        let last = facts::look_at(self.inner.folder.as_fd(), OsStr::new(SWEPT)).map_or(0, |(_, facts)| facts.mtime.0);
+        if now.is_none_or(|now| now.saturating_sub(last) < SWEEP_EVERY) {
+            return;
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // A remnant takes room and does no harm: it is tried again tomorrow.
+        let _ =
+            self.gc().is_ok() && fs::openat(&self.inner.folder, SWEPT, flags, Mode::RUSR | Mode::WUSR).and_then(|file| rustix::io::write(file, b"\n")).is_ok();
     }
 
     fn swept(&self) -> Result<Swept, Errno> {

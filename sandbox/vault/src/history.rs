@@ -15,6 +15,9 @@ use crate::{
     sessions::{State, Told},
 };
 
+/// Milliseconds after its last record in which a session that died may still have done the deed.
+const LAST_DEED: u64 = 1000;
+
 /// What is known of an inode from before the session.
 #[derive(Clone, Debug)]
 pub(crate) struct Inode {
@@ -74,7 +77,7 @@ impl History {
         history.until = match told.state {
             State::Running => None,
             State::Ended(at) => Some(stamp(at)),
-            State::Died => Some(stamp(last)),
+            State::Died => Some(stamp(last.saturating_add(LAST_DEED))),
         };
         history
     }

@@ -134,11 +134,16 @@ pub(crate) struct Told {
 
 /// Reads all whole records.
 pub(crate) fn read(file: &File) -> io::Result<Told> {
+    read_some(file, usize::MAX)
+}
+
+/// Reads the first whole records.
+pub(crate) fn read_some(file: &File, most: usize) -> io::Result<Told> {
     let mut told = Told { records: Vec::new(), length: 0, seal: [0; SEAL], torn: false };
     // By position, so that the descriptor's own offset does not matter.
     let mut from = BufReader::with_capacity(128 * 1024, At { file, offset: 0 });
     let mut text = Vec::new();
-    loop {
+    while told.records.len() < most {
         let mut head = [0; HEAD];
         let got = fill(&mut from, &mut head)?;
         if got == 0 {
@@ -160,6 +165,7 @@ pub(crate) fn read(file: &File) -> io::Result<Told> {
         told.length += (HEAD + length) as u64;
         told.torn = false;
     }
+    Ok(told)
 }
 
 fn split(head: &[u8; HEAD]) -> ([u8; 4], Seal) {

@@ -5,6 +5,7 @@
 //!
 //! | path | what |
 //! |---|---|
+//! | `swept` | its time is that of the last sweep; there is one a day, at the end of a session |
 //! | `lock` | shared while a session begins, exclusive while sessions are dropped |
 //! | `sessions/NAME/journal` | what happened, one sealed record an event; locked while the session runs |
 //! | `sessions/NAME/oN` | the content of the kept thing number N of that session: a reflink, the inode itself, or a copy |

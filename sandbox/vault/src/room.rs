@@ -14,6 +14,9 @@ use rustix::{
 
 use crate::{error::Why, facts, folder, vault::Vault};
 
+/// On a small file system the budget is this part of it.
+const BUDGET_PART: u64 = 5;
+
 /// Where a session says at its end what it takes.
 pub(crate) const BYTES: &str = "bytes";
 
@@ -35,7 +38,8 @@ impl Room {
     /// Sees to it that so many bytes fit. Where they do only because others went: their names.
     pub(crate) fn make(&self, bytes: u64) -> Result<Option<Vec<String>>, Why> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let budget = self.vault.inner.settings.budget;
+        let disk = fs::fstatvfs(&self.vault.inner.folder).map_err(Why::io("asking for the size of the file system"))?;
+        let budget = self.vault.inner.settings.budget.min(disk.f_blocks.saturating_mul(disk.f_frsize) / BUDGET_PART);
         let io = || Why::io("adding up what the vault takes");
         let before = match *used {
             Some(used) => used,

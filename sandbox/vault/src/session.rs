@@ -100,6 +100,8 @@ struct Known {
     linked: Option<u64>,
     /// How often it was asked for.
     asked: u64,
+    /// Its first version could not be kept, and is gone.
+    lost: bool,
 }
 
 impl Session {
@@ -164,8 +166,12 @@ impl Session {
                 self.unshare(number, &facts)?;
                 known.linked = None;
             }
+            let outcome = if known.lost { Outcome::LostBefore } else { Outcome::Already };
             state.write(&Record::Again { at: now(), path, id, loss: subject.loss })?;
-            return Ok(Kept { session: self, outcome: Outcome::Already, mark, _lease: None });
+            return Ok(Kept { session: self, outcome, mark, _lease: None });
+        }
+        if facts.links == 0 {
+            return Ok(Kept { session: self, outcome: Outcome::Nameless, mark: None, _lease: None });
         }
         let (body, lease) = self.body(&mut state, subject, id, &mut facts)?;
         let (way, number) = match body {
@@ -184,7 +190,7 @@ impl Session {
         if let (Some(number), Some(Way::Copy)) = (number, way) {
             state.unsynced.push(number);
         }
-        state.known.insert(id, Known { linked: number.filter(|_| way == Some(Way::Link)), asked: 1 });
+        state.known.insert(id, Known { linked: number.filter(|_| way == Some(Way::Link)), asked: 1, lost: false });
         Ok(Kept { session: self, outcome: Outcome::First(way), mark, _lease: lease })
     }
 
@@ -197,7 +203,9 @@ impl Session {
         let mut state = self.state();
         self.keep_folder(&mut state, subject.folder, subject.path)?;
         let why = because.why.to_string();
-        Ok(state.write(&Record::Lost { at: now(), path: subject.path.into(), id, loss: subject.loss, facts, why })?)
+        state.write(&Record::Lost { at: now(), path: subject.path.into(), id, loss: subject.loss, facts, why })?;
+        state.known.entry(id).or_insert(Known { linked: None, asked: 1, lost: true });
+        Ok(())
     }
 
     /// Records mode, owner, times and attributes before they first change: chmod, chown, utimes, xattrs, flags.
@@ -447,7 +455,7 @@ impl Session {
         if !mark.kept {
             return;
         }
-        if let Some(Known { linked: Some(number), asked: 1 }) = state.known.get(&mark.id) {
+        if let Some(Known { linked: Some(number), asked: 1, .. }) = state.known.get(&mark.id) {
             // The inode lives on under its own name: a name in the vault would share every later write. Asked for more than once,
             // another deed may have taken the last name, so it stays, and `keep` copies it before anybody writes.
             let _ = fs::unlinkat(&self.folder, object_name(*number), AtFlags::empty());

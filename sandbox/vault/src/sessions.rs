@@ -109,6 +109,25 @@ impl Vault {
         Ok(names.into_iter().filter_map(|(name, _)| name.into_string().ok()).collect())
     }
 
+    /// How all sessions began, oldest first. One that is being made or dropped is none.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn starts(&self) -> Result<Vec<Start>, VaultError> {
+        let mut all = Vec::new();
+        for name in self.names()? {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let Ok(session) = self.session_folder(&name) else { continue };
+            let Ok(journal) = fs::openat(&session, JOURNAL, flags, Mode::empty()) else { continue };
+            let told = journal::read_some(&File::from(journal), 1).map_err(io_error("reading a journal", self.path()))?;
+            if let Some(Record::Start(start)) = told.records.into_iter().next() {
+                all.push(start);
+            }
+        }
+        all.sort_by(|a, b| (a.at, &a.session).cmp(&(b.at, &b.session)));
+        Ok(all)
+    }
+
     /// All sessions, oldest first. One that is being made or dropped is none.
     ///
     /// # Errors

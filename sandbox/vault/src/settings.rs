@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Limits of a vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Bytes on disk for everything in the vault. What a link keeps alive counts.
+    /// Bytes on disk for everything in the vault, on a small file system a fifth of it. What a link keeps alive counts.
     pub budget: u64,
     /// Largest file that is copied, in bytes on disk, where it can be neither reflinked nor linked.
     pub copy_file: u64,

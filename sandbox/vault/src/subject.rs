@@ -73,4 +73,8 @@ pub enum Outcome {
     Already,
     /// Its first version is kept now.
     First(Option<Way>),
+    /// Its first version was lost in this session, unkept and allowed all the same: no later one is passed off as it.
+    LostBefore,
+    /// It has no name any more, and was kept by nobody: there is nothing to bring back.
+    Nameless,
 }

@@ -128,6 +128,12 @@ fn what_is_allowed_unkept_is_told_at_the_end() {
     };
     gate.0.lost(&subject, &not_kept).unwrap();
     std::fs::write(&path, "2").unwrap();
+    // No later version is passed off as the first.
+    assert_eq!(outcome(&gate, &path, Loss::Name), Outcome::LostBefore);
+    let nameless = scene.write("g", "");
+    let held = super::object(&nameless).unwrap();
+    std::fs::remove_file(&nameless).unwrap();
+    assert_eq!(gate.0.keep(&Subject { object: held.as_fd(), folder: None, path: &nameless, loss: Loss::Content }).unwrap().outcome(), Outcome::Born);
     drop(gate);
     let summary = scene.vault.finish("s1", Duration::from_secs(9)).unwrap();
     assert_eq!(summary.lost.len(), 1);

@@ -56,6 +56,22 @@ fn every_kind_of_file_comes_back_with_its_metadata() {
     } else {
         println!("SKIPPED: devices and foreign owners need root");
     }
+    // An access control list as the kernel has it: version 2, then tag, permission and id of each entry.
+    let entries: [(u16, u16, u32); 5] = [(1, 6, u32::MAX), (2, 4, 1000), (4, 4, u32::MAX), (16, 4, u32::MAX), (32, 0, u32::MAX)];
+    let mut list = 2u32.to_le_bytes().to_vec();
+    for (tag, permission, id) in entries {
+        list.extend(tag.to_le_bytes().into_iter().chain(permission.to_le_bytes()).chain(id.to_le_bytes()));
+    }
+    let listed = scene.write("t/listed", "with a list");
+    for (path, name) in [(&listed, "system.posix_acl_access"), (&tree, "system.posix_acl_default")] {
+        if let Err(error) = fs::setxattr(path, name, &list, fs::XattrFlags::empty()) {
+            println!("SKIPPED: no access control lists here: {error}");
+        }
+    }
+    let flags = opened(&listed, OFlags::RDONLY).unwrap();
+    if let Err(error) = fs::ioctl_setflags(&flags, fs::ioctl_getflags(&flags).unwrap_or(fs::IFlags::empty()) | fs::IFlags::NODUMP) {
+        println!("SKIPPED: no inode flags here: {error}");
+    }
     let hole = scene.write("t/hole", "");
     std::fs::OpenOptions::new().write(true).open(&hole).unwrap().write_all_at(b"end", 40 << 20).unwrap();
     fs::chmod(&tree, Mode::from_raw_mode(0o2755)).unwrap();

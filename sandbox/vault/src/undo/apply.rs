@@ -9,14 +9,14 @@ use std::{
 };
 
 use rustix::{
-    fs::{self, AtFlags, Mode, OFlags, RenameFlags},
+    fs::{self, Mode, OFlags, RenameFlags},
     io::Errno,
 };
 
 use super::{
     Deed, Plan, Standing, Step, Undo,
     content::Content,
-    place::{Spare, Stuff, beside, is_left_over, missing, put},
+    place::{Stuff, missing, put},
     set::{set, set_times},
 };
 use crate::{
@@ -66,16 +66,16 @@ fn order(step: &Step) -> (u8, &Path, Reverse<&Path>) {
     }
 }
 
-struct Doer<'u> {
-    undo: &'u Undo,
+pub(super) struct Doer<'u> {
+    pub(super) undo: &'u Undo,
     others: &'u BTreeMap<PathBuf, Identity>,
-    session: Session,
-    moved: Vec<(PathBuf, PathBuf)>,
+    pub(super) session: Session,
+    pub(super) moved: Vec<(PathBuf, PathBuf)>,
     placed: HashMap<Identity, PathBuf>,
     /// Folders that were made: they get their facts when everything is in them.
-    made: Vec<(PathBuf, Option<Identity>)>,
+    made: Vec<(PathBuf, Option<(Identity, Facts)>)>,
     /// Folders that things were lifted into, as they were before.
-    lifted: HashMap<PathBuf, Facts>,
+    pub(super) lifted: HashMap<PathBuf, Facts>,
     report: Report,
 }
 
@@ -146,7 +146,7 @@ impl Undo {
     }
 }
 
-fn words(what: &str) -> impl Fn(Errno) -> String + '_ {
+pub(super) fn words(what: &str) -> impl Fn(Errno) -> String + '_ {
     move |error| format!("{what}: {error}")
 }
 
@@ -175,14 +175,14 @@ impl Doer<'_> {
         path
     }
 
-    fn parent<'p>(&self, path: &'p Path) -> Result<(OwnedFd, &'p OsStr), String> {
+    pub(super) fn parent<'p>(&self, path: &'p Path) -> Result<(OwnedFd, &'p OsStr), String> {
         folder::parent(self.undo.root.as_fd(), path).map_err(|error| match error {
             Errno::LOOP | Errno::NOTDIR => "a link or a file stands where one of its folders was".to_owned(),
             _ => format!("its folder cannot be opened: {error}"),
         })
     }
 
-    fn object(&self, folder: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+    pub(super) fn object(&self, folder: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
         fs::openat(folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
     }
 
@@ -194,11 +194,11 @@ impl Doer<'_> {
             let history = &self.undo.history;
             let id = history.names.get(folder).map(|name| name.id).or_else(|| history.folders.get(folder).copied());
             let done = match id.and_then(|id| history.inodes.get(&id)) {
-                Some(inode) => put(parent.as_fd(), name, &inode.facts, &Stuff::Kind).map(drop),
-                None => fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)),
+                Some(inode) => put(parent.as_fd(), name, &inode.facts, &Stuff::Kind).map(|(made, _)| Some((made, inode.facts.clone()))),
+                None => fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)).map(|()| None),
             };
-            done.map_err(words("one of its folders cannot be made"))?;
-            self.made.push((folder.to_owned(), id));
+            let done = done.map_err(words("one of its folders cannot be made"))?;
+            self.made.push((folder.to_owned(), done));
         }
         Ok(())
     }
@@ -227,118 +227,6 @@ impl Doer<'_> {
         Ok(Vec::new())
     }
 
-    /// Sees to it that nothing stands at the step's path: what does is kept and removed.
-    fn clear(&mut self, planned: &Step) -> Result<(), String> {
-        let (folder, name) = self.parent(&planned.path)?;
-        let here = match facts::look_at(folder.as_fd(), name) {
-            Ok((id, _)) => id,
-            Err(Errno::NOENT) => return Ok(()),
-            Err(error) => return Err(format!("what stands there cannot be looked at: {error}")),
-        };
-        if planned.standing == Standing::Nothing || planned.stands != Some(here) {
-            return Err("something else stands there than when it was planned".to_owned());
-        }
-        self.remove(&planned.path, here)
-    }
-
-    /// Removes what an undo that was killed left beside the places of these steps.
-    fn sweep(&self, steps: &[&Step]) {
-        let folders: HashSet<&Path> = steps.iter().filter_map(|step| step.path.parent()).collect();
-        for path in folders {
-            let opened = folder::beneath(self.undo.root.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY);
-            let Ok(names) = opened.and_then(|opened| folder::names(opened.as_fd())) else { continue };
-            for (name, _) in names.iter().filter(|(name, _)| is_left_over(name)) {
-                let left = path.join(name);
-                // What cannot be removed is in nobody's way.
-                let _ = self.undo.found(&left).map(|found| self.remove(&left, found.id));
-            }
-        }
-    }
-
-    /// Takes everything that will be renamed back to a name beside all trees that may go before, the deepest first: then no step is in
-    /// the way of another.
-    fn lift(&mut self, steps: &[&Step]) {
-        let mut moves: Vec<(&Path, Identity)> = Vec::new();
-        for step in steps {
-            if let Deed::MoveBack { from } = &step.deed {
-                moves.push((from, step.id));
-            }
-        }
-        moves.sort_by(|a, b| b.0.cmp(a.0));
-        for (from, id) in moves {
-            let above = from.parent().unwrap_or(from);
-            let root = self.undo.told.start.roots.iter().map(|root| root.path()).find(|root| above.starts_with(root)).unwrap_or(above);
-            if !self.lifted.contains_key(root)
-                && let Some(found) = self.undo.found(root)
-            {
-                self.lifted.insert(root.to_owned(), found.facts);
-            }
-            // Another file system may be mounted in the tree. Where it fails altogether, the step itself says so.
-            let _ = self.put_aside(from, id, root).or_else(|_| self.put_aside(from, id, above));
-        }
-    }
-
-    fn put_aside(&mut self, path: &Path, id: Identity, into: &Path) -> Result<(), String> {
-        let (folder, name) = self.parent(path)?;
-        let target = folder::beneath(self.undo.root.as_fd(), into, OFlags::PATH | OFlags::DIRECTORY).map_err(words("it cannot be put aside"))?;
-        let object = self.object(&folder, name).map_err(words("it cannot be put aside"))?;
-        if facts::identity(&object).ok() != Some(id) {
-            return Err("something else stands there than when it was planned".to_owned());
-        }
-        let session = &self.session;
-        let spare = beside(Spare::Held, |spare| {
-            let to = into.join(spare);
-            let told = Move { object: object.as_fd(), from_folder: folder.as_fd(), to_folder: target.as_fd(), from: path, to: &to };
-            let mark = session.moved(&told).map_err(|_| Errno::IO)?;
-            let renamed = fs::renameat_with(&folder, name, &target, spare, RenameFlags::NOREPLACE);
-            match renamed {
-                Ok(()) => drop(mark),
-                Err(_) => mark.failed(),
-            }
-            renamed
-        });
-        let spare = spare.map_err(words("it cannot be put aside"))?;
-        self.moved.push((path.to_owned(), into.join(spare)));
-        Ok(())
-    }
-
-    /// Keeps what stands at a path, with all that is in it, and removes it.
-    fn remove(&self, path: &Path, id: Identity) -> Result<(), String> {
-        let (folder, name) = self.parent(path)?;
-        let object = self.object(&folder, name).map_err(words("what stands there cannot be opened"))?;
-        let (here, facts) = facts::look(object.as_fd()).map_err(words("what stands there cannot be looked at"))?;
-        if here != id {
-            return Err("something else stands there than a moment ago".to_owned());
-        }
-        if facts.kind == Kind::Folder {
-            let opened =
-                folder::beneath(self.undo.root.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(words("what stands there cannot be read"))?;
-            for (inner, _) in folder::names(opened.as_fd()).map_err(words("what stands there cannot be read"))? {
-                let (inner_id, _) = facts::look_at(opened.as_fd(), &inner).map_err(words("what is in it cannot be looked at"))?;
-                self.remove(&path.join(inner), inner_id)?;
-            }
-        }
-        let subject = Subject { object: object.as_fd(), folder: Some(folder.as_fd()), path, loss: Loss::Name };
-        let kept = self.session.keep(&subject).map_err(|error| format!("what stands there is {error}, so it is left alone"))?;
-        let flags = if facts.kind == Kind::Folder { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-        // Out of reach of its name first: what is removed is then the very thing that was kept, or nothing.
-        let removed = step("remove what stands there").and_then(|()| {
-            let spare = beside(Spare::Gone, |spare| fs::renameat_with(&folder, name, &folder, spare, RenameFlags::NOREPLACE))?;
-            if facts::look_at(folder.as_fd(), OsStr::new(&spare)).is_ok_and(|(there, _)| there == id) {
-                return fs::unlinkat(&folder, &spare, flags);
-            }
-            fs::renameat_with(&folder, &spare, &folder, name, RenameFlags::NOREPLACE)?;
-            Err(Errno::BUSY)
-        });
-        match removed {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                kept.failed();
-                Err(format!("what stands there cannot be removed: {error}"))
-            }
-        }
-    }
-
     fn rewrite(&mut self, planned: &Step) -> Result<Vec<String>, String> {
         let content = self.undo.content(planned.id)?;
         let inode = self.undo.history.inodes.get(&planned.id).ok_or("nothing of it was kept")?;
@@ -353,7 +241,7 @@ impl Doer<'_> {
         step("rewrite").and_then(|()| content.write(file.as_fd())).map_err(words("it cannot be written"))?;
         drop(kept);
         self.placed.insert(planned.id, planned.path.clone());
-        Ok(set(folder.as_fd(), name, &inode.facts))
+        Ok(set(folder.as_fd(), name, planned.id, &inode.facts))
     }
 
     fn restore(&mut self, planned: &Step) -> Result<Vec<String>, String> {
@@ -377,12 +265,12 @@ impl Doer<'_> {
             (None, None, _) => Stuff::Kind,
         };
         self.clear(planned)?;
-        let told = put(folder.as_fd(), name, &inode.facts, &stuff).map_err(words("it cannot be put in its place"))?;
+        let (id, told) = put(folder.as_fd(), name, &inode.facts, &stuff).map_err(words("it cannot be put in its place"))?;
         let _ = self.session.made(folder.as_fd(), &planned.path);
-        let told = if matches!(stuff, Stuff::Name(..)) { set(folder.as_fd(), name, &inode.facts) } else { told };
+        let told = if matches!(stuff, Stuff::Name(..)) { set(folder.as_fd(), name, id, &inode.facts) } else { told };
         self.placed.insert(planned.id, planned.path.clone());
         if inode.facts.kind == Kind::Folder {
-            self.made.push((planned.path.clone(), Some(planned.id)));
+            self.made.push((planned.path.clone(), Some((id, inode.facts.clone()))));
         }
         Ok(told)
     }
@@ -467,7 +355,7 @@ impl Doer<'_> {
             return Err("something else stands there than when it was planned".to_owned());
         }
         let _ = self.session.changed_metadata(object.as_fd(), &planned.path).map_err(|error| error.to_string())?;
-        Ok(set(folder.as_fd(), name, &inode.facts))
+        Ok(set(folder.as_fd(), name, id, &inode.facts))
     }
 
     /// Puts everything on disk at once: one file after the other would take a hundred times as long, and until then the vault has it all.
@@ -482,11 +370,11 @@ impl Doer<'_> {
 
     fn set_folders(&mut self, plan: &Plan) {
         self.made.sort_by(|a, b| b.0.cmp(&a.0));
-        for (path, id) in &self.made {
-            let Some(inode) = id.and_then(|id| self.undo.history.inodes.get(&id)) else { continue };
+        for (path, made) in &self.made {
+            let Some((id, facts)) = made else { continue };
             match self.parent(path) {
                 Ok((folder, name)) => {
-                    let lacking = set(folder.as_fd(), name, &inode.facts);
+                    let lacking = set(folder.as_fd(), name, *id, facts);
                     self.report.lacking.extend(lacking.into_iter().map(|what| (path.clone(), what)));
                 }
                 Err(why) => self.report.lacking.push((path.clone(), why)),

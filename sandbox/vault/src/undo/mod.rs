@@ -4,6 +4,7 @@
 //! restored file elsewhere. What is overwritten is kept first, in a session of its own: an undo can be undone.
 
 mod apply;
+mod clear;
 mod content;
 mod place;
 mod plan;

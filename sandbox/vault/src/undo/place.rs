@@ -14,7 +14,7 @@ use rustix::{
 use super::{content::Content, set::set};
 use crate::{
     crash::step,
-    facts::{Facts, Kind},
+    facts::{self, Facts, Identity, Kind},
 };
 
 /// Tries for a name beside the place that is free.
@@ -73,15 +73,27 @@ pub(super) fn beside(spare: Spare, mut make: impl FnMut(&str) -> Result<(), Errn
 }
 
 /// Makes a thing and puts it under its name. What could not be set is told; nothing is left beside the place after an error.
-pub(super) fn put(folder: BorrowedFd<'_>, name: &OsStr, facts: &Facts, stuff: &Stuff<'_>) -> Result<Vec<String>, Errno> {
-    let spare = beside(Spare::New, |spare| make(folder, spare, facts, stuff))?;
+pub(super) fn put(folder: BorrowedFd<'_>, name: &OsStr, facts: &Facts, stuff: &Stuff<'_>) -> Result<(Identity, Vec<String>), Errno> {
+    let mut made = None;
+    let spare = beside(Spare::New, |spare| {
+        made = make(folder, spare, facts, stuff)?;
+        Ok(())
+    })?;
     let spare_name = OsStr::new(&spare);
+    let id = match made {
+        Some(id) => id,
+        // Made without a descriptor: it is ours by its owner, which nobody else can give it.
+        None => facts::look_at(folder, spare_name).and_then(|(id, now)| {
+            let ours = now.kind == facts.kind && (matches!(stuff, Stuff::Name(..)) || now.uid == rustix::process::geteuid().as_raw());
+            if ours { Ok(id) } else { Err(Errno::BUSY) }
+        })?,
+    };
     // A folder stays open to us until everything is in it, and what may not be changed could not be renamed.
     let mode = if facts.kind == Kind::Folder { facts.mode | 0o700 } else { facts.mode };
     let first = Facts { flags: 0, mode, ..facts.clone() };
     let mut told = match stuff {
         Stuff::Name(..) => Vec::new(),
-        Stuff::Content(_) | Stuff::Target(_) | Stuff::Kind => set(folder, spare_name, &first),
+        Stuff::Content(_) | Stuff::Target(_) | Stuff::Kind => set(folder, spare_name, id, &first),
     };
     let placed = step("put in place").and_then(|()| fs::renameat_with(folder, &spare, folder, name, RenameFlags::NOREPLACE));
     if let Err(error) = placed {
@@ -94,27 +106,29 @@ pub(super) fn put(folder: BorrowedFd<'_>, name: &OsStr, facts: &Facts, stuff: &S
         let _ = fs::unlinkat(folder, &spare, AtFlags::empty());
     }
     if facts.flags != 0 && facts.kind == Kind::File && !matches!(stuff, Stuff::Name(..)) {
-        told.extend(set(folder, name, facts));
+        told.extend(set(folder, name, id, facts));
     }
-    Ok(told)
+    Ok((id, told))
 }
 
-fn make(folder: BorrowedFd<'_>, spare: &str, facts: &Facts, stuff: &Stuff<'_>) -> Result<(), Errno> {
+/// Makes it, and tells which inode it is where a descriptor does.
+fn make(folder: BorrowedFd<'_>, spare: &str, facts: &Facts, stuff: &Stuff<'_>) -> Result<Option<Identity>, Errno> {
     step("make beside the place")?;
-    let node = |kind| fs::mknodat(folder, spare, kind, Mode::RUSR | Mode::WUSR, device(facts.device));
+    let node = |kind| fs::mknodat(folder, spare, kind, Mode::RUSR | Mode::WUSR, device(facts.device)).map(|()| None);
     match (facts.kind, stuff) {
         (Kind::File | Kind::Link | Kind::Fifo | Kind::Socket | Kind::Character | Kind::Block, Stuff::Name(at, name)) => {
-            fs::linkat(at, *name, folder, spare, AtFlags::empty())
+            fs::linkat(at, *name, folder, spare, AtFlags::empty()).map(|()| None)
         }
         (Kind::File, Stuff::Content(content)) => {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
             let file = fs::openat(folder, spare, flags, Mode::RUSR | Mode::WUSR)?;
-            content.write(file.as_fd()).inspect_err(|_| {
+            let written = content.write(file.as_fd()).and_then(|()| facts::identity(&file));
+            written.map(Some).inspect_err(|_| {
                 let _ = fs::unlinkat(folder, spare, AtFlags::empty());
             })
         }
-        (Kind::Link, Stuff::Target(target)) => fs::symlinkat(*target, folder, spare),
-        (Kind::Folder, _) => fs::mkdirat(folder, spare, Mode::RWXU),
+        (Kind::Link, Stuff::Target(target)) => fs::symlinkat(*target, folder, spare).map(|()| None),
+        (Kind::Folder, _) => fs::mkdirat(folder, spare, Mode::RWXU).map(|()| None),
         (Kind::Fifo, _) => node(FileType::Fifo),
         (Kind::Socket, _) => node(FileType::Socket),
         (Kind::Character, _) => node(FileType::CharacterDevice),

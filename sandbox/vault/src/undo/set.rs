@@ -2,44 +2,55 @@
 
 use std::{
     ffi::OsStr,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
 };
 
 use rustix::{
-    fs::{self, AtFlags, Gid, IFlags, Mode, Timestamps, Uid, XattrFlags},
+    fs::{self, AtFlags, Gid, IFlags, Mode, OFlags, Timestamps, Uid, XattrFlags},
     io::Errno,
 };
 
-use super::content::readable;
 use crate::{
-    facts::{self, Facts, Kind, SETTABLE},
+    facts::{self, Facts, Identity, Kind, SETTABLE},
     keepers::timespec,
 };
 
-/// Sets all that can be set. What could not be is told in words.
-pub(super) fn set(folder: BorrowedFd<'_>, name: &OsStr, wanted: &Facts) -> Vec<String> {
+/// Sets all that can be set on the very thing. What could not be is told in words.
+pub(super) fn set(folder: BorrowedFd<'_>, name: &OsStr, id: Identity, wanted: &Facts) -> Vec<String> {
+    let object = match fs::openat(folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(object) => object,
+        Err(error) => return vec![format!("its metadata cannot be set ({error})")],
+    };
+    let now = match facts::look(object.as_fd()) {
+        Ok((there, now)) if there == id && now.kind == wanted.kind => now,
+        Ok(_) => return vec!["its metadata was not set: another thing stands there".to_owned()],
+        Err(error) => return vec![format!("its metadata cannot be set ({error})")],
+    };
     let mut failed = Vec::new();
     let mut tried = |what: &str, done: Result<(), Errno>| {
         if let Err(error) = done {
             failed.push(format!("{what} ({error})"));
         }
     };
-    let owner = (Some(Uid::from_raw(wanted.uid)), Some(Gid::from_raw(wanted.gid)));
-    match facts::look_at(folder, name) {
-        Ok((_, now)) if (now.uid, now.gid) == (wanted.uid, wanted.gid) => {}
-        Ok(_) | Err(_) => tried("its owner cannot be set", fs::chownat(folder, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)),
+    if (now.uid, now.gid) != (wanted.uid, wanted.gid) {
+        let (uid, gid) = (Some(Uid::from_raw(wanted.uid)), Some(Gid::from_raw(wanted.gid)));
+        tried("its owner cannot be set", fs::chownat(&object, c"", uid, gid, AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW));
     }
+    // Names in it are the kernel's own for our descriptors: nobody else can put something else there.
+    let itself = format!("/proc/self/fd/{}", object.as_raw_fd());
+    let mode = Mode::from_raw_mode(wanted.mode);
     match wanted.kind {
         Kind::File | Kind::Folder => {
-            let mut opened = readable(folder, name);
+            let open = || fs::open(&itself, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty());
+            let mut opened = open();
             if opened.as_ref().is_err_and(|error| *error == Errno::ACCESS) {
-                let _ = fs::chmodat(folder, name, Mode::RWXU, AtFlags::empty());
-                opened = readable(folder, name);
+                let _ = fs::chmod(&itself, Mode::RWXU);
+                opened = open();
             }
             match opened {
                 Ok(file) => {
                     tried("its attributes cannot be set", set_attributes(file.as_fd(), wanted));
-                    tried("its mode cannot be set", fs::fchmod(&file, Mode::from_raw_mode(wanted.mode)));
+                    tried("its mode cannot be set", fs::fchmod(&file, mode));
                     tried("its times cannot be set", fs::futimens(&file, &times(wanted)));
                     tried("its flags cannot be set", set_flags(file.as_fd(), wanted));
                 }
@@ -48,7 +59,7 @@ pub(super) fn set(folder: BorrowedFd<'_>, name: &OsStr, wanted: &Facts) -> Vec<S
         }
         Kind::Link => tried("its times cannot be set", fs::utimensat(folder, name, &times(wanted), AtFlags::SYMLINK_NOFOLLOW)),
         Kind::Fifo | Kind::Socket | Kind::Character | Kind::Block => {
-            tried("its mode cannot be set", fs::chmodat(folder, name, Mode::from_raw_mode(wanted.mode), AtFlags::empty()));
+            tried("its mode cannot be set", fs::chmod(&itself, mode));
             tried("its times cannot be set", fs::utimensat(folder, name, &times(wanted), AtFlags::SYMLINK_NOFOLLOW));
         }
     }
