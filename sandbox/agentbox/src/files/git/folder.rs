@@ -133,7 +133,13 @@ impl Folder {
             let entry = entry.map_err(unreadable)?;
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
-                found.push((OsStr::from_bytes(name).to_owned(), entry.file_type()));
+                let name = OsStr::from_bytes(name).to_owned();
+                // Some file systems do not tell in the listing.
+                let kind = match entry.file_type() {
+                    FileType::Unknown => self.facts(&below.join(&name)).map_err(unreadable)?.map_or(FileType::Unknown, |facts| facts.kind()),
+                    known => known,
+                };
+                found.push((name, kind));
             }
             if found.len() > MOST_NAMES {
                 return Err(Trouble::Bound);

@@ -209,7 +209,7 @@ fn files(git: &Folder, root: &Path, budget: &mut Budget) -> Result<Vec<PathBuf>,
             let is_lock = name.to_str().is_none_or(|name| name.ends_with(".lock"));
             match kind {
                 FileType::Directory if depth < DEEPEST => waiting.push((path, depth + 1)),
-                FileType::RegularFile | FileType::Unknown if !is_lock => found.push(path),
+                FileType::RegularFile if !is_lock => found.push(path),
                 _ => {}
             }
             if found.len() > MOST {

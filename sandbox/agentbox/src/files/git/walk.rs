@@ -45,7 +45,7 @@ pub(crate) fn lost(store: &mut Store<'_>, from: &[Id], kept: &[Id]) -> Result<Ve
         walk.reach(store, id, Mark::Wanted)?;
     }
     let mut found: Vec<Lost> = Vec::new();
-    let mut idle = 0;
+    let (mut idle, mut oldest) = (0, i64::MAX);
     while let Some((_, id)) = walk.queue.pop() {
         walk.waiting.remove(&id);
         let Some(mark) = walk.marks.get(&id).copied() else { continue };
@@ -53,6 +53,8 @@ pub(crate) fn lost(store: &mut Store<'_>, from: &[Id], kept: &[Id]) -> Result<Ve
         match mark {
             Mark::Wanted => {
                 walk.wanted -= 1;
+                walk.lost += 1;
+                oldest = oldest.min(node.time);
                 found.push(Lost { id, node: Arc::clone(&node) });
             }
             Mark::Kept => {}
@@ -61,8 +63,9 @@ pub(crate) fn lost(store: &mut Store<'_>, from: &[Id], kept: &[Id]) -> Result<Ve
             walk.reach(store, parent, mark)?;
         }
         if walk.wanted == 0 {
-            let lost = found.iter().filter(|lost| walk.marks.get(&lost.id) == Some(&Mark::Wanted));
-            let Some(oldest) = lost.map(|lost| lost.node.time).min() else { return Ok(Vec::new()) };
+            if walk.lost == 0 {
+                return Ok(Vec::new());
+            }
             idle = if walk.queue.peek().is_some_and(|(time, _)| *time >= oldest) { 0 } else { idle + 1 };
             if idle > SLOP {
                 break;
@@ -81,6 +84,8 @@ struct Walk {
     waiting: HashSet<Id>,
     /// How many of them are marked as wanted.
     wanted: usize,
+    /// How many were taken out as wanted, and are not known as kept since.
+    lost: usize,
 }
 
 impl Walk {
@@ -92,6 +97,7 @@ impl Walk {
         let Some(node) = store.node(id)? else { return Ok(()) };
         self.marks.insert(*id, mark);
         if self.waiting.insert(*id) {
+            self.lost -= usize::from(before == Some(Mark::Wanted));
             self.queue.push((node.time, *id));
             self.wanted += usize::from(mark == Mark::Wanted);
         } else {
@@ -100,6 +106,20 @@ impl Walk {
         }
         Ok(())
     }
+}
+
+/// Whether `from` comes from `wanted`, which need not be here itself: it may be borrowed from another repository.
+pub(crate) fn comes_from(store: &mut Store<'_>, from: Id, wanted: &Id) -> Result<bool, Trouble> {
+    let (mut seen, mut waiting) = (HashSet::from([from]), vec![from]);
+    while let Some(id) = waiting.pop() {
+        if id == *wanted {
+            return Ok(true);
+        }
+        if let Some(node) = store.node(&id)? {
+            waiting.extend(node.parents.iter().copied().filter(|parent| seen.insert(*parent)));
+        }
+    }
+    Ok(false)
 }
 
 /// All objects that the roots need: commits, tags, trees and blobs. Roots that are not here are passed over.

@@ -12,7 +12,7 @@ use super::{
         refs::{self, Line, Value, is_tracking},
         store::Without,
         trouble::Trouble,
-        walk::{Lost, lost},
+        walk::{Lost, comes_from, lost},
     },
     Case, frame,
 };
@@ -52,15 +52,37 @@ impl Case<'_> {
     pub(super) fn packed_replaced(&mut self, bytes: &[u8]) -> Result<Meaning, Trouble> {
         let mut before = refs::packed_of(&self.git, self.hash)?;
         let mut after = refs::packed(self.hash, bytes)?;
-        let mut changes = Vec::new();
+        let (mut changes, mut hidden) = (Vec::new(), Vec::new());
         for name in before.keys().chain(after.keys()).cloned().collect::<BTreeSet<String>>() {
             let (before, after) = (before.remove(&name), after.remove(&name));
-            // A loose ref hides a packed one.
-            if before != after && refs::loose(&self.git, self.hash, Path::new(&name))?.is_none() {
+            if before == after {
+            } else if refs::loose(&self.git, self.hash, Path::new(&name))?.is_none() {
                 changes.push(Change { name, before: before.map(Value::Object), after: after.map(Value::Object) });
+            } else {
+                hidden.extend(before);
             }
         }
+        if let Some(meaning) = self.hidden_gone(&hidden)? {
+            return Ok(meaning);
+        }
         self.changed(changes)
+    }
+
+    /// A loose ref hides a packed one, and a loose one may come to be without being judged. So the packed value of
+    /// before may be the last that knows it, unless git moved the ref and noted it in the reflog.
+    fn hidden_gone(&mut self, hidden: &[Id]) -> Result<Option<Meaning>, Trouble> {
+        if hidden.is_empty() {
+            return Ok(None);
+        }
+        let mut kept: Vec<Id> = refs::all(&self.git, self.hash, &mut self.budget)?.values().filter_map(Value::object).collect();
+        let logs = refs::logs(&self.git, self.hash, &mut self.budget)?;
+        kept.extend(logs.into_iter().flat_map(|(_, lines)| lines).flat_map(Line::ids));
+        let lost = lost(&mut self.store(), hidden, &kept)?;
+        if lost.is_empty() || self.is_own(&lost) {
+            return Ok(None);
+        }
+        let reason = format!("packed-refs would lose what it had before a file took a ref's place, and with it {}", counted(&lost).0);
+        Ok(Some(Meaning::destroy("git.ref.rewind", reason).with_lost(&lost)))
     }
 
     pub(super) fn standing_removed(&mut self) -> Result<Meaning, Trouble> {
@@ -130,7 +152,8 @@ impl Case<'_> {
             if store.object(new, Without::Nothing)?.is_none() {
                 return Ok(Meaning::destroy("git.ref.delete", format!("{called} would point to {}, which is not in this repository", new.short())));
             }
-            if store.object(&old, Without::Nothing)?.is_some() && lost(&mut store, &[old], &[*new])?.is_empty() {
+            let here = store.object(&old, Without::Nothing)?.is_some();
+            if here && lost(&mut store, &[old], &[*new])?.is_empty() || !here && comes_from(&mut store, *new, &old)? {
                 return Ok(Meaning::write("git.ref.forward", format!("{called} moves forward from {} to {}", old.short(), new.short())));
             }
         }

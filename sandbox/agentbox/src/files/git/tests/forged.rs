@@ -226,6 +226,18 @@ fn packed_refs_that_git_would_search_wrongly_are_refused() {
 }
 
 #[test]
+fn a_packed_ref_cannot_be_hidden_and_then_dropped() {
+    let stage = Stage::new();
+    stage.now("git branch -f topic topic; git pack-refs --all; rm -r .git/logs");
+    let mut judge = Judge::new(None);
+    let fewer: String = fs::read_to_string(stage.git("packed-refs")).unwrap();
+    let fewer: String = fewer.lines().filter(|line| !line.ends_with("/topic")).map(|line| format!("{line}\n")).collect();
+    fs::write(stage.git("refs/heads/topic"), stage.id("main").hex()).unwrap();
+    let meaning = stage.replace(&mut judge, "packed-refs", fewer.as_bytes());
+    assert_eq!((meaning.effect, meaning.lost.len()), (Destroy, 1), "{meaning:?}");
+}
+
+#[test]
 fn a_reflog_is_not_dated_back_to_pass_for_expired() {
     let stage = Stage::new();
     stage.now("git commit -q --amend -m other");
