@@ -192,10 +192,14 @@ pub(crate) fn logs(git: &Folder, hash: Hash, budget: &mut Budget) -> Result<Vec<
     Ok(found)
 }
 
-/// The commits at which a shallow history is cut.
+/// The commits at which the history of a repository is cut.
 pub(crate) fn shallow(git: &Folder) -> Result<HashSet<Id>, Trouble> {
-    let bytes = git.read(Path::new("shallow"), LARGEST_LOG, "the list of cut commits")?.unwrap_or_default();
-    Ok(bytes.split(|byte| *byte == b'\n').filter_map(Id::from_hex).collect())
+    Ok(cuts(&git.read(Path::new("shallow"), LARGEST_LOG, "the list of cut commits")?.unwrap_or_default()))
+}
+
+/// Reads the list of commits at which a shallow history is cut.
+pub(crate) fn cuts(bytes: &[u8]) -> HashSet<Id> {
+    bytes.split(|byte| *byte == b'\n').filter_map(Id::from_hex).collect()
 }
 
 /// The files below a folder that can be refs or logs: git passes over locks.

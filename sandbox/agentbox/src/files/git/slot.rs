@@ -22,6 +22,8 @@ pub(crate) enum Slot {
     PackedRefs,
     /// A reflog.
     Log,
+    /// The list of commits at which history is cut.
+    Shallow,
     /// A loose object.
     Loose(Id),
     /// A pack.
@@ -41,7 +43,7 @@ pub(crate) enum Slot {
 }
 
 /// Files directly in a git directory, or in the folder of a linked worktree, that git makes anew.
-const STATE: [&str; 22] = [
+const STATE: [&str; 21] = [
     "index",
     "ORIG_HEAD",
     "FETCH_HEAD",
@@ -58,7 +60,6 @@ const STATE: [&str; 22] = [
     "TAG_EDITMSG",
     "NOTES_EDITMSG",
     "EDIT_DESCRIPTION",
-    "shallow",
     "gc.pid",
     "gc.log",
     "NOTES_MERGE_PARTIAL",
@@ -96,6 +97,7 @@ impl Slot {
             ["reftable", ..] if !is_lock(names) => Slot::Reftable,
             ["objects", rest @ ..] => Self::in_objects(rest),
             ["packed-refs"] => Slot::PackedRefs,
+            ["shallow"] => Slot::Shallow,
             ["packed-refs.new"] => Slot::Passing,
             ["refs", ..] if !is_lock(names) => Self::in_refs(names),
             names => Self::in_worktree(names),

@@ -122,6 +122,20 @@ pub(crate) fn comes_from(store: &mut Store<'_>, from: Id, wanted: &Id) -> Result
     Ok(false)
 }
 
+/// The commits that git finds from the roots when it takes history for cut at some.
+pub(crate) fn found(store: &mut Store<'_>, roots: Vec<Id>, cuts: &HashSet<Id>) -> Result<HashSet<Id>, Trouble> {
+    let (mut seen, mut waiting) = (roots.iter().copied().collect::<HashSet<Id>>(), roots);
+    while let Some(id) = waiting.pop() {
+        if cuts.contains(&id) {
+            continue;
+        }
+        if let Some(node) = store.node(&id)? {
+            waiting.extend(node.parents.iter().copied().filter(|parent| seen.insert(*parent)));
+        }
+    }
+    Ok(seen)
+}
+
 /// All objects that the roots need: commits, tags, trees and blobs. Roots that are not here are passed over.
 ///
 /// # Errors

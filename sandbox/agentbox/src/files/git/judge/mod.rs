@@ -188,6 +188,7 @@ impl Case<'_> {
             Slot::Frame => Some(frame()),
             Slot::State => Some(Meaning::write("git.state", "git makes this file anew when it needs it")),
             Slot::Passing => Some(Meaning::write("git.lock", "a lock or temporary file of git goes")),
+            Slot::Shallow => Some(Meaning::write("git.history.join", "git no longer takes history for cut")),
             Slot::Standing => Some(self.standing_removed()?),
             Slot::Ref(name) => Some(self.ref_removed(&name)?),
             Slot::PackedRefs => Some(self.packed_replaced(&[])?),
@@ -238,6 +239,7 @@ impl Case<'_> {
             Slot::Ref(name) => Some(self.ref_replaced(&name, &bytes)?.with_judged(bytes)),
             Slot::PackedRefs => Some(self.packed_replaced(&bytes)?.with_judged(bytes)),
             Slot::Log => Some(self.log_replaced(&bytes)?.with_judged(bytes)),
+            Slot::Shallow => Some(self.cut_replaced(&bytes)?.with_judged(bytes)),
             Slot::Loose(id) => Some(self.loose_replaced(&id, &source)?),
             Slot::Pack(_) | Slot::Index(_) => Some(self.pack_file_replaced(&source)?),
             Slot::Alternates if self.facts.is_none() => Some(Meaning::write("git.object.add", "objects are borrowed from another repository")),
@@ -314,7 +316,7 @@ impl Case<'_> {
         let longest = match &self.slot {
             Slot::Standing | Slot::Ref(_) => Some(super::refs::LARGEST_REF),
             Slot::PackedRefs => Some(super::refs::LARGEST_PACKED),
-            Slot::Log => Some(super::refs::LARGEST_LOG),
+            Slot::Log | Slot::Shallow => Some(super::refs::LARGEST_LOG),
             Slot::Loose(_) | Slot::Pack(_) | Slot::Index(_) | Slot::Frame | Slot::Shelf => None,
             Slot::Alternates | Slot::Reftable | Slot::State | Slot::Passing | Slot::Foreign => None,
         };

@@ -17,7 +17,7 @@ use super::{
         refs::{self, Line, Value},
         store::Without,
         trouble::{Budget, Trouble},
-        walk::closure,
+        walk::{Lost, closure, found},
     },
     Case, MOST_OWN, Source,
 };
@@ -130,12 +130,33 @@ impl Case<'_> {
         })
     }
 
+    /// Git takes what is before a cut for gone, and drops it when it next tidies up.
+    pub(super) fn cut_replaced(&mut self, bytes: &[u8]) -> Result<Meaning, Trouble> {
+        let (before, after) = (refs::shallow(&self.git)?, refs::cuts(bytes));
+        let roots = self.roots()?;
+        let mut hidden = Vec::new();
+        let mut store = self.store();
+        for cut in after.difference(&before) {
+            for parent in store.node(cut)?.iter().flat_map(|node| &node.parents) {
+                if let Some(node) = store.node(parent)? {
+                    hidden.push(Lost { id: *parent, node });
+                }
+            }
+        }
+        if !hidden.is_empty() {
+            let found = found(&mut store, roots, &after)?;
+            hidden.retain(|lost| !found.contains(&lost.id));
+        }
+        if hidden.is_empty() || self.is_own(&hidden) {
+            return Ok(Meaning::write("git.history.cut", "history that is not here, or that refs or reflogs find without it, is noted as cut off"));
+        }
+        let reason = "git would take history that is here for cut off, and drop it when it next tidies up";
+        Ok(Meaning::destroy("git.history.cut", reason).with_lost(&hidden))
+    }
+
     /// All that refs and reflogs need.
     fn needed(&mut self) -> Result<Arc<HashSet<Id>>, Trouble> {
-        let mut roots: BTreeSet<Id> = refs::all(&self.git, self.hash, &mut self.budget)?.values().filter_map(Value::object).collect();
-        let logs = refs::logs(&self.git, self.hash, &mut self.budget)?;
-        roots.extend(logs.into_iter().flat_map(|(_, lines)| lines).flat_map(Line::ids));
-        let roots: Vec<Id> = roots.into_iter().collect();
+        let roots = self.roots()?;
         let shallow = refs::shallow(&self.git)?;
         let reftable = self.git.facts(Path::new("reftable")).map_err(|error| Trouble::Unreadable("the tables of refs", error))?.is_some();
         let mut store = self.store();
@@ -143,6 +164,14 @@ impl Case<'_> {
             return Err(Trouble::Incomplete);
         }
         closure(&mut store, &roots, &shallow)
+    }
+
+    /// What refs and reflogs name, in order.
+    fn roots(&mut self) -> Result<Vec<Id>, Trouble> {
+        let mut roots: BTreeSet<Id> = refs::all(&self.git, self.hash, &mut self.budget)?.values().filter_map(Value::object).collect();
+        let logs = refs::logs(&self.git, self.hash, &mut self.budget)?;
+        roots.extend(logs.into_iter().flat_map(|(_, lines)| lines).flat_map(Line::ids));
+        Ok(roots.into_iter().collect())
     }
 }
 

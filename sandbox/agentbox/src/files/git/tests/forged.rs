@@ -363,16 +363,26 @@ fn wide_names_bare_repositories_and_submodules() {
 #[test]
 fn long_histories_are_judged_in_time() {
     let mut script = String::from("git init -q -b main .; (");
-    script.push_str("for n in $(seq 1 20000); do echo \"commit refs/heads/main\"; echo \"committer A <a@b> $((1600000000 + n)) +0000\"; echo 'data 2'; echo x; done) | git fast-import --quiet");
+    script.push_str("for n in $(seq 1 101000); do echo \"commit refs/heads/main\ncommitter A <a@b> $((1600000000 + n)) +0000\ndata 2\nx\"; done) | git fast-import --quiet; ");
+    script.push_str("git update-ref refs/heads/old main~5000");
     let stage = Stage::with(&script);
     let mut judge = Judge::new(None);
-    let started = std::time::Instant::now();
-    let meaning = stage.replace(&mut judge, "refs/heads/main", stage.id("main~1").hex().as_bytes());
-    assert_eq!((meaning.effect, meaning.lost.len()), (Destroy, 1));
-    let far = stage.replace(&mut judge, "refs/heads/main", stage.id("main~19999").hex().as_bytes());
-    assert_eq!((far.effect, far.lost.len()), (Destroy, 11), "{far:?}");
-    stage.now("git branch old main~19999");
+    let near = stage.replace(&mut judge, "refs/heads/main", stage.id("main~1").hex().as_bytes());
+    assert_eq!((near.effect, near.lost.len()), (Destroy, 1));
+    let far = stage.replace(&mut judge, "refs/heads/main", stage.id("main~4000").hex().as_bytes());
+    assert_eq!((far.effect, far.lost.last().unwrap().as_str()), (Destroy, "and 3990 more"), "{far:?}");
     let forward = stage.replace(&mut judge, "refs/heads/old", stage.id("main").hex().as_bytes());
     assert_eq!(forward.action, "git.ref.forward");
-    eprintln!("three judgements of a history of 20,000 commits: {:?}", started.elapsed());
+    stage.now("git update-ref -d refs/heads/old");
+    let root = stage.says("git rev-list --max-parents=0 main");
+    let started = std::time::Instant::now();
+    let beyond = stage.replace(&mut judge, "refs/heads/main", root.as_bytes());
+    assert!(beyond.effect == Destroy && beyond.reason.contains("too large"), "{beyond:?}");
+    assert!(started.elapsed() < std::time::Duration::from_secs(20), "a bound that no machine is too slow for");
+}
+
+#[test]
+fn a_judge_may_go_to_another_thread() {
+    fn moves<T: Send>(_: T) {}
+    moves(Judge::new(None));
 }
