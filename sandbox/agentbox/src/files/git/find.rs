@@ -6,6 +6,8 @@ use std::{
     time::SystemTime,
 };
 
+use rustix::io::Errno;
+
 use super::{folder::Folder, slot::is_gits_own};
 
 /// Largest `.git` file or `commondir` note.
@@ -53,8 +55,11 @@ fn is_in_modules(folder: &Path, git: &Path) -> bool {
 }
 
 fn is_folder(path: &Path, session: Option<SystemTime>) -> bool {
-    let facts = Folder::absolute(path).ok().and_then(|folder| folder.facts(Path::new("")).ok().flatten());
-    facts.is_some_and(|facts| session.is_none_or(|session| facts.born().is_none_or(|born| born < session)))
+    match Folder::absolute(path).and_then(|folder| folder.facts(Path::new(""))) {
+        Ok(facts) => facts.is_some_and(|facts| session.is_none_or(|session| facts.born().is_none_or(|born| born < session))),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => false,
+        Err(_) => true,
+    }
 }
 
 fn is_bare(folder: &Path, below: &Path, session: Option<SystemTime>) -> bool {

@@ -85,9 +85,9 @@ impl Folder {
         Self(root).folder(path.strip_prefix("/").map_err(|_| Errno::INVAL)?)
     }
 
-    /// Opens a folder below this one.
+    /// Opens a folder below this one. It need not be readable: what may be changed may be unreadable all the same.
     pub(crate) fn folder(&self, below: &Path) -> Result<Self, Errno> {
-        Ok(Self(self.open(below, OFlags::RDONLY | OFlags::DIRECTORY)?))
+        Ok(Self(self.open(below, OFlags::PATH | OFlags::DIRECTORY)?))
     }
 
     /// What a name below this folder is; `None` when nothing is there.

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Write as _,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -303,6 +304,17 @@ fn a_folder_dressed_up_as_a_repository_is_none() {
     fs::write(stage.git("refs/heads/HEAD"), "ref: refs/heads/main\n").unwrap();
     stage.now("git branch index topic");
     assert_eq!(stage.remove(&mut Judge::new(None), "refs/heads/index").effect, Destroy);
+}
+
+#[test]
+fn what_cannot_be_read_is_not_passed() {
+    let stage = Stage::new();
+    let mode = |path: PathBuf, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    for (folder, file) in [("", "refs/heads/topic"), ("refs/heads", "refs/heads/topic"), ("logs", "refs/heads/topic"), ("objects/pack", "refs/heads/topic")] {
+        mode(stage.git(folder), 0o300);
+        assert_eq!(stage.remove(&mut Judge::new(None), file).effect, Destroy, "{folder}");
+        mode(stage.git(folder), 0o755);
+    }
 }
 
 #[test]
