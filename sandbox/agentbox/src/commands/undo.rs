@@ -11,7 +11,7 @@ use std::{
 use agentbox_core::safe;
 use agentbox_kernel::lease::read_lease;
 use agentbox_vault::{
-    Kind, Settings, State, Told, Vault, site,
+    Kind, Settings, Start, State, Told, Vault, site,
     undo::{Choice, Deed, Made, Plan, Report, Ruling, Standing, Step, Undo},
 };
 use serde_json::{Value, json};
@@ -31,6 +31,8 @@ const LONGEST_PATH: usize = 300;
 
 /// Steps and reasons that are listed for people; the rest is counted.
 const MOST_LINES: usize = 200;
+
+const EMPTY: &str = "The vault is empty: no session has destroyed anything yet.";
 
 /// Arguments of `agentbox undo`.
 #[derive(Debug, clap::Args)]
@@ -77,7 +79,7 @@ fn undo(arguments: &UndoArguments) -> Result<ExitCode, Fault> {
 
 fn undo_in(vaults: &Vaults, arguments: &UndoArguments, out: &mut impl Write) -> Result<ExitCode, Fault> {
     if arguments.list {
-        print(out, &list(&vaults.sessions, arguments.json))?;
+        print(out, &vaults.list(arguments.json)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let since = arguments.since.as_deref().map(|text| moment(text, SystemTime::now())).transpose()?;
@@ -119,11 +121,11 @@ pub(super) fn print(out: &mut impl Write, text: &str) -> Result<(), Fault> {
 }
 
 /// Sessions, each with the vault that it is in.
-type Chosen<'v> = Vec<(&'v Vault, &'v Told)>;
+type Chosen<'v> = Vec<(&'v Vault, Told)>;
 
-/// All vaults of this user, and what lies in them.
+/// All vaults of this user, and how the sessions in them began, the oldest first.
 pub(super) struct Vaults {
-    sessions: Vec<(Vault, Told)>,
+    sessions: Vec<(Vault, Start)>,
 }
 
 impl Vaults {
@@ -140,33 +142,34 @@ impl Vaults {
         let mut sessions = Vec::new();
         for folder in site::known(state) {
             let vault = Vault::open(&folder, Settings::default()).map_err(failed)?;
-            for told in vault.sessions().map_err(failed)? {
-                sessions.push((vault.clone(), told));
+            for start in vault.starts().map_err(failed)? {
+                sessions.push((vault.clone(), start));
             }
         }
-        sessions.sort_by_key(|(_, told)| told.start.at);
+        sessions.sort_by_key(|(_, start)| start.at);
         Ok(Self { sessions })
     }
 
     /// The sessions that are meant, the newest first, and the paths.
     pub(super) fn chosen(&self, targets: &[String], since: Option<u64>) -> Result<(Chosen<'_>, Vec<PathBuf>), Fault> {
-        let named = targets.first().filter(|name| self.sessions.iter().any(|(_, told)| told.start.session == **name));
+        let named = targets.first().filter(|name| self.sessions.iter().any(|(_, start)| start.session == **name));
         let paths = targets.iter().skip(usize::from(named.is_some()));
         let only = paths.map(|path| absolute(Path::new(path))).collect::<Result<Vec<_>, _>>()?;
-        let own = || self.sessions.iter().rev().filter(|(_, told)| told.start.undoes.is_none());
-        let sessions: Chosen<'_> = match (named, since) {
-            // A box whose trees lie on several file systems has a part of its session in the vault of each.
-            (Some(name), _) => self.sessions.iter().filter(|(_, told)| told.start.session == *name).map(|(vault, told)| (vault, told)).collect(),
-            (None, Some(since)) => own().filter(|(_, told)| ended(told).is_none_or(|end| end >= since)).map(|(vault, told)| (vault, told)).collect(),
-            (None, None) => {
-                let last = own().next().map(|(_, told)| told.start.session.clone());
-                own().filter(|(_, told)| Some(&told.start.session) == last.as_ref()).map(|(vault, told)| (vault, told)).collect()
+        let own = || self.sessions.iter().rev().filter(|(_, start)| start.undoes.is_none());
+        // A box whose trees lie on several file systems has a part of its session in the vault of each.
+        let name = named.cloned().or_else(|| own().next().filter(|_| since.is_none()).map(|(_, start)| start.session.clone()));
+        let mut sessions: Chosen<'_> = Vec::new();
+        for (vault, start) in self.sessions.iter().rev() {
+            let meant = name.as_ref().map_or(start.undoes.is_none(), |name| start.session == *name);
+            if meant {
+                sessions.push((vault, vault.told(&start.session).map_err(failed)?));
             }
-        };
+        }
+        if let (None, Some(since)) = (&name, since) {
+            sessions.retain(|(_, told)| told.state == State::Running || told.last() >= since);
+        }
         if sessions.is_empty() {
-            return Err(Fault::No(
-                if self.sessions.is_empty() { "the vault is empty: no session has destroyed anything yet" } else { "no session did anything then" }.to_owned(),
-            ));
+            return Err(Fault::No(if self.sessions.is_empty() { EMPTY } else { "no session did anything then" }.to_owned()));
         }
         // What is no session is a path; one that none of them ever had is a slip of the finger.
         if let (None, Some(first), [path, ..]) = (named, targets.first(), only.as_slice())
@@ -178,18 +181,25 @@ impl Vaults {
         }
         Ok((sessions, only))
     }
+
+    fn list(&self, as_json: bool) -> Result<String, Fault> {
+        let mut text = String::new();
+        for (vault, start) in &self.sessions {
+            let told = vault.told(&start.session).map_err(failed)?;
+            text.push_str(&if as_json { row_json(vault, &told) } else { row(&told) });
+        }
+        if as_json {
+            return Ok(text);
+        }
+        if text.is_empty() {
+            return Ok(format!("{EMPTY}\n"));
+        }
+        Ok(format!("{:18} {:21} {:8} {:>7} {:>9}  WHAT\n{text}", "SESSION", "BEGAN", "STATE", "KEPT", "SIZE"))
+    }
 }
 
 fn mentions(told: &Told, path: &Path) -> bool {
     told.paths().any(|touched| touched.starts_with(path))
-}
-
-fn ended(told: &Told) -> Option<u64> {
-    match told.state {
-        State::Running => None,
-        State::Ended(at) => Some(at),
-        State::Died => Some(told.last()),
-    }
 }
 
 /// The path as journals have it: without links, where its folder stands.
@@ -267,35 +277,29 @@ pub(super) fn size(bytes: u64) -> String {
     format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
-fn list(sessions: &[(Vault, Told)], as_json: bool) -> String {
-    let mut text = String::new();
-    let state = |told: &Told| match told.state {
+fn state_word(told: &Told) -> &'static str {
+    match told.state {
         State::Running => "running",
         State::Ended(_) if told.restored() > 0 => "undone",
         State::Ended(_) => "ended",
         State::Died => "died",
-    };
-    for (vault, told) in sessions {
-        let (kept, bytes, lost) = told.counts();
-        if as_json {
-            let line = json!({
-                "session": told.start.session, "at": told.start.at, "state": state(told), "kept": kept, "bytes": bytes, "lost": lost,
-                "about": told.start.about, "undoes": told.start.undoes, "vault": vault.path(),
-            });
-            let _ = writeln!(text, "{line}");
-            continue;
-        }
-        if text.is_empty() {
-            let _ = writeln!(text, "{:18} {:21} {:8} {:>7} {:>9}  WHAT", "SESSION", "BEGAN", "STATE", "KEPT", "SIZE");
-        }
-        let lost = if lost == 0 { String::new() } else { format!("  ({lost} not kept)") };
-        let about = safe::line(&told.start.about, 80);
-        let _ = writeln!(text, "{:18} {:21} {:8} {kept:>7} {:>9}  {about}{lost}", told.start.session, when(told.start.at), state(told), size(bytes));
     }
-    if text.is_empty() && !as_json {
-        text.push_str("The vault is empty: no session has destroyed anything yet.\n");
-    }
-    text
+}
+
+fn row(told: &Told) -> String {
+    let (kept, bytes, lost) = told.counts();
+    let lost = if lost == 0 { String::new() } else { format!("  ({lost} not kept)") };
+    let about = safe::line(&told.start.about, 80);
+    format!("{:18} {:21} {:8} {kept:>7} {:>9}  {about}{lost}\n", told.start.session, when(told.start.at), state_word(told), size(bytes))
+}
+
+fn row_json(vault: &Vault, told: &Told) -> String {
+    let (kept, bytes, lost) = told.counts();
+    let line = json!({
+        "session": told.start.session, "at": told.start.at, "state": state_word(told), "kept": kept, "bytes": bytes, "lost": lost,
+        "about": told.start.about, "undoes": told.start.undoes, "vault": vault.path(),
+    });
+    format!("{line}\n")
 }
 
 fn kind_word(kind: Kind) -> &'static str {

@@ -84,7 +84,7 @@ fn opened(path: &Path) -> std::os::fd::OwnedFd {
 fn a_session_is_listed_planned_shown_and_undone() {
     let scene = Scene::new();
     assert_eq!(scene.undo(&["--list"]).unwrap().0, "The vault is empty: no session has destroyed anything yet.\n");
-    assert!(scene.undo(&[]).unwrap_err().starts_with("the vault is empty"));
+    assert!(scene.undo(&[]).unwrap_err().starts_with("The vault is empty"));
     scene.session("k7m2qp");
     let (list, _) = scene.undo(&["--list"]).unwrap();
     let row: Vec<&str> = list.lines().nth(1).unwrap().split_whitespace().collect();

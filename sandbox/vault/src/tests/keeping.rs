@@ -196,3 +196,76 @@ fn a_record_stands_for_every_object() {
     assert_eq!(listed, (0..20).collect::<Vec<_>>());
     assert_eq!(told.records.last(), Some(&Record::Synced));
 }
+
+#[test]
+fn names_that_are_swapped_meanwhile_change_nothing_of_what_is_kept() {
+    const FILES: usize = 300;
+    let scene = Scene::new();
+    let paths: Vec<PathBuf> = (0..FILES).map(|number| scene.write(&format!("f{number}"), format!("{number}"))).collect();
+    let decoy = scene.write("decoy", "decoy");
+    let gate = scene.begin("s1");
+    let over = std::sync::atomic::AtomicBool::new(false);
+    /// Ends the other thread, also when this one fails.
+    struct Over<'a>(&'a std::sync::atomic::AtomicBool);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+    let mut linked = 0;
+    let mut seen = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut number = 0;
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                number = (number + 1) % FILES;
+                let _ = fs::renameat_with(fs::CWD, &paths[number], fs::CWD, &decoy, RenameFlags::EXCHANGE);
+            }
+        });
+        let _over = Over(&over);
+        for path in paths.iter().cycle().take(FILES * 4) {
+            let held = super::object(path).unwrap();
+            let content = std::fs::read(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&held))).unwrap();
+            let id = facts::identity(&held).unwrap();
+            let kept = gate.0.keep(&Subject { object: held.as_fd(), folder: None, path, loss: Loss::Name }).unwrap();
+            linked += u64::from(kept.outcome() == Outcome::First(Some(Way::Link)));
+            drop(kept);
+            seen.push((id, content));
+        }
+    });
+    let told = scene.vault.told("s1").unwrap();
+    let object = |id: Identity| {
+        told.records.iter().find_map(|record| match record {
+            Record::Kept { id: kept, body: Body::Object { number, .. }, .. } if *kept == id => Some(*number),
+            _ => None,
+        })
+    };
+    for (id, content) in seen {
+        let path = scene.folder.join(format!("vault/sessions/s1/o{}", object(id).unwrap()));
+        assert_eq!(std::fs::read(path).unwrap(), content);
+    }
+    println!("{linked} were linked all the same");
+}
+
+#[test]
+fn many_threads_keep_each_thing_once() {
+    let scene = Scene::new();
+    let paths: Vec<PathBuf> = (0..100).map(|number| scene.write(&format!("f{number}"), format!("{number}"))).collect();
+    let gate = scene.begin("s1");
+    let firsts = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for path in &paths {
+                    if let Outcome::First(_) = outcome(&gate, path, Loss::Content) {
+                        firsts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+        scope.spawn(|| (0..20).for_each(|_| gate.0.sync().unwrap()));
+    });
+    assert_eq!(firsts.into_inner(), 100);
+    gate.0.sync().unwrap();
+    assert_eq!(scene.vault.told("s1").unwrap().counts().0, 100);
+}
