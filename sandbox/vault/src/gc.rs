@@ -51,15 +51,28 @@ pub(crate) enum Life {
     None,
 }
 
+/// Who else may look whether a session is over, at the same time.
+#[derive(Clone, Copy)]
+pub(crate) enum Looking {
+    /// Others who only look.
+    Together,
+    /// Nobody: something will be done to it.
+    Alone,
+}
+
 /// Takes the lock on a session's journal, which a running session holds.
-pub(crate) fn life(session: BorrowedFd<'_>) -> Result<Life, Errno> {
+pub(crate) fn life(session: BorrowedFd<'_>, looking: Looking) -> Result<Life, Errno> {
+    let lock = match looking {
+        Looking::Together => FlockOperation::NonBlockingLockShared,
+        Looking::Alone => FlockOperation::NonBlockingLockExclusive,
+    };
     let flags = OFlags::RDWR | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let journal = match fs::openat(session, JOURNAL, flags, Mode::empty()) {
         Ok(journal) => journal,
         Err(Errno::NOENT) => return Ok(Life::None),
         Err(error) => return Err(error),
     };
-    match fs::flock(&journal, FlockOperation::NonBlockingLockExclusive) {
+    match fs::flock(&journal, lock) {
         Ok(()) => Ok(Life::Over(journal)),
         Err(Errno::WOULDBLOCK) => Ok(Life::Running),
         Err(error) => Err(error),
@@ -94,7 +107,7 @@ impl Vault {
         let mut swept = Swept::default();
         for (name, _) in folder::names(self.inner.sessions.as_fd())? {
             let Ok(session) = folder::open(self.inner.sessions.as_fd(), name.as_os_str()) else { continue };
-            match life(session.as_fd())? {
+            match life(session.as_fd(), Looking::Alone)? {
                 Life::Running => {}
                 Life::Over(journal) => swept.remnants += remnants(session.as_fd(), &File::from(journal))?,
                 Life::None => swept.remnants += self.remove(&name, session.as_fd())?,
@@ -127,7 +140,7 @@ impl Vault {
                 break;
             }
             let Ok(session) = folder::open(self.inner.sessions.as_fd(), name.as_os_str()) else { continue };
-            if let Life::Over(_held) = life(session.as_fd())? {
+            if let Life::Over(_held) = life(session.as_fd(), Looking::Alone)? {
                 self.remove(&name, session.as_fd())?;
                 gone.push(name.to_string_lossy().into_owned());
             }

@@ -159,7 +159,9 @@ impl Session {
         let path = Bytes::from(subject.path);
         let mark = Some(Mark { path: path.clone(), id, kept: true });
         let mut state = self.state();
-        self.keep_folder(&mut state, subject.folder, subject.path)?;
+        // A write changes nothing of the folder.
+        let folder = if subject.loss == Loss::Name { subject.folder } else { None };
+        self.keep_folder(&mut state, folder, subject.path)?;
         if let Some(known) = state.known.get_mut(&id) {
             known.asked += 1;
             if let (Some(number), Loss::Content) = (known.linked, subject.loss) {
@@ -170,8 +172,9 @@ impl Session {
             state.write(&Record::Again { at: now(), path, id, loss: subject.loss })?;
             return Ok(Kept { session: self, outcome, mark, _lease: None });
         }
-        if facts.links == 0 {
-            return Ok(Kept { session: self, outcome: Outcome::Nameless, mark: None, _lease: None });
+        let written_to = subject.loss == Loss::Content && facts.kind != Kind::File;
+        if facts.links == 0 || written_to {
+            return Ok(Kept { session: self, outcome: Outcome::Nothing, mark: None, _lease: None });
         }
         let (body, lease) = self.body(&mut state, subject, id, &mut facts)?;
         let (way, number) = match body {

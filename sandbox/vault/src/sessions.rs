@@ -17,7 +17,7 @@ use crate::{
     error::VaultError,
     facts::{self, Facts},
     folder,
-    gc::{Life, life},
+    gc::{Life, Looking, life},
     journal,
     record::{Body, FORMAT, Record, Start},
     session::object_name,
@@ -152,7 +152,7 @@ impl Vault {
     pub fn told(&self, name: &str) -> Result<Told, VaultError> {
         let none = || VaultError::NoSession { name: name.to_owned(), path: self.path().to_owned() };
         let session = self.session_folder(name)?;
-        let running = matches!(life(session.as_fd()).map_err(errno("locking a journal", self.path()))?, Life::Running);
+        let running = matches!(life(session.as_fd(), Looking::Together).map_err(errno("locking a journal", self.path()))?, Life::Running);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let journal = match fs::openat(&session, JOURNAL, flags, Mode::empty()) {
             Ok(journal) => File::from(journal),

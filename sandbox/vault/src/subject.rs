@@ -75,6 +75,6 @@ pub enum Outcome {
     First(Option<Way>),
     /// Its first version was lost in this session, unkept and allowed all the same: no later one is passed off as it.
     LostBefore,
-    /// It has no name any more, and was kept by nobody: there is nothing to bring back.
-    Nameless,
+    /// There is nothing to bring back: it had lost its last name before, or it is written to and is no file.
+    Nothing,
 }

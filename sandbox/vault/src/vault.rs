@@ -109,7 +109,8 @@ impl Vault {
         let folder = folder::open(self.inner.sessions.as_fd(), name).map_err(failed("opening a session's folder"))?;
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let journal = fs::openat(&folder, JOURNAL, flags, Mode::RUSR | Mode::WUSR).map_err(failed("making a journal"))?;
-        fs::flock(&journal, FlockOperation::NonBlockingLockExclusive).map_err(failed("locking a journal"))?;
+        // Somebody may be looking at this very moment whether it runs.
+        wait_for(journal.as_fd(), FlockOperation::NonBlockingLockExclusive).map_err(failed("locking a journal"))?;
         let (id, facts) = facts::look(journal.as_fd()).map_err(failed("looking at a journal"))?;
         // Without a birth time nothing is ever taken for the session's own.
         let after = id.born.unwrap_or(facts.mtime);

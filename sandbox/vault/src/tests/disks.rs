@@ -52,7 +52,7 @@ impl Drop for Disk {
 fn way(kept: &Kept<'_>) -> Option<Way> {
     match kept.outcome() {
         Outcome::First(way) => way,
-        Outcome::Born | Outcome::Already | Outcome::LostBefore | Outcome::Nameless => None,
+        Outcome::Born | Outcome::Already | Outcome::LostBefore | Outcome::Nothing => None,
     }
 }
 

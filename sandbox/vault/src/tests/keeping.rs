@@ -35,6 +35,18 @@ fn what_the_session_made_is_its_own() {
 }
 
 #[test]
+fn there_is_nothing_to_keep_of_a_device_or_of_what_has_no_name() {
+    let scene = Scene::new();
+    let path = scene.write("f", "1");
+    let held = super::object(&path).unwrap();
+    let gate = scene.begin("s1");
+    std::fs::remove_file(&path).unwrap();
+    let nameless = Subject { object: held.as_fd(), folder: None, path: &path, loss: Loss::Content };
+    assert_eq!(gate.0.keep(&nameless).unwrap().outcome(), Outcome::Nothing);
+    assert_eq!(outcome(&gate, Path::new("/dev/null"), Loss::Content), Outcome::Nothing);
+}
+
+#[test]
 fn no_link_while_somebody_has_it_open_for_writing_or_mapped_or_it_has_another_name() {
     let scene = Scene::new();
     let (open, named) = (scene.write("open", "1"), scene.write("named", "2"));
@@ -130,10 +142,6 @@ fn what_is_allowed_unkept_is_told_at_the_end() {
     std::fs::write(&path, "2").unwrap();
     // No later version is passed off as the first.
     assert_eq!(outcome(&gate, &path, Loss::Name), Outcome::LostBefore);
-    let nameless = scene.write("g", "");
-    let held = super::object(&nameless).unwrap();
-    std::fs::remove_file(&nameless).unwrap();
-    assert_eq!(gate.0.keep(&Subject { object: held.as_fd(), folder: None, path: &nameless, loss: Loss::Content }).unwrap().outcome(), Outcome::Born);
     drop(gate);
     let summary = scene.vault.finish("s1", Duration::from_secs(9)).unwrap();
     assert_eq!(summary.lost.len(), 1);
