@@ -103,6 +103,12 @@ impl Vault {
             self.gc().is_ok() && fs::openat(&self.inner.folder, SWEPT, flags, Mode::RUSR | Mode::WUSR).and_then(|file| rustix::io::write(file, b"\n")).is_ok();
     }
 
+    /// Drops one session that is over and whose name nobody was told.
+    pub(crate) fn forget(&self, name: &str) -> Result<(), VaultError> {
+        let session = self.session_folder(name)?;
+        self.remove(OsStr::new(name), session.as_fd()).map(drop).map_err(errno("dropping a session", self.path()))
+    }
+
     fn swept(&self) -> Result<Swept, Errno> {
         let mut swept = Swept::default();
         for (name, _) in folder::names(self.inner.sessions.as_fd())? {

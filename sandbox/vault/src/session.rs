@@ -247,6 +247,7 @@ impl Session {
             return Ok(Kept { session: self, outcome: Outcome::Born, mark: None, _lease: None });
         }
         let record = Record::Moved { at: now(), from: moved.from.into(), to: moved.to.into(), id, age, kind: facts.kind };
+        self.keep_times(&mut state, moved.object, moved.from, id, facts)?;
         state.write(&record)?;
         Ok(Kept { session: self, outcome: Outcome::Already, mark: Some(Mark { path: moved.from.into(), id, kept: false }), _lease: None })
     }
@@ -264,11 +265,14 @@ impl Session {
         let mut state = self.state();
         self.keep_folder(&mut state, Some(one.from_folder), one.from)?;
         self.keep_folder(&mut state, Some(one.to_folder), one.to)?;
-        state.write(&Record::Exchanged {
+        let record = Record::Exchanged {
             at: now(),
             one: (one.from.into(), first, self.age_of(first), first_facts.kind),
             other: (one.to.into(), second, self.age_of(second), second_facts.kind),
-        })?;
+        };
+        self.keep_times(&mut state, one.object, one.from, first, first_facts)?;
+        self.keep_times(&mut state, other, one.to, second, second_facts)?;
+        state.write(&record)?;
         Ok(Kept { session: self, outcome: Outcome::Already, mark: Some(Mark { path: one.from.into(), id: first, kept: false }), _lease: None })
     }
 
@@ -341,11 +345,17 @@ impl Session {
         Ok(())
     }
 
-    /// The facts of a folder, before the first loss in it.
+    /// The facts of the folder of a path, before the first loss in it.
     fn keep_folder(&self, state: &mut State, folder: Option<BorrowedFd<'_>>, path: &Path) -> Result<(), Why> {
         let (Some(folder), Some(path)) = (folder, path.parent()) else { return Ok(()) };
-        let (id, mut facts) = facts::look(folder).map_err(Why::io("looking at its folder"))?;
-        if self.born(id) || state.folders_known.contains(&id) {
+        let (id, facts) = facts::look(folder).map_err(Why::io("looking at its folder"))?;
+        self.keep_times(state, folder, path, id, facts)
+    }
+
+    /// The facts of a folder before they change without anybody setting them. Moving one to another folder changes its own times on
+    /// some file systems (xfs).
+    fn keep_times(&self, state: &mut State, folder: BorrowedFd<'_>, path: &Path, id: Identity, mut facts: Facts) -> Result<(), Why> {
+        if facts.kind != Kind::Folder || self.born(id) || state.folders_known.contains(&id) {
             return Ok(());
         }
         let _ = self.opened(folder, &mut facts);

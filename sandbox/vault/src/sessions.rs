@@ -100,6 +100,17 @@ impl Told {
 }
 
 impl Vault {
+    /// Whether anything that was there before a session is not as it was.
+    pub(crate) fn changed_something(&self, name: &str) -> Result<bool, VaultError> {
+        let changes = |record: &Record| {
+            matches!(
+                record,
+                Record::Kept { .. } | Record::Again { .. } | Record::Lost { .. } | Record::Facts { .. } | Record::Moved { .. } | Record::Exchanged { .. }
+            )
+        };
+        Ok(self.told(name)?.records.iter().any(changes))
+    }
+
     /// The names of all sessions, in no order.
     ///
     /// # Errors

@@ -383,7 +383,8 @@ fn report_text(undo: &Undo, plan: &Plan, report: &Report) -> String {
             let _ = write!(text, ", {count} {word}");
         }
     }
-    let _ = writeln!(text, ". What was overwritten is kept: agentbox undo {}", report.session);
+    let kept = report.session.as_ref().map(|session| format!(" What was overwritten is kept: agentbox undo {session}")).unwrap_or_default();
+    let _ = writeln!(text, ".{kept}");
     text
 }
 

@@ -70,7 +70,7 @@ fn works(disk: &Disk, goes: Way, stays: Way) {
     drop(kept);
     std::fs::write(&written, "other").unwrap();
     scene.back(gate, &before);
-    many(&disk.top, 15);
+    many(&disk.top, super::random::cases() / 2);
 }
 
 #[test]

@@ -213,7 +213,7 @@ pub(super) fn many(folder: &Path, cases: u32) {
 }
 
 /// How many trees; `AGENTBOX_RANDOM_CASES` asks for more.
-fn cases() -> u32 {
+pub(super) fn cases() -> u32 {
     std::env::var("AGENTBOX_RANDOM_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(60)
 }
 

@@ -206,7 +206,7 @@ fn what_the_session_put_in_its_place_makes_room_and_is_kept() {
     assert_eq!(report.refused, []);
     assert_same(&before, &scene.picture());
     // And the undo can be undone.
-    let report = scene.undo(&report.session, Made::Goes);
+    let report = scene.undo(&report.session.unwrap(), Made::Goes);
     assert_eq!(report.refused, [], "{report:#?}");
     assert_eq!(std::fs::read(file.join("new")).unwrap(), b"new");
     assert_eq!(changed.keys().collect::<Vec<_>>(), scene.picture().keys().collect::<Vec<_>>());
@@ -234,7 +234,7 @@ fn what_was_changed_since_is_asked_about_and_never_overwritten_silently() {
     assert_eq!(report.refused, []);
     assert_eq!(std::fs::read(&changed).unwrap(), b"old");
     // What was overwritten is kept.
-    let again = Undo::of(&scene.vault, &report.session, Choice::default()).unwrap();
+    let again = Undo::of(&scene.vault, &report.session.unwrap(), Choice::default()).unwrap();
     again.apply(&again.plan(), LEASE, &mut |_| Ruling::Leave).unwrap();
     assert_eq!(std::fs::read(&changed).unwrap(), b"mine");
     assert_eq!(std::fs::read(&new).unwrap(), b"mine too");
@@ -331,7 +331,10 @@ fn an_undo_done_twice_does_nothing_more() {
     gate.remove_all(&scene.path("d"));
     drop(gate);
     scene.vault.finish("s1", Duration::from_secs(9)).unwrap();
-    assert_eq!(scene.undo("s1", Made::Stays).done.len(), 2);
+    let report = scene.undo("s1", Made::Stays);
+    // Nothing was overwritten, so there is nothing to keep.
+    assert_eq!((report.done.len(), report.session), (2, None));
+    assert_eq!(scene.vault.names().unwrap(), ["s1"]);
     let undo = Undo::of(&scene.vault, "s1", Choice::default()).unwrap();
     assert_eq!(undo.plan().steps, []);
     assert!(path.exists());

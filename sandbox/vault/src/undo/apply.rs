@@ -49,8 +49,8 @@ pub struct Report {
     pub refused: Vec<(PathBuf, String)>,
     /// Things that are back, but not with all their metadata.
     pub lacking: Vec<(PathBuf, String)>,
-    /// The session in the vault that keeps what was overwritten.
-    pub session: String,
+    /// The session in the vault that keeps what was overwritten, if anything was.
+    pub session: Option<String>,
 }
 
 /// The order of steps: what appears somewhere by its path, folders before what is in them; other names when what they name is there;
@@ -85,6 +85,9 @@ impl Undo {
     /// # Errors
     /// Nothing could be done, because what is overwritten could not be kept. Single steps that fail are in the report.
     pub fn apply(&self, plan: &Plan, lease: TakeLease, ask: &mut dyn FnMut(&Step) -> Ruling) -> Result<Report, VaultError> {
+        if plan.steps.is_empty() && plan.folders.is_empty() {
+            return Ok(Report::default());
+        }
         let session = self.begin(lease)?;
         let name = session.name().to_owned();
         let mut doer = Doer {
@@ -126,7 +129,11 @@ impl Undo {
         if !report.done.is_empty() && !matches!(self.told.state, crate::sessions::State::Running) {
             self.vault.note(&self.told.start.session, &Record::Restored { at: now(), by: name.clone() })?;
         }
-        report.session = name;
+        if self.vault.changed_something(&name)? {
+            report.session = Some(name);
+        } else {
+            self.vault.forget(&name)?;
+        }
         Ok(report)
     }
 
