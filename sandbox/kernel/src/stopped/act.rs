@@ -40,6 +40,8 @@ enum Done {
     Value,
     /// The caller gets this.
     Opened(OwnedFd),
+    /// The caller gets this, and then it is cut short, by the other one if it was not opened for writing itself.
+    ToCut(OwnedFd, Option<OwnedFd>),
     /// See [`Performed`].
     Another(Act),
     Later(Act),
@@ -70,10 +72,8 @@ impl Deed {
                 notice.answer(0);
                 Performed::Answered(Ok(()))
             }
-            Ok(Done::Opened(fd)) => {
-                notice.give(fd.as_fd(), on_exec);
-                Performed::Answered(Ok(()))
-            }
+            Ok(Done::Opened(fd)) => Performed::Answered(notice.give(fd.as_fd(), on_exec)),
+            Ok(Done::ToCut(fd, cut)) => Performed::Answered(notice.give_first(fd.as_fd(), on_exec, || ftruncate(cut.as_ref().unwrap_or(&fd), 0))),
             Ok(Done::Another(act)) => Performed::Another(notice, Self { act }),
             Ok(Done::Later(act)) => Performed::Later(notice, Self { act }),
             Err(errno) => {
@@ -93,14 +93,10 @@ fn perform(act: Act, tid: i32, world: &World) -> Result<Done, Errno> {
             Ok(Done::Value)
         }
         Act::Rename { from, to, flags } => renamed(from, to, flags),
-        Act::Link { object, from, to } => {
+        Act::Link { object, to, .. } => {
             let name = World::name_of(object.fd.as_fd());
-            match linkat(world.proc_fd(), name.as_str(), &to.folder, to.name.as_c_str(), AtFlags::AT_SYMLINK_FOLLOW) {
-                Ok(()) => Ok(Done::Value),
-                // Its last name was removed meanwhile: as the kernel says of a file without a name.
-                Err(Errno::ENOENT) if from.is_some() => Err(Errno::ENOENT),
-                Err(errno) => Err(errno),
-            }
+            linkat(world.proc_fd(), name.as_str(), &to.folder, to.name.as_c_str(), AtFlags::AT_SYMLINK_FOLLOW)?;
+            Ok(Done::Value)
         }
         Act::Truncate { object, length, .. } => {
             ftruncate(world.reopen(object.fd.as_fd(), OFlag::O_WRONLY)?, length)?;
@@ -159,8 +155,9 @@ fn opened(open: Open, tid: i32, world: &World) -> Result<Done, Errno> {
                 Err(errno) => Err(errno),
             }
         }
+        Target::Control(object) => world.reopen(object.fd.as_fd(), flags - OFlag::O_TRUNC).map(Done::Opened),
         Target::Object(object, at) => match object.kind() {
-            SFlag::S_IFREG => file(&object, flags, world).map(Done::Opened),
+            SFlag::S_IFREG => file(&object, flags, world),
             SFlag::S_IFIFO => {
                 let blocks = !flags.contains(OFlag::O_NONBLOCK);
                 match world.reopen(object.fd.as_fd(), flags | OFlag::O_NONBLOCK) {
@@ -183,17 +180,20 @@ fn opened(open: Open, tid: i32, world: &World) -> Result<Done, Errno> {
     }
 }
 
-fn file(object: &Object, flags: OFlag, world: &World) -> Result<OwnedFd, Errno> {
+fn file(object: &Object, flags: OFlag, world: &World) -> Result<Done, Errno> {
     let fd = world.reopen(object.fd.as_fd(), flags - OFlag::O_TRUNC)?;
-    if flags.contains(OFlag::O_TRUNC) {
-        if flags & OFlag::O_ACCMODE == OFlag::O_WRONLY || flags & OFlag::O_ACCMODE == OFlag::O_RDWR {
-            ftruncate(&fd, 0)?;
-        } else {
-            // The kernel, too, asks for the right to write.
-            ftruncate(world.reopen(object.fd.as_fd(), OFlag::O_WRONLY)?, 0)?;
-        }
+    if !flags.contains(OFlag::O_TRUNC) {
+        return Ok(Done::Opened(fd));
     }
-    Ok(fd)
+    let access = flags & OFlag::O_ACCMODE;
+    // The kernel, too, asks for the right to write.
+    let cut = if access == OFlag::O_WRONLY || access == OFlag::O_RDWR { None } else { Some(world.reopen(object.fd.as_fd(), OFlag::O_WRONLY)?) };
+    if object.stat.st_size == 0 {
+        // Nothing to lose: only its time of change is set.
+        ftruncate(cut.as_ref().unwrap_or(&fd), 0)?;
+        return Ok(Done::Opened(fd));
+    }
+    Ok(Done::ToCut(fd, cut))
 }
 
 /// A device; `/dev/tty` is the caller's terminal, not ours.

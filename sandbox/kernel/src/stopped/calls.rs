@@ -45,6 +45,8 @@ const WRITE: u32 = libc::O_WRONLY.cast_unsigned();
 const BOTH: u32 = libc::O_RDWR.cast_unsigned();
 /// The bit that `O_TMPFILE` has beside `O_DIRECTORY`: it makes a file that has no name.
 const UNNAMED: u32 = (libc::O_TMPFILE & !libc::O_DIRECTORY).cast_unsigned();
+/// Opens nothing, whatever else is asked for.
+const PATH: u32 = libc::O_PATH.cast_unsigned();
 
 const fn masked(argument: u8, mask: u32, is: u32) -> [Condition; 1] {
     [Condition { argument, test: Test::Masked { mask, is } }]
@@ -53,15 +55,14 @@ const fn masked(argument: u8, mask: u32, is: u32) -> [Condition; 1] {
 macro_rules! opens_for_writing {
     ($argument:literal) => {
         &[
-            &masked($argument, ACCESS | EXCL | UNNAMED, WRITE),
-            &masked($argument, ACCESS | CREAT | UNNAMED, WRITE),
-            &masked($argument, ACCESS | EXCL | UNNAMED, BOTH),
-            &masked($argument, ACCESS | CREAT | UNNAMED, BOTH),
+            &masked($argument, ACCESS | PATH | EXCL | UNNAMED, WRITE),
+            &masked($argument, ACCESS | PATH | CREAT | UNNAMED, WRITE),
+            &masked($argument, ACCESS | PATH | EXCL | UNNAMED, BOTH),
+            &masked($argument, ACCESS | PATH | CREAT | UNNAMED, BOTH),
             // Neither of both: reads and writes are refused, but it can be truncated and controlled.
-            &masked($argument, ACCESS, ACCESS),
+            &masked($argument, ACCESS | PATH, ACCESS),
             // Cuts short whatever the access is.
-            &masked($argument, ACCESS | TRUNC, TRUNC),
-            // Makes a file that may only be read, which is free unless it is there.
+            &masked($argument, ACCESS | PATH | TRUNC, TRUNC),
         ]
     };
 }
@@ -111,7 +112,7 @@ pub(super) fn filter() -> Result<Vec<libc::sock_filter>, SeccompError> {
 /// Installs the filter on this thread and all that it will start, and gives the descriptor on which the calls arrive. Needs no_new_privs.
 ///
 /// A caller that is held is not disturbed by signals that it handles (`WAIT_KILLABLE_RECV`): Go's and others' timers would else
-/// restart the call for ever. What a person types still reaches it: see [`super::interrupt`].
+/// restart the call for ever. What a person types still reaches it: see [`super::Notice::is_wanted_elsewhere`].
 ///
 /// # Errors
 /// EBUSY where somebody else listens already; EINVAL before Linux 5.19.
@@ -138,7 +139,16 @@ mod tests {
         {
             assert!(opens(flags), "{flags:o}");
         }
-        for flags in [O_RDONLY, O_RDONLY | O_CREAT, O_PATH, O_WRONLY | O_CREAT | O_EXCL, O_RDWR | O_CREAT | O_EXCL | O_TRUNC, O_TMPFILE | O_RDWR, O_DIRECTORY] {
+        for flags in [
+            O_RDONLY,
+            O_RDONLY | O_CREAT,
+            O_PATH,
+            O_PATH | O_RDWR | O_TRUNC,
+            O_WRONLY | O_CREAT | O_EXCL,
+            O_RDWR | O_CREAT | O_EXCL | O_TRUNC,
+            O_TMPFILE | O_RDWR,
+            O_DIRECTORY,
+        ] {
             assert!(!opens(flags), "{flags:o}");
         }
     }

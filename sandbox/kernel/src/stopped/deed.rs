@@ -66,6 +66,9 @@ pub struct Deed {
     pub(super) act: Act,
 }
 
+/// What whoever makes a user namespace writes in `/proc`: the kernel lets the namespace's owner do it, and so us in its place.
+const IN_PROC: &[&[u8]] = &[b"uid_map", b"gid_map", b"setgroups"];
+
 /// What is to be done.
 #[derive(Debug)]
 pub(super) enum Act {
@@ -93,6 +96,8 @@ pub(super) enum Target {
     Free(Spot),
     /// Something that is there.
     Object(Object, Where),
+    /// A file of `/proc`, which holds nothing.
+    Control(Object),
 }
 
 /// Where a thing was found.
@@ -135,7 +140,7 @@ impl Deed {
     pub fn touches(&self, world: &World) -> Result<Vec<Touched<'_>>, Errno> {
         let of = |what, object, spot| touched(world, what, object, spot);
         Ok(match &self.act {
-            Act::Open(Open { target: Target::Free(_), .. }) => Vec::new(),
+            Act::Open(Open { target: Target::Free(_) | Target::Control(_), .. }) => Vec::new(),
             Act::Open(Open { target: Target::Object(object, at), .. }) if object.kind() == SFlag::S_IFREG => {
                 vec![match at {
                     Where::Spot(spot) => of(What::Overwrite, object, spot)?,
@@ -201,12 +206,12 @@ fn act(notice: &Notice, world: &World) -> Result<Option<Act>, Errno> {
         Kind::Open => open(world, &from(here), &path(0)?, notice.int(1), notice.int(2)),
         Kind::OpenAt => open(world, &from(notice.int(0)), &path(1)?, notice.int(2), notice.int(3)),
         Kind::Creat => open(world, &from(here), &path(0)?, libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC, notice.int(1)),
-        Kind::Unlink => remove(world, &from(here), &path(0)?, 0),
-        Kind::UnlinkAt => remove(world, &from(notice.int(0)), &path(1)?, notice.int(2)),
-        Kind::Rmdir => remove(world, &from(here), &path(0)?, libc::AT_REMOVEDIR),
-        Kind::Rename => rename(world, (&from(here), &path(0)?), (&from(here), &path(1)?), 0),
-        Kind::RenameAt => rename(world, (&from(notice.int(0)), &path(1)?), (&from(notice.int(2)), &path(3)?), 0),
-        Kind::RenameAt2 => rename(world, (&from(notice.int(0)), &path(1)?), (&from(notice.int(2)), &path(3)?), notice.int(4)),
+        Kind::Unlink => remove(&from(here), &path(0)?, 0),
+        Kind::UnlinkAt => remove(&from(notice.int(0)), &path(1)?, notice.int(2)),
+        Kind::Rmdir => remove(&from(here), &path(0)?, libc::AT_REMOVEDIR),
+        Kind::Rename => rename((&from(here), &path(0)?), (&from(here), &path(1)?), 0),
+        Kind::RenameAt => rename((&from(notice.int(0)), &path(1)?), (&from(notice.int(2)), &path(3)?), 0),
+        Kind::RenameAt2 => rename((&from(notice.int(0)), &path(1)?), (&from(notice.int(2)), &path(3)?), notice.int(4)),
         Kind::Link => link(world, (&from(here), &path(0)?), (&from(here), &path(1)?), 0),
         Kind::LinkAt => link(world, (&from(notice.int(0)), &path(1)?), (&from(notice.int(2)), &path(3)?), notice.int(4)),
         Kind::Truncate => truncate(world, &from(here), &path(0)?, notice.argument(1).cast_signed()),
@@ -218,7 +223,7 @@ fn open(world: &World, from: &From<'_>, path: &CString, flags: i32, mode: i32) -
     let mode = Mode::from_bits_truncate(mode.cast_unsigned());
     let on_exec = if flags.contains(OFlag::O_CLOEXEC) { OnExec::Close } else { OnExec::Keep };
     let exclusive = flags.contains(OFlag::O_CREAT | OFlag::O_EXCL);
-    let follow = if flags.contains(OFlag::O_NOFOLLOW) || exclusive { Follow::No } else { Follow::Yes };
+    let follow = if flags.contains(OFlag::O_NOFOLLOW) || exclusive { Follow::Folders } else { Follow::Yes };
     let kept = flags - (OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC);
     let opening = |target| Ok(Some(Act::Open(Open { target, flags: kept, mode, on_exec })));
     let (object, at) = match from.find(path, follow)? {
@@ -248,13 +253,17 @@ fn open(world: &World, from: &From<'_>, path: &CString, flags: i32, mode: i32) -
     if kind == SFlag::S_IFSOCK {
         return Err(Errno::ENXIO);
     }
-    if world.roots() == Roots::Various && super::resolve::is_proc(object.fd.as_fd()) {
-        return Ok(None);
+    if object.is_of_proc() {
+        return match at {
+            Where::Spot(spot) if world.roots() == Roots::Various && IN_PROC.contains(&spot.name.to_bytes()) => opening(Target::Control(object)),
+            // As Landlock says it to the box.
+            Where::Spot(_) | Where::Nowhere => Err(Errno::EACCES),
+        };
     }
     opening(Target::Object(object, at))
 }
 
-fn remove(world: &World, from: &From<'_>, path: &CString, flags: i32) -> Result<Option<Act>, Errno> {
+fn remove(from: &From<'_>, path: &CString, flags: i32) -> Result<Option<Act>, Errno> {
     let folder = match flags {
         0 => false,
         libc::AT_REMOVEDIR => true,
@@ -276,7 +285,7 @@ fn remove(world: &World, from: &From<'_>, path: &CString, flags: i32) -> Result<
     if !folder && is_folder {
         return Err(Errno::EISDIR);
     }
-    if world.is_scratch(spot.folder.as_fd()) {
+    if spot.scratch {
         return Ok(None);
     }
     Ok(Some(Act::Remove { spot, folder }))
@@ -291,7 +300,7 @@ fn end(from: &From<'_>, path: &CString) -> Result<Spot, Errno> {
     }
 }
 
-fn rename(world: &World, from: (&From<'_>, &CString), to: (&From<'_>, &CString), flags: i32) -> Result<Option<Act>, Errno> {
+fn rename(from: (&From<'_>, &CString), to: (&From<'_>, &CString), flags: i32) -> Result<Option<Act>, Errno> {
     let flags = RenameFlags::from_bits(flags.cast_unsigned()).ok_or(Errno::EINVAL)?;
     if flags.contains(RenameFlags::RENAME_EXCHANGE) && flags != RenameFlags::RENAME_EXCHANGE {
         return Err(Errno::EINVAL);
@@ -320,7 +329,7 @@ fn rename(world: &World, from: (&From<'_>, &CString), to: (&From<'_>, &CString),
         }
         Some(_) => {}
     }
-    if world.is_scratch(from.folder.as_fd()) && world.is_scratch(to.folder.as_fd()) {
+    if from.scratch && to.scratch {
         return Ok(None);
     }
     Ok(Some(Act::Rename { from, to, flags }))
@@ -330,19 +339,19 @@ fn link(world: &World, from: (&From<'_>, &CString), to: (&From<'_>, &CString), f
     if flags & !(libc::AT_SYMLINK_FOLLOW | libc::AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL);
     }
-    let follow = if flags & libc::AT_SYMLINK_FOLLOW != 0 { Follow::Yes } else { Follow::No };
-    let (object, path, scratch) = if from.1.is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
-        (from.0.itself()?, None, false)
+    let follow = if flags & libc::AT_SYMLINK_FOLLOW != 0 { Follow::Yes } else { Follow::Folders };
+    let (object, path) = if from.1.is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
+        (from.0.itself()?, None)
     } else {
         match from.0.find(from.1, follow)? {
             Found::Folder(..) => return Err(Errno::EPERM),
-            Found::Itself(object) => (object, None, false),
+            Found::Itself(object) => (object, None),
             Found::Spot(mut spot) => {
                 let object = spot.object.take().ok_or(Errno::ENOENT)?;
                 if spot.trailing == Trailing::Slash && object.kind() != SFlag::S_IFDIR {
                     return Err(Errno::ENOTDIR);
                 }
-                (object, Some(spot.path(world)?), world.is_scratch(spot.folder.as_fd()))
+                (object, Some(spot.path(world)?))
             }
         }
     };
@@ -358,9 +367,6 @@ fn link(world: &World, from: (&From<'_>, &CString), to: (&From<'_>, &CString), f
     }
     if to.trailing == Trailing::Slash {
         return Err(Errno::ENOENT);
-    }
-    if scratch && world.is_scratch(to.folder.as_fd()) {
-        return Ok(None);
     }
     Ok(Some(Act::Link { object, from: path, to }))
 }

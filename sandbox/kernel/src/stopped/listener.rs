@@ -127,18 +127,31 @@ impl Notice {
     }
 
     /// It opened this; the caller gets a copy.
-    pub(super) fn give(mut self, fd: BorrowedFd<'_>, on_exec: OnExec) {
-        match notify::give(self.listener.as_fd(), self.stopped.id, fd, on_exec) {
+    pub(super) fn give(mut self, fd: BorrowedFd<'_>, on_exec: OnExec) -> Result<(), Errno> {
+        let given = notify::give(self.listener.as_fd(), self.stopped.id, fd, on_exec);
+        match given {
             Ok(()) => self.answered = Answered::Done,
             // The caller has no room for one more, or is gone.
             Err(errno) => self.finish(Answer::Failed(errno)),
         }
+        given
+    }
+
+    /// It opens this, and `then` cuts it short: a caller that has no room for one more descriptor loses nothing. Other threads of it can see
+    /// the descriptor a moment earlier; where `then` fails, it stays with them.
+    pub(super) fn give_first(mut self, fd: BorrowedFd<'_>, on_exec: OnExec, then: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
+        let done = notify::put(self.listener.as_fd(), self.stopped.id, fd, on_exec).and_then(|number| then().map(|()| number));
+        match done {
+            Ok(number) => self.finish(Answer::Value(number)),
+            Err(errno) => self.finish(Answer::Failed(errno)),
+        }
+        done.map(drop)
     }
 
     /// Lets the kernel do it, which reads the caller's memory again: other threads may have changed what was judged. So only
     /// - `umask`, which has no memory to read;
-    /// - removing, moving and linking a name in a folder that is the box's own, where Landlock refuses the kernel's copy any other folder;
-    /// - opening a file of `/proc` in a box that may make user namespaces: who writes an id map must have opened it.
+    /// - removing and moving a name in a folder that is the box's own, where Landlock refuses the kernel's copy any other folder. Not
+    ///   linking: that needs no right but the one to make files, which is granted elsewhere too.
     pub(super) fn go_on(mut self) {
         self.finish(Answer::GoOn);
     }

@@ -21,4 +21,4 @@ pub use act::Performed;
 pub use calls::install;
 pub use deed::{Deed, Reading, Touched, What};
 pub use listener::{Listener, Notice, Received};
-pub use world::{Roots, World};
+pub use world::{Roots, World, with_reading};

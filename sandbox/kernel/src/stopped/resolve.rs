@@ -20,6 +20,7 @@ use nix::{
         statfs::{PROC_SUPER_MAGIC, fstatfs},
     },
 };
+use rustix::fs::{AtFlags, StatxFlags, statx};
 
 use super::world::{Roots, Trailing, World, joined, split};
 
@@ -37,6 +38,8 @@ const PROC_ROOT: u64 = 1;
 pub(super) enum Follow {
     Yes,
     No,
+    /// Only if a slash comes after it.
+    Folders,
 }
 
 /// Something that is there.
@@ -49,6 +52,12 @@ pub(super) struct Object {
 impl Object {
     pub(super) fn kind(&self) -> SFlag {
         SFlag::from_bits_truncate(self.stat.st_mode) & SFlag::S_IFMT
+    }
+
+    /// Whether it is of a `/proc`.
+    pub(super) fn is_of_proc(&self) -> bool {
+        // It has no disk.
+        libc::major(self.stat.st_dev) == 0 && is_proc(self.fd.as_fd())
     }
 
     fn of(fd: OwnedFd) -> Result<Self, Errno> {
@@ -64,6 +73,8 @@ pub(super) struct Spot {
     pub(super) name: CString,
     pub(super) object: Option<Object>,
     pub(super) trailing: Trailing,
+    /// Whether the folder is in the box's own memory, where nothing is that anybody could miss.
+    pub(super) scratch: bool,
 }
 
 /// Where a path leads.
@@ -169,14 +180,19 @@ impl Walk<'_, '_> {
     fn path(&mut self, base: OwnedFd, path: &CStr, follow: Follow) -> Result<Found, Errno> {
         let (before, last, trailing) = split(path);
         let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        let folder = if before.iter().all(|byte| *byte == b'/') {
-            base.try_clone().map_err(|_| Errno::EMFILE)?
+        let (folder, ground) = if before.iter().all(|byte| *byte == b'/') {
+            let ground = Ground::of(base.as_fd())?;
+            (base, ground)
         } else {
-            let relative = relative(before);
-            match openat2(&base, relative.as_slice(), how) {
-                // `self` in it would be this process.
-                Ok(folder) if is_proc(folder.as_fd()) => return self.slowly(base, path.to_bytes(), follow),
-                Ok(folder) => folder,
+            match openat2(&base, relative(before), how) {
+                Ok(folder) => {
+                    let ground = Ground::of(folder.as_fd())?;
+                    if ground.proc {
+                        // `self` in it would be this process.
+                        return self.slowly(base, path.to_bytes(), follow);
+                    }
+                    (folder, ground)
+                }
                 // A magic link on the way, or one that the kernel resolved for us instead of the caller; or really a loop.
                 Err(Errno::ELOOP | Errno::ENOENT) => return self.slowly(base, path.to_bytes(), follow),
                 Err(errno) => return Err(errno),
@@ -188,24 +204,22 @@ impl Walk<'_, '_> {
             b".." => return Ok(Found::Folder(Dots::Two)),
             _ => {}
         }
-        self.last(folder, last, trailing, follow)
+        self.last((folder, ground), last, trailing, follow)
     }
 
     /// The end of a path: what has the name, and where a link leads.
-    fn last(&mut self, folder: OwnedFd, name: &[u8], trailing: Trailing, follow: Follow) -> Result<Found, Errno> {
+    fn last(&mut self, (folder, ground): (OwnedFd, Ground), name: &[u8], trailing: Trailing, follow: Follow) -> Result<Found, Errno> {
         let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
+        if ground.proc {
+            return self.slowly(folder, name.to_bytes(), follow);
+        }
         let object = match openat(&folder, name.as_c_str(), OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
             Ok(fd) => Some(Object::of(fd)?),
-            // `self` of a `/proc` in which this process has no number.
-            Err(Errno::ENOENT) if is_proc(folder.as_fd()) => return self.slowly(folder, name.to_bytes(), follow),
             Err(Errno::ENOENT) => None,
             Err(errno) => return Err(errno),
         };
         match object {
-            Some(object) if object.kind() == SFlag::S_IFLNK && follow == Follow::Yes => {
-                if is_proc(folder.as_fd()) {
-                    return self.slowly(folder, name.to_bytes(), follow);
-                }
+            Some(object) if object.kind() == SFlag::S_IFLNK && (follow == Follow::Yes || (follow == Follow::Folders && trailing == Trailing::Slash)) => {
                 self.link()?;
                 let mut target = readlinkat(&object.fd, "")?.as_bytes().to_vec();
                 if trailing == Trailing::Slash {
@@ -218,8 +232,12 @@ impl Walk<'_, '_> {
                 }
                 self.path(base, &target, follow)
             }
-            object => Ok(Found::Spot(Spot { folder, name, object, trailing })),
+            object => Ok(Found::Spot(self.spot(folder, name, object, trailing, &ground))),
         }
+    }
+
+    fn spot(&self, folder: OwnedFd, name: CString, object: Option<Object>, trailing: Trailing, ground: &Ground) -> Spot {
+        Spot { folder, name, object, trailing, scratch: self.from.world.is_own(ground.mount) }
     }
 
     fn link(&mut self) -> Result<(), Errno> {
@@ -241,7 +259,7 @@ impl Walk<'_, '_> {
             let is_last = rest.is_empty();
             if name == b".." {
                 // Above the caller's own folder outside are all processes of the machine.
-                if fstat(&at)?.st_dev == fstat(self.from.world.proc_fd())?.st_dev {
+                if self.from.world.is_outer(fstat(&at)?.st_dev) {
                     return Err(Errno::EACCES);
                 }
                 at = up(at.as_fd())?;
@@ -250,7 +268,8 @@ impl Walk<'_, '_> {
                 }
                 continue;
             }
-            let in_proc = is_proc(at.as_fd());
+            let ground = Ground::of(at.as_fd())?;
+            let in_proc = ground.proc;
             if in_proc && fstat(&at)?.st_ino == PROC_ROOT && self.is_caller(&name)? {
                 at = self.from.world.of_process(self.from.tid, "", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
                 if is_last {
@@ -261,12 +280,13 @@ impl Walk<'_, '_> {
             let text = CString::new(name).map_err(|_| Errno::EINVAL)?;
             let object = match openat(&at, text.as_c_str(), OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
                 Ok(fd) => Object::of(fd)?,
-                Err(Errno::ENOENT) if is_last => return Ok(Found::Spot(Spot { folder: at, name: text, object: None, trailing })),
+                Err(Errno::ENOENT) if is_last => return Ok(Found::Spot(self.spot(at, text, None, trailing, &ground))),
                 Err(errno) => return Err(errno),
             };
-            if object.kind() != SFlag::S_IFLNK || (is_last && follow == Follow::No) {
+            let ends = is_last && (follow == Follow::No || (follow == Follow::Folders && trailing == Trailing::None));
+            if object.kind() != SFlag::S_IFLNK || ends {
                 if is_last {
-                    return Ok(Found::Spot(Spot { folder: at, name: text, object: Some(object), trailing }));
+                    return Ok(Found::Spot(self.spot(at, text, Some(object), trailing, &ground)));
                 }
                 if object.kind() != SFlag::S_IFDIR {
                     return Err(Errno::ENOTDIR);
@@ -318,16 +338,32 @@ impl Walk<'_, '_> {
             // `mounts`, `net`: plain links to `self/…`.
             return Ok(false);
         }
-        let outer = fstat(self.from.world.proc_fd())?;
         // Another process's: nobody else's descriptors are reached in a caller's name.
-        if stat.st_dev == outer.st_dev { Ok(true) } else { Err(Errno::EACCES) }
+        if self.from.world.is_outer(stat.st_dev) { Ok(true) } else { Err(Errno::EACCES) }
+    }
+}
+
+/// What a folder lies in.
+struct Ground {
+    mount: u64,
+    proc: bool,
+}
+
+impl Ground {
+    fn of(folder: BorrowedFd<'_>) -> Result<Self, Errno> {
+        let found = statx(folder, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map_err(|error| Errno::from_raw(error.raw_os_error()))?;
+        // Since 5.8.
+        if found.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
+            return Err(Errno::ENOSYS);
+        }
+        Ok(Self { mount: found.stx_mnt_id, proc: found.stx_dev_major == 0 && is_proc(folder) })
     }
 }
 
 /// As the kernel takes a path from a folder: without the slashes at its beginning.
-fn relative(path: &[u8]) -> Vec<u8> {
+fn relative(path: &[u8]) -> &[u8] {
     let start = path.iter().position(|byte| *byte != b'/').unwrap_or(path.len());
-    path.get(start..).unwrap_or_default().to_vec()
+    path.get(start..).unwrap_or_default()
 }
 
 fn names(path: &[u8]) -> impl Iterator<Item = Vec<u8>> {

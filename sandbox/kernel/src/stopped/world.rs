@@ -11,11 +11,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use caps::{CapSet, Capability};
 use nix::{
     errno::Errno,
     fcntl::{OFlag, open, openat, readlinkat},
     sched::{CloneFlags, setns},
-    sys::stat::Mode,
+    sys::{
+        signal::Signal,
+        stat::{Mode, fstat},
+    },
 };
 use rustix::fs::{AtFlags, StatxFlags, statx};
 
@@ -29,6 +33,13 @@ const MOST_MASKS: usize = 1024;
 
 /// A `status` file of `/proc` is a few kilobytes; the mask stands near its top.
 const STATUS: u64 = 4096;
+
+/// The list of mounts of a machine with many containers.
+const MOUNTS: u64 = 4 << 20;
+
+/// What somebody types, sends, or has set to end a call that takes long. Other handlers must not make an `open` fail that cannot fail so
+/// elsewhere: shells have one for SIGCHLD, Go for SIGURG.
+const ENDING: [Signal; 6] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGALRM, Signal::SIGTERM, Signal::SIGTSTP];
 
 /// Whether every process of the box has the box's own root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +56,9 @@ pub struct World {
     proc: OwnedFd,
     root: OwnedFd,
     roots: Roots,
-    /// Mounts that are the box's own memory.
+    /// The device of `/proc` outside.
+    outer: u64,
+    /// Mounts that are the box's own memory, with nothing else mounted beneath them.
     own: Vec<u64>,
     masks: RefCell<HashMap<i32, (Instant, Mode)>>,
 }
@@ -61,11 +74,16 @@ impl World {
 
     /// Moves this process, which has one thread, into the box's user and mount namespaces; not among its processes.
     ///
+    /// The box has one user, and so has this process from now on: files are made and removed with the rights that the caller has. Of the
+    /// powers that come with the namespace it keeps one, to read the memory of callers that are not dumpable (ssh-agent, gpg-agent), and
+    /// one that sleeps until [`with_reading`] wakes it.
+    ///
     /// # Errors
     /// The kernel's.
     pub fn enter(proc: OwnedFd, user: BorrowedFd<'_>, mounts: BorrowedFd<'_>, roots: Roots) -> Result<Self, Errno> {
         setns(user, CloneFlags::CLONE_NEWUSER)?;
         setns(mounts, CloneFlags::CLONE_NEWNS)?;
+        keep_little()?;
         Self::here(proc, roots)
     }
 
@@ -75,8 +93,18 @@ impl World {
         let mount_at = |folder: &Path| mount_of(open(folder, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok()?.as_fd()).ok();
         // A folder that is no mount of its own holds what was there before.
         let whole = mount_of(root.as_fd())?;
-        let own: Vec<u64> = mounts::private_folders().iter().filter_map(|folder| mount_at(folder)).filter(|mount| *mount != whole).collect();
-        Ok(Self { proc, root, roots, own, masks: RefCell::default() })
+        let folders = mounts::private_folders();
+        let mounted = mounted(&proc)?;
+        // Landlock grants what it grants to a folder to all that is mounted beneath it too: a workspace below /tmp.
+        let is_alone = |folder: &Path| !mounted.iter().any(|at| at.starts_with(folder) && !folders.contains(at));
+        let own: Vec<u64> = folders.iter().filter(|folder| is_alone(folder)).filter_map(|folder| mount_at(folder)).filter(|mount| *mount != whole).collect();
+        let outer = fstat(&proc)?.st_dev;
+        Ok(Self { proc, root, roots, outer, own, masks: RefCell::default() })
+    }
+
+    /// Whether a device is that of `/proc` outside.
+    pub(super) fn is_outer(&self, device: u64) -> bool {
+        device == self.outer
     }
 
     pub(super) fn roots(&self) -> Roots {
@@ -111,9 +139,9 @@ impl World {
         readlinkat(&self.proc, own_fd(fd).as_str()).map(PathBuf::from)
     }
 
-    /// Whether a folder is in the box's own memory, where nothing is that anybody could miss.
-    pub(super) fn is_scratch(&self, folder: BorrowedFd<'_>) -> bool {
-        mount_of(folder).is_ok_and(|mount| self.own.contains(&mount))
+    /// Whether a mount is the box's own memory, where nothing is that anybody could miss.
+    pub(super) fn is_own(&self, mount: u64) -> bool {
+        self.own.contains(&mount)
     }
 
     /// The number that a process has in the box.
@@ -131,7 +159,7 @@ impl World {
         Ok(text)
     }
 
-    /// Whether a signal waits that the thread has a handler for, or that would end it: something that it would see if its call were not held.
+    /// Whether a signal waits that the thread has a handler for and that means it to leave off: it does not see it while its call is held.
     pub(super) fn is_wanted(&self, tid: i32) -> Result<bool, Errno> {
         let status = self.status(tid)?;
         let set = |name: &str| {
@@ -139,7 +167,8 @@ impl World {
             u64::from_str_radix(hex.trim(), 16).map_err(|_| Errno::EIO)
         };
         let pending = (set("SigPnd:")? | set("ShdPnd:")?) & !set("SigBlk:")? & !set("SigIgn:")?;
-        Ok(pending & set("SigCgt:")? != 0)
+        let ending = ENDING.iter().fold(0, |all, signal| all | 1_u64 << (*signal as u32 - 1));
+        Ok(pending & set("SigCgt:")? & ending != 0)
     }
 
     /// The mask of the modes of what the caller makes.
@@ -164,6 +193,54 @@ impl World {
     pub(super) fn forget_masks(&self) {
         self.masks.borrow_mut().clear();
     }
+}
+
+/// Runs `work` with the power to read each file of the box's user, whatever its mode says: else nothing could be kept of a file that the
+/// agent has made unreadable before it removes it.
+///
+/// # Errors
+/// This process never had that power, or the kernel's; `work` has then not run.
+pub fn with_reading<T>(work: impl FnOnce() -> T) -> Result<T, Errno> {
+    let set = |raise: &[Capability]| caps::set(None, CapSet::Effective, &raise.iter().copied().collect()).map_err(|_| Errno::EPERM);
+    set(&[Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH])?;
+    let done = work();
+    set(&[Capability::CAP_SYS_PTRACE])?;
+    Ok(done)
+}
+
+fn keep_little() -> Result<(), Errno> {
+    let set = |which, kept: &[Capability]| caps::set(None, which, &kept.iter().copied().collect()).map_err(|_| Errno::EPERM);
+    set(CapSet::Ambient, &[])?;
+    set(CapSet::Inheritable, &[])?;
+    set(CapSet::Effective, &[Capability::CAP_SYS_PTRACE])?;
+    set(CapSet::Permitted, &[Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH])
+}
+
+/// Where something is mounted in this process's view.
+fn mounted(proc: &OwnedFd) -> Result<Vec<PathBuf>, Errno> {
+    use std::os::unix::ffi::OsStringExt as _;
+    let mut text = Vec::new();
+    let list = openat(proc, "self/mountinfo", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    File::from(list).take(MOUNTS).read_to_end(&mut text).map_err(|_| Errno::EIO)?;
+    let at = |line: &[u8]| line.split(|byte| *byte == b' ').nth(4).map(|field| PathBuf::from(std::ffi::OsString::from_vec(unescaped(field))));
+    Ok(text.split(|byte| *byte == b'\n').filter_map(at).collect())
+}
+
+/// The kernel writes spaces, tabs, newlines and backslashes in octal.
+fn unescaped(field: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let [byte, after @ ..] = rest {
+        rest = after;
+        match (byte, after) {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) => {
+                bytes.push(((a - b'0') << 6) | ((b - b'0') << 3) | (c - b'0'));
+                rest = after;
+            }
+            _ => bytes.push(*byte),
+        }
+    }
+    bytes
 }
 
 fn own_fd(fd: BorrowedFd<'_>) -> String {
@@ -196,4 +273,21 @@ pub(super) enum Trailing {
 pub(super) fn joined(folder: &Path, name: &[u8]) -> PathBuf {
     use std::os::unix::ffi::OsStrExt as _;
     folder.join(std::ffi::OsStr::from_bytes(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_names_of_mounts_are_read_as_they_are() {
+        assert_eq!(unescaped(br"/a\040b\134c"), br"/a b\c");
+        assert_eq!(unescaped(br"/a\9\04"), br"/a\9\04");
+    }
+
+    #[test]
+    fn the_mounts_are_found() {
+        let mounted = mounted(&World::proc().unwrap()).unwrap();
+        assert!(mounted.iter().any(|at| at == Path::new("/proc")) && mounted.iter().any(|at| at == Path::new("/")), "{mounted:?}");
+    }
 }
