@@ -35,6 +35,7 @@ where
         evidence: Evidence {
             summary: summary.clone(),
             connection: presence.connection(),
+            process: None,
             excerpt: "everything that this client's credential can do there, for up to an hour and 1 GiB".to_owned(),
             ..Evidence::default()
         },

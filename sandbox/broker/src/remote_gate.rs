@@ -59,13 +59,21 @@ impl RemoteGate {
     /// # Errors
     /// The socket cannot be used.
     pub fn start(stream: std::os::unix::net::UnixStream) -> io::Result<(Arc<Self>, impl Future<Output = ()>)> {
+        Self::start_at(stream, 1)
+    }
+
+    /// As [`RemoteGate::start`], with `first` as the number of the first question.
+    ///
+    /// # Errors
+    /// The socket cannot be used.
+    pub fn start_at(stream: std::os::unix::net::UnixStream, first: u64) -> io::Result<(Arc<Self>, impl Future<Output = ()>)> {
         stream.set_nonblocking(true)?;
         let (reader, mut writer) = UnixStream::from_std(stream)?.into_split();
         let waiting: Arc<Waiting> = Arc::default();
         // Bounded in effect: each asker sends at most four messages, and askers are bounded by the connections' limit.
         let (outgoing, mut to_send) = mpsc::unbounded_channel();
         let (drafts, mut to_record) = mpsc::channel(MOST_WAITING);
-        let gate = Arc::new(Self { next: AtomicU64::new(1), waiting: waiting.clone(), outgoing, drafts });
+        let gate = Arc::new(Self { next: AtomicU64::new(first), waiting: waiting.clone(), outgoing, drafts });
         let (end, mut told_to_end) = oneshot::channel::<()>();
         let sending = async move {
             let mut gathered: Vec<Draft> = Vec::new();

@@ -176,6 +176,11 @@ impl Connector {
         .map_err(|_| UpstreamError::TimedOut(destination.clone()))?
     }
 
+    /// Loads the system's roots, which takes milliseconds, before somebody waits for them.
+    pub fn warm(&self) {
+        let _ = self.configuration(Alpn::Any);
+    }
+
     fn configuration(&self, alpn: Alpn) -> Result<Arc<ClientConfig>, RootsError> {
         let (cell, protocols): (_, &[&[u8]]) = match alpn {
             Alpn::Any => (&self.any, &[b"h2", b"http/1.1"]),

@@ -149,6 +149,9 @@ pub struct Evidence {
     /// The client's address in the box and the address it connected to: by them the supervisor finds out `who`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<(SocketAddr, SocketAddr)>,
+    /// The process whose call was stopped, by its number outside the box: by it the supervisor finds out `who`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<i32>,
     /// What a look found, where one was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,

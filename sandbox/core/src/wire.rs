@@ -14,7 +14,10 @@ pub const VERSION: u8 = 1;
 /// Longest message in bytes. The longest honest one is a request with a full excerpt and 256 operations.
 pub const LONGEST: usize = 1 << 20;
 
-/// Broker to supervisor.
+/// The file gate's questions have numbers from here on, the broker's are below: both speak to one supervisor.
+pub const FILES_FROM: u64 = 1 << 63;
+
+/// Broker, or file gate, to supervisor.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToSupervisor {
     /// Please judge this; `ask` names it in the answers.
@@ -52,7 +55,7 @@ pub enum ToSupervisor {
     },
 }
 
-/// Supervisor to broker.
+/// Supervisor to broker, or to the file gate.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToBroker {
     /// Yes: redeem this before the deed.

@@ -56,6 +56,7 @@ pub(crate) fn request(number: u8, environment: &str) -> Request {
             seen: None,
             unseen: None,
             connection: None,
+            process: None,
         },
     }
 }

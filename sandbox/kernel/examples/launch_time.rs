@@ -13,7 +13,7 @@ use std::{
 use agentbox_core::policy::settings::Limits;
 use agentbox_kernel::{
     control::FromInit,
-    launch::{NestedUserns, Plan, Stdio, launch},
+    launch::{FileGate, NestedUserns, Plan, Stdio, launch},
     mounts::FileFence,
 };
 
@@ -34,6 +34,7 @@ fn one(number: usize) -> Result<Phases, Box<dyn Error>> {
         limits: Limits::default(),
         nested_userns: NestedUserns::Refused,
         stdio: Stdio { stdin: null()?, stdout: null()?, stderr: null()?, controlling: None },
+        file_gate: FileGate::Off,
         hostname: "box".to_owned(),
         require: Vec::new(),
     };
@@ -42,7 +43,7 @@ fn one(number: usize) -> Result<Phases, Box<dyn Error>> {
     let running = launch(plan, |_sockets| {
         network = Instant::now();
         Ok(())
-    })?;
+    }, |_| Ok(()))?;
     let runs = Instant::now();
     while !matches!(running.hear()?, Some(FromInit::Ended(_)) | None) {}
     let ended = Instant::now();

@@ -61,7 +61,8 @@ pub enum FromInit {
         /// Whether the box has IPv6.
         ipv6: bool,
     },
-    /// The agent's process stands behind all its fences, and waits for [`ToInit::Run`].
+    /// The agent's process stands behind all its fences, and waits for [`ToInit::Run`]. With a file gate come its listener and the box's user
+    /// and mount namespaces, which nobody else can open.
     Ready {
         /// What each layer enforces, as far as init knows: name, and why it is only partial.
         partial: Vec<(String, String)>,

@@ -33,10 +33,11 @@ use crate::{
     control::{Control, Exit, Failure, FromInit, ToInit, partly, signal_number},
     doctor,
     landlock::{self, LandlockPlan},
-    launch::{NestedUserns, Plan, Stdio},
+    launch::{FileGate, NestedUserns, Plan, Stdio},
     layer::Layer,
     mounts, network, rlimits,
     seccomp::Filters,
+    stopped,
     sys::{
         self,
         files::close_from_on_exec,
@@ -159,6 +160,11 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
     let no_pipe = |error: io::Error| failure(Layer::PidNamespace, format!("no pipe: {error}"), "");
     let (reader, writer) = io::pipe().map_err(no_pipe)?;
     let (wait, mut release) = io::pipe().map_err(no_pipe)?;
+    let gate = match prepared.plan.file_gate {
+        FileGate::Off => None,
+        FileGate::On => Some(Control::pair().map_err(|errno| failure(Layer::FileGate, format!("no socket: {errno}"), ""))?),
+    };
+    let (gate, listener) = gate.unzip();
     let agent = match fork().map_err(|errno| failure(Layer::PidNamespace, format!("fork: {errno}"), ""))? {
         Side::Child => {
             let started = Agent {
@@ -171,13 +177,14 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
                 nested_userns: prepared.plan.nested_userns,
                 stdio: [stdin, stdout, stderr],
                 controlling,
+                listener,
             };
-            drop(release);
+            drop((release, gate));
             become_agent(started, writer, wait)
         }
         Side::Parent(pid) => pid,
     };
-    drop((writer, wait, stdin, stdout, stderr));
+    drop((writer, wait, stdin, stdout, stderr, listener));
     // In the parent as well as in the child, whichever comes first: the group must exist before a signal is forwarded.
     let _ = setpgid(agent, agent);
     // What init needs no more it loses: its capabilities were for the lines above, and of the refused calls it makes none. The
@@ -190,7 +197,9 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
         Some(Told::Failed(failure)) => return Err(failure),
         Some(Told::NotExecuted(errno)) => not_executed(control, errno),
         Some(Told::Fenced(partial)) => {
-            let _ = control.send(&FromInit::Ready { partial }, &[]);
+            let handles = gate.as_ref().map(gate_handles).transpose()?;
+            let raw: Vec<_> = handles.iter().flatten().map(AsRawFd::as_raw_fd).collect();
+            let _ = control.send(&FromInit::Ready { partial }, &raw);
         }
         None => return Err(failure(Layer::PidNamespace, "the agent's process ended before its command began", "")),
     }
@@ -212,6 +221,19 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
     drop((reader, release));
     close_inherited(control, &signals, controlling.as_ref());
     Ok((agent, controlling, signals))
+}
+
+/// What [`FromInit::Ready`] carries for the file gate. The namespaces of a process that is not dumpable can be opened by itself alone.
+fn gate_handles(gate: &Control) -> Result<[OwnedFd; 3], Failure> {
+    let lost = |what: String| failure(Layer::FileGate, what, "");
+    let (_, listener) = gate
+        .receive::<Stopped>()
+        .ok()
+        .flatten()
+        .and_then(|(told, fds)| Some((told, fds.into_iter().next()?)))
+        .ok_or_else(|| lost("the agent's process gave no listener".to_owned()))?;
+    let own = |kind: &str| fs::File::open(format!("/proc/self/ns/{kind}")).map(OwnedFd::from).map_err(|error| lost(format!("/proc/self/ns/{kind}: {error}")));
+    Ok([listener, own("user")?, own("mnt")?])
 }
 
 /// The next line of the agent's process; none when it has ended, or has become its command.
@@ -274,6 +296,10 @@ enum Told {
     NotExecuted(i32),
 }
 
+/// Comes with the listener of the stopped calls.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Stopped;
+
 struct Agent {
     command: Vec<CString>,
     environment: Vec<CString>,
@@ -284,6 +310,8 @@ struct Agent {
     nested_userns: NestedUserns,
     stdio: [OwnedFd; 3],
     controlling: Option<OwnedFd>,
+    /// Takes the listener of the file gate, where there is one.
+    listener: Option<Control>,
 }
 
 /// The ritual. Each step takes something away; none can be taken back.
@@ -309,6 +337,15 @@ fn become_agent(agent: Agent, mut told: io::PipeWriter, mut wait: io::PipeReader
             exit_now(code)
         }
     };
+    // Not the last of the filters: the last one refuses that another listener is made.
+    if let Some(gate) = &agent.listener {
+        let given = stopped::install().map_err(|errno| format!("stopping calls: {errno}"));
+        let given = given.and_then(|listener| gate.send(&Stopped, &[listener.as_raw_fd()]).map_err(|error| format!("handing the listener out: {error}")));
+        if let Err(what) = given {
+            tell(&Told::Failed(failure(Layer::FileGate, what, doctor::file_gate_fix())));
+            exit_now(u8::MAX);
+        }
+    }
     // Last, because it refuses what the steps before needed.
     if let Err(errno) = agent.filters.install() {
         tell(&Told::Failed(failure(Layer::Seccomp, format!("installing the filters: {errno}"), SECCOMP_FIX)));
@@ -382,13 +419,15 @@ fn fence(agent: &Agent) -> Result<Vec<(String, String)>, Failure> {
     // No capabilities, not even in the box's own namespaces.
     capabilities::drop_all().map_err(|error| failure(Layer::UserNamespace, error.to_string(), ""))?;
     // The second fence around files, on the kernel's own objects, and around signals and abstract sockets.
-    let mut writable: Vec<PathBuf> = agent.writable.iter().filter(|path| path.exists()).cloned().collect();
+    let places = agent.writable.iter().filter(|path| path.exists()).cloned();
+    let (mut writable, gated): (Vec<PathBuf>, Vec<PathBuf>) = if agent.listener.is_some() { (Vec::new(), places.collect()) } else { (places.collect(), Vec::new()) };
     writable.extend(mounts::private_folders());
     if agent.nested_userns == NestedUserns::Allowed {
         // A namespace of its own is worth nothing to the agent unless it can write the id maps in its `/proc`.
         writable.push("/proc".into());
     }
     let mut plan = LandlockPlan::of_box(writable);
+    plan.gated = gated;
     plan.devices.push(mounts::devices::CONSOLE.into());
     // The terminal was opened outside, where no rule reaches it; `> /dev/stdout` opens it anew.
     let streams = [stdin, stdout, stderr].into_iter().filter(|stream| isatty(stream).unwrap_or(false));

@@ -46,6 +46,9 @@ pub struct LandlockPlan {
     pub readable: Vec<PathBuf>,
     /// Trees or files where everything is allowed but making device nodes.
     pub writable: Vec<PathBuf>,
+    /// Trees where files may be made and written, but nothing may be removed, moved or cut short by the process itself: what is left for
+    /// the file gate, which does it on the objects that were judged.
+    pub gated: Vec<PathBuf>,
     /// Device files and trees of them (`/dev/pts`): to be read, written and controlled.
     pub devices: Vec<PathBuf>,
     /// Which ABI.
@@ -59,7 +62,7 @@ impl LandlockPlan {
     /// The plan of a box: reads everything that its mounts show, writes only these places, uses [`DEVICES`].
     #[must_use]
     pub fn of_box(writable: Vec<PathBuf>) -> Self {
-        Self { readable: vec!["/".into()], writable, devices: DEVICES.iter().map(PathBuf::from).collect(), abi: Abi::Kernel }
+        Self { readable: vec!["/".into()], writable, gated: Vec::new(), devices: DEVICES.iter().map(PathBuf::from).collect(), abi: Abi::Kernel }
     }
 }
 
@@ -293,6 +296,9 @@ pub fn restrict(plan: &LandlockPlan) -> Result<LayerReport, LandlockError> {
     for path in &plan.writable {
         ruleset = grant(ruleset, path, rights.write)?;
     }
+    for path in &plan.gated {
+        ruleset = grant(ruleset, path, rights.gated)?;
+    }
     for path in &plan.devices {
         ruleset = grant(ruleset, path, rights.device)?;
     }
@@ -320,6 +326,7 @@ struct Rights {
     scoped: BitFlags<Scope>,
     read: BitFlags<AccessFs>,
     write: BitFlags<AccessFs>,
+    gated: BitFlags<AccessFs>,
     device: BitFlags<AccessFs>,
     look: BitFlags<AccessFs>,
 }
@@ -331,9 +338,11 @@ impl Rights {
         let read = AccessFs::from_read(abi);
         // Never granted anywhere: making device nodes, and connecting to socket files that were made outside the domain.
         let write = handled & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::ResolveUnix | AccessFs::IoctlDev);
+        // REFER moves a name to another folder, and so out of the one where it was judged.
+        let gated = write & !(AccessFs::RemoveFile | AccessFs::RemoveDir | AccessFs::Refer | AccessFs::Truncate);
         let device = handled & (AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev);
         let look = handled & (AccessFs::ReadFile | AccessFs::ReadDir);
-        Self { handled, scoped: Scope::from_all(abi), read, write, device, look }
+        Self { handled, scoped: Scope::from_all(abi), read, write, gated, device, look }
     }
 
     /// A ruleset that the kernel takes whole or not at all.

@@ -64,6 +64,27 @@ pub enum NestedUserns {
     Allowed,
 }
 
+/// Whether calls that destroy files are stopped and judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FileGate {
+    /// No: whoever may write a place may destroy what is in it.
+    #[default]
+    Off,
+    /// Yes: see [`crate::stopped`].
+    On,
+}
+
+/// What the process of the file gate needs of a box.
+#[derive(Debug)]
+pub struct GateHandles {
+    /// The stopped calls.
+    pub listener: OwnedFd,
+    /// The namespace in which the box's ids mean something.
+    pub user_namespace: OwnedFd,
+    /// The box's files as the agent sees them.
+    pub mount_namespace: OwnedFd,
+}
+
 /// A box, decided beforehand.
 #[derive(Debug)]
 pub struct Plan {
@@ -83,6 +104,8 @@ pub struct Plan {
     pub nested_userns: NestedUserns,
     /// Its streams.
     pub stdio: Stdio,
+    /// Whether its destroying calls are stopped.
+    pub file_gate: FileGate,
     /// Its host name.
     pub hostname: String,
     /// Layers without which the command must not run.
@@ -146,13 +169,18 @@ pub struct Running {
 }
 
 /// Makes the box and starts the command in it. `network` takes the sockets as soon as they are there. The command runs only after it has
-/// come back without an error, and when every layer of [`Plan::require`] holds; meanwhile init goes on with its work.
+/// come back without an error, and when every layer of [`Plan::require`] holds; meanwhile init goes on with its work. `files` takes what
+/// the file gate needs, where the plan has one, directly before the command runs.
 ///
 /// The caller has no other thread.
 ///
 /// # Errors
 /// There is then no box, and nothing of it is left.
-pub fn launch(plan: Plan, network: impl FnOnce(BoxSockets) -> io::Result<()>) -> Result<Running, LaunchError> {
+pub fn launch(
+    plan: Plan,
+    network: impl FnOnce(BoxSockets) -> io::Result<()>,
+    files: impl FnOnce(GateHandles) -> io::Result<()>,
+) -> Result<Running, LaunchError> {
     plan.stdio.reaches_no_folder()?;
     let mut plan = plan;
     let names = std::mem::take(&mut plan.files.masked);
@@ -173,7 +201,7 @@ pub fn launch(plan: Plan, network: impl FnOnce(BoxSockets) -> io::Result<()>) ->
     };
     let environment = plan.environment.iter().map(join).collect::<Result<_, _>>().map_err(LaunchError::Layer)?;
     let cgroup = cgroup::make(&plan.session, &plan.limits);
-    let nested = plan.nested_userns;
+    let (nested, file_gate) = (plan.nested_userns, plan.file_gate);
     let require = plan.require.clone();
     // Read here: in the box's network namespace the list is another one.
     let sockets = mounts::sockets::bound();
@@ -254,19 +282,30 @@ pub fn launch(plan: Plan, network: impl FnOnce(BoxSockets) -> io::Result<()>) ->
         (FromInit::Failed(failure), _) => return Err(LaunchError::Layer(failure)),
         (_, _) => return Err(LaunchError::Lost("the network was due")),
     }
-    match running.next()? {
-        (FromInit::Ready { partial }, _) => {
+    let handles = match running.next()? {
+        (FromInit::Ready { partial }, fds) => {
             let why = partial.into_iter().find(|(layer, _)| layer == Layer::Landlock.name()).map(|(_, why)| why);
             running.layers.push(why.map_or_else(|| LayerReport::enforced(Layer::Landlock), |why| LayerReport::partial(Layer::Landlock, why)));
+            if file_gate == FileGate::On {
+                running.layers.push(LayerReport::enforced(Layer::FileGate));
+            }
             running.layers.sort_by_key(|report| report.layer);
+            fds
         }
         (FromInit::Failed(failure), _) => return Err(LaunchError::Layer(failure)),
         (FromInit::NotExecuted(errno), _) => return Err(LaunchError::NotExecuted { command: name, errno }),
         (_, _) => return Err(LaunchError::Lost("the fences were due")),
-    }
+    };
     let unmet = layer::unmet(&require, &running.layers, landlock::offered().ok());
     if !unmet.is_empty() {
         return Err(LaunchError::Unmet(unmet));
+    }
+    if file_gate == FileGate::On {
+        let mut handles = handles.into_iter();
+        let (Some(listener), Some(user_namespace), Some(mount_namespace)) = (handles.next(), handles.next(), handles.next()) else {
+            return Err(LaunchError::Lost("the file gate's listener was due"));
+        };
+        files(GateHandles { listener, user_namespace, mount_namespace }).map_err(|error| LaunchError::Own(format!("the file gate: {error}")))?;
     }
     running.control.send(&ToInit::Run, &[]).map_err(|_| LaunchError::Lost("behind its fences"))?;
     match running.next()? {

@@ -23,6 +23,8 @@ pub enum Layer {
     Landlock,
     /// Refused system calls.
     Seccomp,
+    /// Calls that destroy files, stopped and judged one by one.
+    FileGate,
     /// Memory and process limits for the box as a whole.
     Cgroup,
     /// eBPF LSM programs that judge the kernel's own objects; not in this version.
@@ -40,6 +42,7 @@ impl Layer {
         Self::UtsNamespace,
         Self::Landlock,
         Self::Seccomp,
+        Self::FileGate,
         Self::Cgroup,
         Self::KernelGate,
     ];
@@ -56,6 +59,7 @@ impl Layer {
             Self::UtsNamespace => "uts-namespace",
             Self::Landlock => "landlock",
             Self::Seccomp => "seccomp",
+            Self::FileGate => "file-gate",
             Self::Cgroup => "cgroup",
             Self::KernelGate => "kernel-gate",
         }
@@ -65,7 +69,7 @@ impl Layer {
     #[must_use]
     pub fn is_essential(self) -> bool {
         match self {
-            Self::UserNamespace | Self::MountNamespace | Self::PidNamespace | Self::NetworkNamespace | Self::Landlock | Self::Seccomp => true,
+            Self::UserNamespace | Self::MountNamespace | Self::PidNamespace | Self::NetworkNamespace | Self::Landlock | Self::Seccomp | Self::FileGate => true,
             Self::IpcNamespace | Self::UtsNamespace | Self::Cgroup | Self::KernelGate => false,
         }
     }
@@ -88,7 +92,7 @@ impl Serialize for Layer {
 pub enum LayerError {
     /// No such layer.
     #[error(
-        "`{0}` is no layer; the layers are: user-namespace, mount-namespace, pid-namespace, network-namespace, ipc-namespace, uts-namespace, landlock, landlock>=N, seccomp, cgroup, kernel-gate"
+        "`{0}` is no layer; the layers are: user-namespace, mount-namespace, pid-namespace, network-namespace, ipc-namespace, uts-namespace, landlock, landlock>=N, seccomp, file-gate, cgroup, kernel-gate"
     )]
     Unknown(String),
     /// What follows `landlock>=` is no ABI.

@@ -38,6 +38,12 @@ pub fn of_connection(init: Pid, client: SocketAddr, server: SocketAddr) -> Vec<S
     ancestry(init, pid)
 }
 
+/// The process with this number outside the box and its ancestors, as [`of_connection`] tells them.
+#[must_use]
+pub fn of_process(init: Pid, pid: i32) -> Vec<String> {
+    ancestry(init, pid)
+}
+
 fn inode(init: Pid, client: SocketAddr, server: SocketAddr) -> Option<u64> {
     let tables: &[(&str, SocketAddr, SocketAddr)] = &[("tcp", client, server), ("tcp6", mapped(client), mapped(server))];
     tables.iter().find_map(|(table, client, server)| {

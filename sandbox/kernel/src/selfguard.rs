@@ -44,6 +44,8 @@ pub enum Role {
     Looker,
     /// The real terminal.
     Shim,
+    /// The agent's stopped calls, done in its place.
+    FileGate,
 }
 
 impl Role {
@@ -52,7 +54,7 @@ impl Role {
         match self {
             // Not SIGKILL: it may write the end of the session; a second death cannot make it act, its peers are gone.
             Self::Supervisor => Some(Signal::SIGTERM),
-            Self::Broker | Self::Looker => Some(Signal::SIGKILL),
+            Self::Broker | Self::Looker | Self::FileGate => Some(Signal::SIGKILL),
             Self::Shim => None,
         }
     }
@@ -60,7 +62,8 @@ impl Role {
     fn is_fenced(self) -> bool {
         match self {
             Self::Broker | Self::Looker => true,
-            Self::Supervisor | Self::Shim => false,
+            // It does what the agent may do, in the box; see `gate`.
+            Self::Supervisor | Self::Shim | Self::FileGate => false,
         }
     }
 }

@@ -84,7 +84,7 @@ fn start(arguments: RunArguments) -> Result<u8, String> {
     }
     let loaded = policy_files::load(&PolicyArguments { policy: arguments.policy, profile, workspace: workspace.clone() }, policy_files::decode)
         .map_err(|error| error.to_string())?;
-    warn(&loaded)?;
+    warn(&loaded);
     let (terminal, stdio) = terminal::Terminal::open().map_err(|error| chain(&error))?;
     let order = Order {
         loaded,
@@ -123,20 +123,11 @@ fn what_to_run(name: Option<&str>, mut command: Vec<OsString>) -> Result<(Option
     Ok((Some(agent.profile.to_owned()), command))
 }
 
-/// Says what is likely not meant, and refuses what this version cannot enforce.
-fn warn(loaded: &Loaded) -> Result<(), String> {
+/// Says what is likely not meant.
+fn warn(loaded: &Loaded) {
     for warning in loaded.policy.warnings() {
         say(&format!("warning: {warning}"));
     }
-    let ungated = &loaded.policy.settings().files.needs_gate;
-    if ungated.is_empty() {
-        return Ok(());
-    }
-    let list: Vec<String> = ungated.iter().map(|path| format!("  place.{}: {}", path.place, path.pattern.display())).collect();
-    Err(format!(
-        "this policy lets files be written but not destroyed, which takes the file gate that this version does not have:\n{}\nfix: make these places read-only (write = \"deny\"), or allow destroy",
-        list.join("\n")
-    ))
 }
 
 /// An error with all its causes.

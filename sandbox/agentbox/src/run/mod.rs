@@ -6,5 +6,6 @@ mod attend;
 mod brokering;
 mod globs;
 mod guarded;
+mod launchable;
 pub(crate) mod supervise;
 mod trust;

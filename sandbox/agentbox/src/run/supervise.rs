@@ -10,6 +10,7 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
 use agentbox_broker::{
@@ -25,7 +26,7 @@ use agentbox_core::{
 use agentbox_desk::{channel::Screen, control::Folder};
 use agentbox_kernel::{
     control::{Control, Exit},
-    launch::{NestedUserns, Plan, Remains, Running, Stdio, launch},
+    launch::{FileGate, NestedUserns, Plan, Remains, Running, Stdio, launch},
     layer::Requirement,
     lineage,
     mounts::{FileFence, Provided},
@@ -37,13 +38,14 @@ use agentbox_kernel::{
 use super::{
     addresses, attend, brokering, globs,
     guarded::{Guard, Loose, guarded},
+    launchable::{self, Found, Why},
     trust,
 };
 use crate::{
     commands::run::{SESSION_VARIABLE, chain},
     ledger,
     policy_files::Loaded,
-    supervisor::{self, End, Mode, Outcome, Setup, supervise},
+    supervisor::{self, End, Mode, Outcome, Setup, WhoAsked, supervise},
 };
 
 /// Exit code of an unattended run in which the agent exited 0 but something was refused.
@@ -166,10 +168,17 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         fork_child(First::Parent, &keep, move |socket| brokering::run(policy, session, &brokers_end, socket)).map_err(|error| own(&error))?
     };
     let looker = looker(&policy, voice)?;
+    let (to_gate, gates_end) = Control::pair().map_err(|error| own(&error))?;
+    let gate = {
+        let (policy, session) = (policy.clone(), session.clone());
+        let keep = [gates_end.as_raw_fd()];
+        fork_child(First::Parent, &keep, move |socket| files::run(policy, session, &gates_end, socket)).map_err(|error| own(&error))?
+    };
 
     let environment = environment(&policy, &session);
-    let mut files = files(&policy, masked, &policy_files).map_err(|error| own(&error))?;
-    let guarded_paths: Vec<PathBuf> =
+    let mut files = fence(&policy, masked, &policy_files).map_err(|error| own(&error))?;
+    let writable = files.writable.clone();
+    let unguarded: Vec<PathBuf> =
         policy.settings().files.read_only.iter().map(|path| path.pattern.clone()).filter(|path| path.symlink_metadata().is_err()).collect();
     // Last, since the broker makes it meanwhile.
     files.provided = provided(&certificate(&broker)?);
@@ -183,15 +192,17 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         require: requirements,
         nested_userns: if policy.settings().nested_userns { NestedUserns::Allowed } else { NestedUserns::Refused },
         stdio,
+        file_gate: FileGate::On,
         hostname: format!("agentbox-{session}"),
     };
+    let began = SystemTime::now();
     let mut ledger = None;
     let prepare = |sockets| {
         brokering::hand_over(&to_broker, &sockets)?;
         ledger = Some(supervisor::begin(&ledger_folder, &session).map_err(|error| io::Error::other(chain(&error)))?);
         Ok(())
     };
-    let running = match launch(plan, prepare) {
+    let running = match launch(plan, prepare, |handles| files::hand_over(&to_gate, &handles)) {
         Ok(running) => running,
         Err(error) => {
             if let Some(ledger) = ledger {
@@ -208,11 +219,15 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         session,
         ledger,
         broker: broker.socket.try_clone().map_err(|error| own(&error))?,
+        files: Some(gate.socket.try_clone().map_err(|error| own(&error))?),
         looker: looker.as_ref().map(|child| child.socket.try_clone()).transpose().map_err(|error| own(&error))?,
         can_look,
         who: Box::new({
             let init = running.pid();
-            move |client, server| lineage::of_connection(init, client, server)
+            move |asker| match asker {
+                WhoAsked::Connection(client, server) => lineage::of_connection(init, client, server),
+                WhoAsked::Process(pid) => lineage::of_process(init, pid),
+            }
         }),
         control: door,
         mode,
@@ -226,10 +241,11 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         outcome.end = End::Broker(format!("it ended with code {code}"));
     }
     let remains = running.end();
-    for child in [Some(broker), looker].into_iter().flatten() {
+    for child in [Some(broker), Some(gate), looker].into_iter().flatten() {
         child.kill();
     }
-    Ok((conclude(&outcome, mode, whose, voice, &guarded_paths), remains))
+    tell_of_launchable(&unguarded, &writable, began, voice);
+    Ok((conclude(&outcome, mode, whose, voice), remains))
 }
 
 fn serve(setup: Setup, running: &Running, shim: &UnixStream, voice: Voice) -> Result<Outcome<Exit>, Failed> {
@@ -243,18 +259,37 @@ fn serve(setup: Setup, running: &Running, shim: &UnixStream, voice: Voice) -> Re
     outcome.map_err(|error| own(&error))
 }
 
-/// Tells what was refused, and chooses the exit code.
-fn conclude(outcome: &Outcome<Exit>, mode: Mode, whose: Whose, voice: Voice, unguarded: &[PathBuf]) -> Exit {
-    for path in unguarded.iter().filter(|path| path.symlink_metadata().is_ok()) {
-        voice.say(&format!(
-            "agentbox: look at {}: it came to be in this box, and what it holds may later run outside",
-            safe::line(&path.display().to_string(), 200)
-        ));
+/// Tells what came to be or was changed in the box and will later run outside of it.
+fn tell_of_launchable(unguarded: &[PathBuf], writable: &[PathBuf], since: SystemTime, voice: Voice) {
+    let shown = |path: &Path| safe::line(&path.display().to_string(), 200);
+    let came: Vec<&PathBuf> = unguarded.iter().filter(|path| path.symlink_metadata().is_ok()).collect();
+    for path in &came {
+        voice.say(&format!("agentbox: look at {}: it came to be in this box, and what it holds may later run outside", shown(path)));
     }
+    let Found { files, cut } = launchable::changed(writable, since);
+    let files: Vec<_> = files.iter().filter(|(path, _)| !came.iter().any(|above| path.starts_with(above))).collect();
+    if files.is_empty() {
+        return;
+    }
+    voice.say("agentbox: changed in this box, and to be run outside of it some day; look before you do:");
+    for (path, why) in files.iter().take(MOST_LISTED) {
+        let why = match why {
+            Why::Script => "tools run it, or do what it says",
+            Why::Executable => "executable",
+        };
+        voice.say(&format!("  {}  ({why})", shown(path)));
+    }
+    if files.len() > MOST_LISTED || cut {
+        voice.say(&format!("  and {}", if cut { "perhaps more: not every file was looked at".to_owned() } else { format!("{} more", files.len() - MOST_LISTED) }));
+    }
+}
+
+/// Tells what was refused, and chooses the exit code.
+fn conclude(outcome: &Outcome<Exit>, mode: Mode, whose: Whose, voice: Voice) -> Exit {
     let exit = match &outcome.end {
         End::Box(exit) => *exit,
         End::Broker(why) => {
-            voice.say(&format!("agentbox: the box was ended, since its broker is gone ({}); what waited was refused", safe::line(why, 200)));
+            voice.say(&format!("agentbox: the box was ended, since a process of agentbox is gone ({}); what waited was refused", safe::line(why, 200)));
             return Exit::Code(crate::cli::FAILED);
         }
         End::Ledger(why) => {
@@ -354,9 +389,12 @@ fn is_proxy(name: &OsString) -> bool {
 }
 
 /// The paths of the policy as the mounts need them: absolute, with links followed, globs spelt out.
-fn files(policy: &Policy, own: Vec<PathBuf>, policy_files: &[PathBuf]) -> Result<FileFence, Loose> {
+fn fence(policy: &Policy, own: Vec<PathBuf>, policy_files: &[PathBuf]) -> Result<FileFence, Loose> {
     let files = &policy.settings().files;
-    let writable = spelt_out(&files.writable)?;
+    let mut writable = spelt_out(&files.writable)?;
+    // One that lies in another writable tree is no mount of its own: names could not be moved across.
+    let gated = spelt_out(&files.gated)?;
+    writable.extend(gated.into_iter().filter(|path| !writable.iter().any(|tree| path.starts_with(tree))).collect::<Vec<_>>());
     let mut masked = guarded(patterns(&files.masked), Guard::Masked, &writable)?;
     // Secrets that are not there yet cannot be masked; that one comes to be is noticed, and ends the box.
     masked.extend(patterns(&files.masked).filter(|path| !globs::is_glob(path) && path.symlink_metadata().is_err()).map(Path::to_owned));

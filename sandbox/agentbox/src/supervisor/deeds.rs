@@ -17,9 +17,10 @@ use agentbox_desk::{
 };
 
 use super::{
-    Fatal, REFUSALS, Supervisor,
+    Fatal, REFUSALS, Supervisor, WhoAsked,
     asks::{Grant, NotStruck, NotTaken, Stage, Unspent},
     looks::Found,
+    pipe::Who,
     review,
 };
 use crate::ledger::Ledger;
@@ -100,10 +101,15 @@ impl Supervisor {
         }
         // Whom the connection belongs to is found out by us, and only for what a person may be shown: it takes milliseconds.
         evidence.who = Vec::new();
-        if let Some((client, server)) = evidence.connection.take()
+        let asker = match (evidence.connection.take(), evidence.process.take()) {
+            (Some((client, server)), _) => Some(WhoAsked::Connection(client, server)),
+            (None, Some(pid)) => Some(WhoAsked::Process(pid)),
+            (None, None) => None,
+        };
+        if let Some(asker) = asker
             && self.policy.preview(&request).0 == Verdict::Hold
         {
-            request.evidence.who = (self.who)(client, server);
+            request.evidence.who = (self.who)(asker);
         }
         let evidence = &mut request.evidence;
         cut(&mut evidence.excerpt, EXCERPT);
@@ -460,7 +466,12 @@ impl Supervisor {
     }
 
     fn tell(&mut self, message: ToBroker) {
-        if self.to_broker.try_send(message).is_err() {
+        let (ToBroker::Permitted { ask, .. } | ToBroker::Refused { ask, .. } | ToBroker::Redeemed { ask, .. }) = &message;
+        let to = match Who::of(*ask) {
+            Who::Broker => Some(&self.to_broker),
+            Who::FileGate => self.to_files.as_ref(),
+        };
+        if to.is_none_or(|to| to.try_send(message).is_err()) {
             self.fatal = Some(Fatal::Broker("it does not read its answers".to_owned()));
         }
     }

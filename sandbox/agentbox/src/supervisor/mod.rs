@@ -44,6 +44,7 @@ use crate::ledger::{Ledger, LedgerError};
 use asks::Asks;
 use deeds::Inner;
 use looks::Looker;
+use pipe::Who;
 
 /// Holds at once where the policy does not say.
 const HOLDS: usize = 32;
@@ -80,6 +81,15 @@ pub(crate) enum ShimEvent {
     Interrupted,
 }
 
+/// How whoever asks is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WhoAsked {
+    /// By the addresses of its connection in the box: the client's and the server's.
+    Connection(SocketAddr, SocketAddr),
+    /// By its process, numbered as outside the box.
+    Process(i32),
+}
+
 /// All that the loop needs.
 pub(crate) struct Setup {
     /// What judges.
@@ -90,12 +100,14 @@ pub(crate) struct Setup {
     pub(crate) ledger: Ledger,
     /// The broker's socket.
     pub(crate) broker: UnixStream,
+    /// The file gate's socket, where there is one.
+    pub(crate) files: Option<UnixStream>,
     /// The looker's socket, where there is one.
     pub(crate) looker: Option<UnixStream>,
     /// Whether a look knows something of such a resource at such a destination: `look::find(…).is_some()`.
     pub(crate) can_look: fn(&ResourceId, &Destination) -> bool,
-    /// Who in the box made a connection between these two addresses: the asker first, then its ancestors.
-    pub(crate) who: Box<dyn Fn(SocketAddr, SocketAddr) -> Vec<String> + Send>,
+    /// Who in the box that is: the asker first, then its ancestors.
+    pub(crate) who: Box<dyn Fn(WhoAsked) -> Vec<String> + Send>,
     /// The control socket, listening. Its name is removed at the end.
     pub(crate) control: Door,
     /// Whether there is anybody to ask.
@@ -154,8 +166,9 @@ pub(crate) async fn supervise<E>(setup: Setup, ended: impl Future<Output = E>, m
 struct Ears {
     knocks: mpsc::Receiver<Knock>,
     inner: mpsc::Receiver<Inner>,
-    broker: mpsc::Receiver<ToSupervisor>,
+    asked: mpsc::Receiver<ToSupervisor>,
     broker_end: tokio::task::JoinHandle<String>,
+    files_end: Option<tokio::task::JoinHandle<String>>,
     records_end: tokio::task::JoinHandle<()>,
 }
 
@@ -167,13 +180,14 @@ struct Supervisor {
     asks: Asks,
     looker: Option<Looker>,
     can_look: fn(&ResourceId, &Destination) -> bool,
-    who: Box<dyn Fn(SocketAddr, SocketAddr) -> Vec<String> + Send>,
+    who: Box<dyn Fn(WhoAsked) -> Vec<String> + Send>,
     /// Why nobody can be asked; `None` where somebody can.
     nobody: Option<&'static str>,
     channels: Vec<&'static Channel>,
     screen: Screen,
     announce: Box<dyn FnMut(String) + Send>,
     to_broker: mpsc::Sender<ToBroker>,
+    to_files: Option<mpsc::Sender<ToBroker>>,
     to_self: mpsc::Sender<Inner>,
     /// Works that are done aside now.
     aside: usize,
@@ -195,7 +209,11 @@ impl Supervisor {
         let (to_knocks, knocks) = mpsc::channel(32);
         let broken = |what: &'static str| move |error: std::io::Error| NotWritten(format!("{what}: {error}"));
         let (records, records_end) = records::start(setup.ledger.clone(), setup.session.clone(), to_self.clone());
-        let pipe = pipe::broker(setup.broker, records).map_err(broken("the broker's socket"))?;
+        let (to_heard, asked) = pipe::heard();
+        let files = setup.files.map(|files| pipe::start(Who::FileGate, files, to_heard.clone(), records.clone()));
+        let files = files.transpose().map_err(broken("the file gate's socket"))?;
+        let pipe = pipe::start(Who::Broker, setup.broker, to_heard, records).map_err(broken("the broker's socket"))?;
+        let (to_files, files_end) = files.map(|files| (files.to, files.end)).unzip();
         let looker = setup.looker.map(looks::start).transpose().map_err(broken("the looker's socket"))?;
         let listener = setup.control.listener;
         tokio::spawn(async move {
@@ -226,6 +244,7 @@ impl Supervisor {
             screen: setup.screen,
             announce: setup.announce,
             to_broker: pipe.to,
+            to_files,
             to_self,
             aside: 0,
             refused: VecDeque::new(),
@@ -233,7 +252,7 @@ impl Supervisor {
             strangers: 0,
             fatal: None,
         };
-        Ok((supervisor, Ears { knocks, inner, broker: pipe.from, broker_end: pipe.end, records_end }))
+        Ok((supervisor, Ears { knocks, inner, asked, broker_end: pipe.end, files_end, records_end }))
     }
 
     async fn run<E>(mut self, mut ears: Ears, ended: impl Future<Output = E>, shim: &mut mpsc::Receiver<ShimEvent>) -> Outcome<E> {
@@ -264,13 +283,13 @@ impl Supervisor {
                 },
                 Some(inner) = ears.inner.recv() => self.came_back(inner),
                 () = tokio::time::sleep_until(alarm.into()) => self.time_passed(),
-                message = ears.broker.recv(), if self.aside < ASIDE => match message {
-                    Some(message) => self.heard(message),
-                    None => {
-                        let why = (&mut ears.broker_end).await.unwrap_or_else(|error| error.to_string());
-                        break End::Broker(why);
-                    }
-                },
+                Some(message) = ears.asked.recv(), if self.aside < ASIDE => self.heard(message),
+                why = &mut ears.broker_end => break End::Broker(why.unwrap_or_else(|error| error.to_string())),
+                // In this order: what it asked last is heard before it has ended.
+                why = async { match ears.files_end.as_mut() { Some(end) => end.await, None => std::future::pending().await } } => {
+                    ears.files_end = None;
+                    break End::Broker(why.unwrap_or_else(|error| error.to_string()));
+                }
             }
         };
         self.close(
@@ -315,9 +334,10 @@ impl Supervisor {
     async fn take_last_records(&mut self, ears: &mut Ears) {
         let (nobody, _) = mpsc::channel(1);
         self.to_broker = nobody;
+        self.to_files = None;
         let taken = async {
             // Read to the end, so that records behind other messages come through; the messages ask in vain.
-            while ears.broker.recv().await.is_some() {}
+            while ears.asked.recv().await.is_some() {}
             let _ = (&mut ears.records_end).await;
         };
         if tokio::time::timeout(LAST_RECORDS, taken).await.is_err() {

@@ -1,4 +1,4 @@
-//! The socket to the broker: one reader, one writer, bounded queues, no opinion.
+//! The sockets to those who ask, the broker and the file gate: a reader and a writer each, bounded queues, no opinion.
 
 use std::{io, os::unix::net::UnixStream as StdStream, time::Duration};
 
@@ -23,25 +23,49 @@ const ANSWERS: usize = 4096;
 /// How long the broker may take to read one answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The two directions, and what the reader says when it has ended.
+/// Who asks; told by the number of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    Broker,
+    FileGate,
+}
+
+impl Who {
+    /// Whose question has this number.
+    pub(super) fn of(ask: u64) -> Self {
+        if ask >= wire::FILES_FROM { Self::FileGate } else { Self::Broker }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Broker => "the broker",
+            Self::FileGate => "the file gate",
+        }
+    }
+}
+
+/// The two directions to one of them, and what the reader says when it has ended.
 pub(super) struct Pipe {
     pub(super) to: mpsc::Sender<ToBroker>,
-    pub(super) from: mpsc::Receiver<ToSupervisor>,
     pub(super) end: JoinHandle<String>,
 }
 
-/// Starts reading and writing. Records go their own way, so that a slow disk holds back the broker and not the loop.
-pub(super) fn broker(stream: StdStream, records: mpsc::Sender<Vec<Draft>>) -> io::Result<Pipe> {
+/// What all of them say.
+pub(super) fn heard() -> (mpsc::Sender<ToSupervisor>, mpsc::Receiver<ToSupervisor>) {
+    mpsc::channel(WAITING)
+}
+
+/// Starts reading and writing. Records go their own way, so that a slow disk holds back who records and not the loop.
+pub(super) fn start(who: Who, stream: StdStream, heard: mpsc::Sender<ToSupervisor>, records: mpsc::Sender<Vec<Draft>>) -> io::Result<Pipe> {
     stream.set_nonblocking(true)?;
     let (mut reader, mut writer) = UnixStream::from_std(stream)?.into_split();
     let (to, mut answers) = mpsc::channel::<ToBroker>(ANSWERS);
-    let (heard, from) = mpsc::channel(WAITING);
     tokio::spawn(async move {
         while let Some(answer) = answers.recv().await {
             let bytes = match wire::encode(&answer) {
                 Ok(bytes) => bytes,
                 Err(error) => {
-                    tracing::error!(%error, "an answer to the broker cannot be told");
+                    tracing::error!(%error, to = who.name(), "an answer cannot be told");
                     return;
                 }
             };
@@ -53,20 +77,25 @@ pub(super) fn broker(stream: StdStream, records: mpsc::Sender<Vec<Draft>>) -> io
         }
     });
     let end = tokio::spawn(async move {
-        match read(&mut reader, &heard, &records).await {
-            Ok(()) => "its socket was closed".to_owned(),
-            Err(error) => error.to_string(),
+        match read(who, &mut reader, &heard, &records).await {
+            Ok(()) => format!("{} has closed its socket", who.name()),
+            Err(error) => format!("{}: {error}", who.name()),
         }
     });
-    Ok(Pipe { to, from, end })
+    Ok(Pipe { to, end })
 }
 
-async fn read(reader: &mut OwnedReadHalf, heard: &mpsc::Sender<ToSupervisor>, records: &mpsc::Sender<Vec<Draft>>) -> io::Result<()> {
+async fn read(who: Who, reader: &mut OwnedReadHalf, heard: &mpsc::Sender<ToSupervisor>, records: &mpsc::Sender<Vec<Draft>>) -> io::Result<()> {
     let mut buffer = Vec::new();
     loop {
         while let Some(message) = wire::decode::<ToSupervisor>(&mut buffer).map_err(bad)? {
             let sent = match message {
                 ToSupervisor::Record { drafts } => records.send(drafts).await.is_ok(),
+                ToSupervisor::Ask { ask, .. } | ToSupervisor::Gone { ask } | ToSupervisor::Redeem { ask, .. } | ToSupervisor::Done { ask, .. }
+                    if Who::of(ask) != who =>
+                {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, format!("question {ask} is not its own")));
+                }
                 other @ (ToSupervisor::Ask { .. } | ToSupervisor::Gone { .. } | ToSupervisor::Redeem { .. } | ToSupervisor::Done { .. }) => {
                     heard.send(other).await.is_ok()
                 }

@@ -189,6 +189,7 @@ async fn pass(broker: &Broker, facts: &Facts, version: Version, request: Request
             who: Vec::new(),
             credentials: meaning.credentials,
             connection: facts.presence.connection(),
+            process: None,
             seen: None,
             unseen: None,
         },
@@ -370,7 +371,14 @@ enum Right<'a> {
 async fn permit(broker: &Broker, question: Question) -> Result<Right<'_>, Refusal> {
     match broker.policy.judge(question.clone()) {
         Judgement::Allow(granted) if agentbox_core::ledger::durability(&granted) == Durability::Grouped => broker.line.allow(granted).map(Right::Plain),
-        Judgement::Allow(_) | Judgement::Hold(_) | Judgement::Deny(_) => broker.line.ask(question).await.map(Right::Promised),
+        Judgement::Allow(_) | Judgement::Hold(_) | Judgement::Deny(_) => {
+            // Once, and after the question is on its way: what the deed will need is made ready while somebody thinks about it.
+            let warm = async {
+                tokio::task::yield_now().await;
+                broker.connector.warm();
+            };
+            tokio::join!(broker.line.ask(question), warm).0.map(Right::Promised)
+        }
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn assemble(all: &[Layered], context: &Context) -> Result<Policy, Pol
         tighten(&mut settings, &full);
     }
     let mut warnings = Vec::new();
-    settings.files = files::derive(&tables, &mut warnings);
+    settings.files = files::derive(&tables);
     let pass_through = counted.iter().flat_map(|layer| &layer.raw.pass_through).map(|at| at.value.clone()).collect();
     check::warnings(&full, &tables, &mut warnings);
     let examples = examples(&full, &tables);

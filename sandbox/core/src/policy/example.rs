@@ -144,7 +144,7 @@ fn resource(text: &str, base: &Path, home: &Path) -> Result<ResourceId, String> 
     let (scheme, path) = text.split_once(':').ok_or_else(|| format!("`{text}` is no resource: write scheme:path"))?;
     if scheme == "file" {
         let path = absolute(path, base, home)?;
-        return ResourceId::try_from(format!("file:{}", pattern::escaped(path.as_os_str().as_encoded_bytes()))).map_err(str::to_owned);
+        return ResourceId::try_from(format!("file:{}", pattern::escaped_path(path.as_os_str().as_encoded_bytes()))).map_err(str::to_owned);
     }
     ResourceId::try_from(text.to_owned()).map_err(|why| format!("`{text}`: {why}"))
 }

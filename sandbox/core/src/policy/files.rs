@@ -17,8 +17,8 @@ struct Entry<'t> {
     cells: [Verdict; 3],
 }
 
-/// Sorts the paths of all tables. Until there is a file gate nobody can be asked about a file, so `hold` counts as no.
-pub(super) fn derive(tables: &[Table], warnings: &mut Vec<String>) -> Files {
+/// Sorts the paths of all tables. The file gate asks about what destroys. What only writes it does not see, so a `hold` of that counts as no.
+pub(super) fn derive(tables: &[Table]) -> Files {
     let mut entries: BTreeMap<(u32, PathBuf), Entry<'_>> = BTreeMap::new();
     for table in tables {
         for place in &table.places {
@@ -40,14 +40,7 @@ pub(super) fn derive(tables: &[Table], warnings: &mut Vec<String>) -> Files {
         match is(entry) {
             (false, _, _) => files.masked.push(path),
             (true, true, true) => files.writable.push(path),
-            (true, true, false) => {
-                warnings.push(format!(
-                    "place `{}` allows writing below {} but not destroying: that needs the file gate of a later version, and without it the box does not start. Until then set both, or neither.",
-                    path.place,
-                    crate::safe::line(&path.pattern.to_string_lossy(), 200)
-                ));
-                files.needs_gate.push(path);
-            }
+            (true, true, false) => files.gated.push(path),
             (true, false, _) if inside => files.read_only.push(path),
             // Outside writable trees everything is read-only anyway.
             (true, false, _) => {}

@@ -88,7 +88,12 @@ fn compile(text: &str, crossing: Crossing) -> Result<GlobMatcher, String> {
         .map_err(|error| format!("this glob cannot be read: {}", error.kind()))
 }
 
-/// A path as [`crate::ResourceId`] writes it: every byte that is not printable ASCII is percent-escaped.
+/// A path as [`crate::ResourceId::file`] writes it.
+pub(super) fn escaped_path(text: &[u8]) -> String {
+    text.split(|byte| *byte == b'%').map(escaped).collect::<Vec<_>>().join("%25")
+}
+
+/// A name as [`crate::ResourceId::new`] writes it: every byte that is not printable ASCII is percent-escaped.
 pub(super) fn escaped(text: &[u8]) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text {
@@ -120,7 +125,7 @@ impl PathPattern {
         let is_glob = text.contains(META);
         let whole = absolute(text, base, home)?;
         if !is_glob {
-            let prefix = escaped(whole.as_os_str().as_encoded_bytes());
+            let prefix = escaped_path(whole.as_os_str().as_encoded_bytes());
             let prefix = prefix.trim_end_matches('/').to_owned();
             let depth = parts(&prefix);
             return Ok(Self { whole, prefix, depth, globs: None });
@@ -130,8 +135,8 @@ impl PathPattern {
             return Err(format!("`{text}`: `..` cannot follow a glob"));
         }
         let folder = absolute(if start.is_empty() { "." } else { start }, base, home)?;
-        let prefix = escaped(folder.as_os_str().as_encoded_bytes()).trim_end_matches('/').to_owned();
-        let rest = escaped(text.get(start.len()..).unwrap_or_default().trim_matches('/').as_bytes());
+        let prefix = escaped_path(folder.as_os_str().as_encoded_bytes()).trim_end_matches('/').to_owned();
+        let rest = escaped_path(text.get(start.len()..).unwrap_or_default().trim_matches('/').as_bytes());
         let pattern = format!("{}/{rest}", globset::escape(&prefix));
         let globs = Box::new((compile(&pattern, Crossing::Part)?, compile(&format!("{pattern}/**"), Crossing::Part)?));
         let depth = parts(&prefix);
@@ -153,7 +158,7 @@ impl PathPattern {
 }
 
 /// From this length on a resource's id ends in a digest instead of its last part.
-const LONGEST_PATH: usize = 480;
+const LONGEST_PATH: usize = 3 * 4096 - 32;
 
 /// Whether `path` is `tree` or below it.
 pub(super) fn is_below(path: &str, tree: &str) -> bool {

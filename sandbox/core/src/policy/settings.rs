@@ -99,9 +99,8 @@ pub struct Files {
     pub read_only: Vec<FilePath>,
     /// Paths that the agent may not read: masked.
     pub masked: Vec<FilePath>,
-    /// Paths whose cells differ in a way that mounts cannot enforce (write allowed, destroy not):
-    /// they need the file gate, and without it the box must not start.
-    pub needs_gate: Vec<FilePath>,
+    /// Writable paths where destroying is not plainly allowed: the file gate asks there.
+    pub gated: Vec<FilePath>,
 }
 
 /// All of a policy that is not the table.

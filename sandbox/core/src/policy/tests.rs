@@ -68,7 +68,7 @@ pub(super) fn at_host(effect: Effect, host: &str, port: u16) -> Request {
 }
 
 pub(super) fn on_file(effect: Effect, path: &str) -> Request {
-    ask(effect, "file.any", Resource::rooted(ResourceId::new("file", path)), None)
+    ask(effect, "file.any", Resource::rooted(ResourceId::file(Path::new(path))), None)
 }
 
 /// An operation on a thing with these lines of ancestry, at a host which no place lists but `*`.

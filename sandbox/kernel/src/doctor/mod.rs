@@ -100,6 +100,13 @@ pub fn landlock_fix() -> String {
     crate::landlock::offered().err().map_or_else(|| "look at `dmesg | grep landlock`".to_owned(), |absence| absence.fix().to_owned())
 }
 
+/// What to do when calls cannot be stopped.
+#[must_use]
+pub fn file_gate_fix() -> String {
+    "run agentbox where no other seccomp listener is on it already (a container manager with seccomp notifications, or another agentbox), on Linux 5.19 or newer"
+        .to_owned()
+}
+
 fn look_at(layer: Layer) -> LayerReport {
     match layer {
         Layer::UserNamespace => namespaces::user(),
@@ -110,6 +117,7 @@ fn look_at(layer: Layer) -> LayerReport {
         Layer::UtsNamespace => namespaces::uts(),
         Layer::Landlock => processes::landlock(),
         Layer::Seccomp => processes::seccomp(),
+        Layer::FileGate => processes::file_gate(),
         Layer::Cgroup => processes::cgroup(),
         Layer::KernelGate => LayerReport::missing(
             layer,

@@ -18,7 +18,7 @@ pub(super) fn landlock() -> LayerReport {
         Err(absence) => return LayerReport::missing(Layer::Landlock, absence.to_string(), absence.fix()),
     };
     let trial = in_child(|| {
-        let plan = LandlockPlan { readable: vec!["/".into()], writable: Vec::new(), devices: Vec::new(), abi: Abi::Kernel };
+        let plan = LandlockPlan { readable: vec!["/".into()], writable: Vec::new(), gated: Vec::new(), devices: Vec::new(), abi: Abi::Kernel };
         let _report = landlock::restrict(&plan).map_err(|e| e.to_string())?;
         fs::read_dir("/").map_err(|e| format!("reading / in a domain that may: {e}"))?;
         match fs::File::create(std::env::temp_dir().join(format!("agentbox-doctor-{}", std::process::id()))) {
@@ -53,6 +53,19 @@ pub(super) fn seccomp() -> LayerReport {
     match trial.result() {
         Ok(_) => LayerReport::enforced(Layer::Seccomp),
         Err(why) => LayerReport::missing(Layer::Seccomp, why, "use a kernel with CONFIG_SECCOMP_FILTER=y; a container must not refuse seccomp(2)"),
+    }
+}
+
+/// Whether a child may have its calls stopped.
+pub(super) fn file_gate() -> LayerReport {
+    let trial = in_child(|| {
+        capabilities::drop_all().map_err(|e| e.to_string())?;
+        nix::sys::prctl::set_no_new_privs().map_err(|e| e.to_string())?;
+        crate::stopped::install().map(|_| String::new()).map_err(|e| format!("seccomp(NEW_LISTENER | WAIT_KILLABLE_RECV): {e}"))
+    });
+    match trial.result() {
+        Ok(_) => LayerReport::enforced(Layer::FileGate),
+        Err(why) => LayerReport::missing(Layer::FileGate, why, super::file_gate_fix()),
     }
 }
 

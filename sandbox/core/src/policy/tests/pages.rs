@@ -109,7 +109,6 @@ fn shipped_profiles_hold_their_examples() {
         let policy = load(vec![shipped(name, Path::new("/")).unwrap()]);
         let reports = policy.check_examples(&decode).unwrap_or_else(|error| panic!("{error}"));
         assert!(reports.iter().filter(|report| report.holds()).count() >= 4, "{name} has too few examples");
-        assert!(policy.settings().files.needs_gate.is_empty(), "{name}: a box with this profile could not start");
         assert!(policy.settings().files.writable.iter().any(|path| path.pattern == Path::new("/w")), "{name}: the workspace is not writable");
         let unexpected: Vec<&String> = policy.warnings().iter().collect();
         assert!(unexpected.is_empty(), "{name}: {unexpected:#?}");
@@ -146,18 +145,18 @@ fn shipped_profiles_mask_secrets_and_close_the_launchpad() {
 }
 
 #[test]
-fn write_without_destroy_needs_the_gate() {
+fn write_without_destroy_is_gated() {
     let policy = user(
         "[place.w]\npaths=[\".\"]\nwrite=\"allow\"\ndestroy=\"allow\"\n[place.history]\npaths=[\".git\"]\ndestroy=\"hold\"\n[place.odd]\npaths=[\"x\"]\nwrite=\"hold\"\n[place.keys]\npaths=[\"**/*.pem\"]\nread=\"hold\"",
     );
     let files = &policy.settings().files;
     let paths = |list: &[settings::FilePath]| list.iter().map(|path| path.pattern.display().to_string()).collect::<Vec<_>>();
     assert_eq!(paths(&files.writable), ["/w"]);
-    assert_eq!(paths(&files.needs_gate), ["/w/.git"]);
+    assert_eq!(paths(&files.gated), ["/w/.git"]);
     assert_eq!(paths(&files.read_only), ["/w/x"]);
     assert_eq!(paths(&files.masked), ["/w/**/*.pem"]);
     let ruled = user("[place.w]\npaths=[\".\"]\nwrite=\"allow\"\ndestroy=\"allow\"\n[[rule]]\nname=\"r\"\neffect=\"destroy\"\nverdict=\"hold\"");
-    assert_eq!(paths(&ruled.settings().files.needs_gate), ["/w"], "mounts cannot hold by rule");
+    assert_eq!(paths(&ruled.settings().files.gated), ["/w"], "mounts cannot hold by rule");
 }
 
 #[test]

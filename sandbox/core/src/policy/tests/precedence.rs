@@ -45,6 +45,16 @@ fn the_floor() {
 }
 
 #[test]
+fn a_path_with_any_letters_has_its_place() {
+    let policy = user("[place.w]\npaths=[\"/w\"]\nwrite=\"allow\"\ndestroy=\"allow\"\n[place.kept]\npaths=[\"/w/the books\", \"/w/100%\"]\ndestroy=\"hold\"");
+    for (path, expected) in [("/w/x", Allow), ("/w/the books/2026", Held), ("/w/100%/a", Held), ("/w/the%20books/2026", Allow), ("/w/100%25/a", Allow)] {
+        assert_eq!(verdict(&policy, on_file(Effect::Destroy, path)), expected, "{path}");
+    }
+    let deep = format!("/w/the books/{}", "long/".repeat(700));
+    assert_eq!(verdict(&policy, on_file(Effect::Destroy, &deep)), Held, "however long it is");
+}
+
+#[test]
 fn a_resource_before_its_host_and_its_parent() {
     let policy = user(TABLE);
     let volume = |lines: &[&[&str]]| on_thing(Effect::Destroy, "railway.volumeDelete", "railway:volume/3d2c", lines);

@@ -222,8 +222,8 @@ proptest! {
     fn mounts_are_never_looser_than_the_judgement(profile in a_policy(), repository in a_policy(), path in select(PATHS)) {
         let policy = load(vec![layer(LayerKind::Profile, &profile), layer(LayerKind::Repository { trusted: false }, &repository)]);
         let files = &policy.settings().files;
-        // A box with `needs_gate` does not start. The deepest entry decides; of equals, the strictest.
-        let lists = [(&files.writable, 0), (&files.read_only, 1), (&files.needs_gate, 1), (&files.masked, 2)];
+        // What is gated is writable, and asked about. The deepest entry decides; of equals, the strictest.
+        let lists = [(&files.writable, 0), (&files.read_only, 1), (&files.gated, 1), (&files.masked, 2)];
         let entries = lists.iter().flat_map(|(list, state)| list.iter().map(|entry| (entry, *state))).filter_map(|(entry, state)| {
             let pattern = pattern::PathPattern::parse(entry.pattern.to_str()?, Path::new("/"), Path::new("/home/u")).ok()?;
             pattern.matches(path).then_some((pattern.depth, state))
