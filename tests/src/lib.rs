@@ -16,6 +16,7 @@ pub mod outside;
 pub mod process;
 pub mod skip;
 pub mod terminal;
+pub mod tree;
 
 pub use home::{Home, Who};
 pub use origin::Origin;

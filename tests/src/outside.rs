@@ -23,10 +23,20 @@ const VICTIM: usize = 65_536;
 /// The folder of the bypass scripts, where it is there: `AGENTBOX_SHARED`, else `../shared` beside the repository.
 #[must_use]
 pub fn bypass_scripts() -> Option<PathBuf> {
+    shared("bypass", "README.md")
+}
+
+/// The folder of the labelled rows, where it is there.
+#[must_use]
+pub fn corpora() -> Option<PathBuf> {
+    shared("corpora", "shell_hard.jsonl")
+}
+
+fn shared(folder: &str, mark: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
     let shared = env::var_os("AGENTBOX_SHARED").map_or_else(|| root.join("../shared"), PathBuf::from);
-    let folder = shared.join("bypass");
-    folder.join("README.md").is_file().then(|| folder.canonicalize().ok()).flatten()
+    let folder = shared.join(folder);
+    folder.join(mark).is_file().then(|| folder.canonicalize().ok()).flatten()
 }
 
 /// The folder of our own attacks.

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, io::Write as _, process::ExitCode};
 
 use agentbox_core::safe;
 use agentbox_kernel::{
-    doctor::{self, Report},
+    doctor::{self, Repair, Report},
     layer::LayerStatus,
 };
 
@@ -14,6 +14,9 @@ pub(crate) struct DoctorArguments {
     /// One JSON object instead of the table
     #[arg(long)]
     json: bool,
+    /// Set right what can be: write the files that this machine needs, and load them. Without root: show what would be done
+    #[arg(long, conflicts_with = "json")]
+    fix: bool,
 }
 
 /// The columns of the table; what is longer is broken between words.
@@ -26,6 +29,11 @@ const LONGEST: usize = 2000;
 
 /// Exits 0 if `run` would start here, 1 if it would refuse to.
 pub(crate) fn run(arguments: &DoctorArguments) -> ExitCode {
+    if arguments.fix
+        && let Err(why) = set_right()
+    {
+        return crate::commands::run::fail(&why);
+    }
     let report = doctor::examine();
     let shown = if arguments.json { as_json(&report) } else { Ok(as_table(&report)) };
     let printed = shown.and_then(|text| std::io::stdout().write_all(text.as_bytes()).map_err(|error| error.to_string()));
@@ -34,6 +42,43 @@ pub(crate) fn run(arguments: &DoctorArguments) -> ExitCode {
         Ok(()) if report.can_run() => ExitCode::SUCCESS,
         Ok(()) => ExitCode::FAILURE,
     }
+}
+
+/// Does what root may do, or tells root what it would be.
+fn set_right() -> Result<(), String> {
+    let program = std::env::current_exe().map_err(|error| format!("the path of this program is not known: {error}"))?;
+    let repairs = doctor::repairs(&program);
+    let mut said = String::new();
+    if repairs.is_empty() {
+        say("nothing that `--fix` knows of is in the way; what each layer needs is said below\n");
+        return Ok(());
+    }
+    if !nix::unistd::geteuid().is_root() {
+        for Repair { what, file, contents, command } in &repairs {
+            let _ = write!(said, "would write {}: {what}\n{}would run: {}\n", file.display(), indented(contents), command.join(" "));
+        }
+        say(&format!("{said}it takes root:  sudo {} doctor --fix\n", safe::line(&program.display().to_string(), 200)));
+        return Ok(());
+    }
+    for Repair { what, file, contents, command } in &repairs {
+        say(&format!("writing {}: {what}\n", file.display()));
+        std::fs::write(file, contents).map_err(|error| format!("{}: {error}", file.display()))?;
+        let (name, arguments) = command.split_first().ok_or("a repair without a command")?;
+        match std::process::Command::new(name).args(arguments).status() {
+            Ok(status) if status.success() => {}
+            Ok(status) => return Err(format!("{}: {status}; {} is written, and counts after the next start of this machine", command.join(" "), file.display())),
+            Err(error) => return Err(format!("{name}: {error}; {} is written, and counts after the next start of this machine", file.display())),
+        }
+    }
+    Ok(())
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}\n")).collect()
+}
+
+fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 fn as_json(report: &Report) -> Result<String, String> {

@@ -68,8 +68,8 @@ impl Settings {
             return "sudo sysctl -w user.max_user_namespaces=15000   (to keep it: the same line in /etc/sysctl.d/60-agentbox.conf)".to_owned();
         }
         if self.apparmor_restricts.is_some_and(|value| value != 0) {
-            return "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0   (to keep it: the same line in /etc/sysctl.d/60-agentbox.conf; \
-                 for agentbox alone: an AppArmor profile for its path with `flags=(unconfined) { userns, }`)"
+            return "sudo agentbox doctor --fix   (writes an AppArmor profile that lets this program make user namespaces; for all programs: \
+                 sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0)"
                 .to_owned();
         }
         match self.container {
@@ -105,7 +105,7 @@ mod tests {
         assert!(fix(Settings { most_namespaces: Some(0), ..plain }, Some(Errno::ENOSPC)).starts_with("sudo sysctl -w user.max_user_namespaces="));
         assert!(fix(Settings { most_namespaces: Some(1), ..plain }, Some(Errno::ENOSPC)).contains("max_user_namespaces"));
         let ubuntu = Settings { apparmor_restricts: Some(1), debian_switch: Some(1), most_namespaces: Some(60_000), ..plain };
-        assert!(fix(ubuntu, None).starts_with("sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"));
+        assert!(fix(ubuntu, None).starts_with("sudo agentbox doctor --fix"));
         assert!(
             fix(Settings { apparmor_restricts: Some(0), container: Container::Some, ..plain }, Some(Errno::EPERM)).starts_with("docker run --security-opt")
         );

@@ -4,6 +4,7 @@ mod facts;
 mod fixes;
 mod namespaces;
 mod processes;
+mod repairs;
 
 use std::time::Instant;
 
@@ -56,6 +57,8 @@ impl Report {
         self.layers.iter().any(|report| report.layer == layer && report.holds())
     }
 }
+
+pub use repairs::{Repair, repairs};
 
 /// Tries every layer, each in a child of its own. Call it while this process has one thread.
 #[must_use]
