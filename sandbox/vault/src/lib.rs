@@ -27,6 +27,7 @@
 
 mod bytes;
 mod crash;
+mod discard;
 mod error;
 mod facts;
 mod finish;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use agentbox_broker::remote_gate::RemoteGate;
-use agentbox_core::{Permit, Refusal, Request, ledger::Journal, wire::FILES_FROM};
+use agentbox_core::{Permit, Refusal, Request, wire::FILES_FROM};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::{sync::mpsc as asynchronous, task::AbortHandle};
 
@@ -55,32 +55,25 @@ impl Line {
     ///
     /// # Errors
     /// No descriptors or threads are left.
-    pub(super) fn start(supervisor: UnixStream) -> io::Result<(Self, impl Journal + use<>)> {
+    pub(super) fn start(supervisor: UnixStream) -> io::Result<Self> {
         let bell = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let (words, heard) = asynchronous::channel(WAITING);
         let (to_answers, answers) = mpsc::channel();
-        let (to_journal, journal) = mpsc::sync_channel(1);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let rings = Answers { to: to_answers, bell: bell.clone() };
         std::thread::Builder::new().name("asks".to_owned()).spawn(move || {
             runtime.block_on(async {
                 match RemoteGate::start_at(supervisor, FILES_FROM) {
-                    Ok((gate, ended)) => {
-                        let _ = to_journal.send(Ok(gate.journal()));
-                        tokio::select! {
-                            () = ended => {}
-                            () = serve(gate, heard, &rings) => {}
-                        }
-                    }
-                    Err(error) => {
-                        let _ = to_journal.send(Err(error));
-                    }
+                    Ok((gate, ended)) => tokio::select! {
+                        () = ended => {}
+                        () = serve(gate, heard, &rings) => {}
+                    },
+                    Err(error) => tracing::error!(%error, "the supervisor cannot be asked"),
                 }
             });
             rings.ring(None);
         })?;
-        let journal = journal.recv().map_err(|_| io::Error::other("its thread has ended"))??;
-        Ok((Self { words, answers, bell, next: 0 }, journal))
+        Ok(Self { words, answers, bell, next: 0 })
     }
 
     /// Readable when [`Line::answer`] has something.

@@ -5,129 +5,178 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use agentbox_core::{Digest, Effect, Evidence, Operation, Request, Resource, ResourceId, policy::Policy, safe};
-
-use super::git;
+use agentbox_core::{
+    Digest, Effect, Evidence, Judgement, Operation, Refusal, Request, Resource, ResourceId,
+    ledger::{self, Draft, Durability, Journal, NotWritten},
+    policy::Policy,
+    safe,
+};
+use agentbox_kernel::stopped::{Touched, What};
 
 /// Characters of a path that are shown.
 const SHOWN: usize = 300;
 
-/// What would be done to one thing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Act {
-    /// Its name is removed.
-    Remove,
-    /// A folder's name is removed.
-    RemoveFolder,
-    /// Another file takes its name.
-    Replace,
-    /// It gets another name, or is exchanged with what has it.
-    Move,
-    /// It is opened for writing where it stands.
-    Overwrite,
-    /// It is cut short.
-    Truncate,
-    /// Parts of its content are taken out or moved.
-    Punch,
-    /// It gets one more name.
-    Link,
-    /// It comes to be.
-    Make,
-    /// Its mode, owner, times, flags or attributes change.
-    Describe,
-}
-
-impl Act {
-    fn action(self) -> &'static str {
-        match self {
-            Self::Remove => "file.unlink",
-            Self::RemoveFolder => "file.rmdir",
-            Self::Replace => "file.replace",
-            Self::Move => "file.rename",
-            Self::Overwrite => "file.overwrite",
-            Self::Truncate => "file.truncate",
-            Self::Punch => "file.punch",
-            Self::Link => "file.link",
-            Self::Make => "file.create",
-            Self::Describe => "file.metadata",
-        }
-    }
-
-    /// Whether what was there is there no more afterwards, under this name at least.
-    pub(crate) fn loses(self) -> bool {
-        match self {
-            Self::Remove | Self::RemoveFolder | Self::Replace | Self::Move | Self::Overwrite | Self::Truncate | Self::Punch => true,
-            Self::Link | Self::Make | Self::Describe => false,
-        }
-    }
-}
-
 /// Since when a thing is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Since {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Since {
     /// It was there when the box began: somebody may miss it.
     Before,
     /// It was made in this box: the agent's own.
     Session,
-    /// It is not there yet.
-    Nothing,
 }
 
-/// One thing that a call touches.
-#[derive(Clone, Debug)]
-pub(crate) struct Touch {
-    pub(crate) act: Act,
-    pub(crate) since: Since,
-    /// As the agent sees it, which is as the user does.
-    pub(crate) path: PathBuf,
-    /// Of what would be lost, in bytes; nothing for an empty file.
-    pub(crate) size: u64,
-    /// Device and inode.
-    pub(crate) identity: (u64, u64),
+/// What the policy says.
+pub(super) enum Word {
+    /// Go on.
+    Yes,
+    /// Ask the supervisor.
+    Ask(Box<Request>),
+    /// It could not be written down.
+    No(Refusal),
 }
 
-/// The effect of one touch, with the reason in a sentence.
-fn effect(touch: &Touch) -> (Effect, &'static str) {
-    match (touch.act, touch.since) {
-        (_, Since::Session) => (Effect::Write, "it was made in this box"),
-        (Act::Overwrite | Act::Truncate | Act::Punch, Since::Before) if touch.size == 0 => (Effect::Write, "nothing is in it"),
-        (Act::Overwrite, _) => (Effect::Destroy, "opening a file for writing can destroy all that is in it"),
-        (Act::Truncate | Act::Punch, _) => (Effect::Destroy, "it destroys what is in the file"),
-        (Act::Remove, _) => (Effect::Destroy, "it removes the file"),
-        (Act::RemoveFolder, _) => (Effect::Destroy, "it removes the folder"),
-        (Act::Replace, _) => (Effect::Destroy, "another file takes its place"),
-        (Act::Move, _) => (Effect::Destroy, "it is not found under this name any more"),
-        // One more name is a way to the same content that another place's cells would judge.
-        (Act::Link, _) => (Effect::Destroy, "through another name its content can be destroyed"),
-        (Act::Make, _) => (Effect::Write, "nothing was there"),
-        (Act::Describe, _) => (Effect::Write, "its content stays"),
+/// Judges by the policy.
+pub(super) struct Judge<'p> {
+    policy: &'p Policy,
+    session: &'p str,
+    /// Places inside writable ones that have cells of their own: what is done to a folder above is done to them.
+    own: Vec<PathBuf>,
+}
+
+impl<'p> Judge<'p> {
+    pub(super) fn new(policy: &'p Policy, session: &'p str) -> Self {
+        let files = &policy.settings().files;
+        let own = files.gated.iter().chain(&files.read_only).chain(&files.masked).map(|path| path.pattern.clone()).collect();
+        Self { policy, session, own }
+    }
+
+    /// Judges one call by all that it touches.
+    pub(super) fn judge(&self, touches: &[(Touched<'_>, Since)], tid: i32) -> Word {
+        // What the agent made itself it may unmake: where it could make it, the policy lets it write. A folder may hold what is older.
+        let is_free = |(touch, since): &(Touched<'_>, Since)| *since == Since::Session && !matches!(touch.what, What::Move | What::Exchange);
+        if touches.iter().all(is_free) {
+            return Word::Yes;
+        }
+        let request = self.request(touches, tid);
+        match self.policy.judge(request.clone()) {
+            // Only counted: these are the agent's own works in a place that was given to it, and the vault's journal tells of each.
+            Judgement::Allow(granted) => match ledger::commit(granted, self.session, &mut Counted) {
+                Ok(permit) => match permit.consume(&request.digest, std::time::SystemTime::now()) {
+                    Ok(()) => Word::Yes,
+                    Err(_) => Word::Ask(Box::new(request)),
+                },
+                Err(refusal) => Word::No(refusal),
+            },
+            Judgement::Hold(_) | Judgement::Deny(_) => Word::Ask(Box::new(request)),
+        }
+    }
+
+    fn request(&self, touches: &[(Touched<'_>, Since)], tid: i32) -> Request {
+        let mut operations = Vec::new();
+        for (touch, since) in touches {
+            operations.push(self.operation(touch, *since));
+            if matches!(touch.what, What::Move | What::Exchange | What::Replace | What::RemoveFolder) {
+                let beneath = self.own.iter().filter(|own| own.starts_with(&touch.path) && **own != touch.path && own.symlink_metadata().is_ok());
+                operations.extend(beneath.map(|own| Operation::new(Effect::Destroy, "file.rename", resource(own), "a folder above it is moved, and takes it along")));
+            }
+        }
+        let evidence = Evidence { summary: summary(touches), excerpt: excerpt(touches), process: Some(tid), ..Evidence::default() };
+        Request { operations, destination: None, digest: digest(touches), evidence }
+    }
+
+    fn operation(&self, touch: &Touched<'_>, since: Since) -> Operation {
+        let (effect, reason) = match (touch.what, since) {
+            (What::Move | What::Exchange, _) => self.moved(touch),
+            (_, Since::Session) => (Effect::Write, "it was made in this box"),
+            (What::Overwrite | What::Truncate, Since::Before) if touch.stat.st_size == 0 => (Effect::Write, "nothing is in it"),
+            // One that is opened for appending only can be made to write anywhere, so it is no other case.
+            (What::Overwrite, Since::Before) => (Effect::Destroy, "opened for writing, all that is in it can be destroyed"),
+            (What::Truncate, Since::Before) => (Effect::Destroy, "what is behind the cut is destroyed"),
+            (What::Remove, Since::Before) => (Effect::Destroy, "the file is removed"),
+            (What::RemoveFolder, Since::Before) => (Effect::Destroy, "the folder is removed"),
+            (What::Replace, Since::Before) => (Effect::Destroy, "another thing takes its name"),
+            // The new name may lie where the policy lets it be destroyed.
+            (What::Link, Since::Before) => (Effect::Destroy, "under another name its content can be destroyed"),
+        };
+        Operation::new(effect, action(touch.what), resource(&touch.path), reason)
+    }
+
+    /// A move inside one place loses nothing; out of it, the other place's cells count from then on.
+    fn moved(&self, touch: &Touched<'_>) -> (Effect, &'static str) {
+        let place = |path: &Path| {
+            let operation = Operation::new(Effect::Destroy, "file.rename", resource(path), "");
+            let request = Request { operations: vec![operation], destination: None, digest: Digest::of([]), evidence: Evidence::default() };
+            self.policy.preview(&request).1.place
+        };
+        match &touch.to {
+            Some((to, _)) if place(&touch.path) == place(to) => (Effect::Write, "it stays in its place, under another name"),
+            Some(_) | None => (Effect::Destroy, "it leaves its place"),
+        }
     }
 }
 
-/// The question that a call asks.
-///
-/// `beneath` are places with cells of their own below a folder that is touched: whatever happens to the folder happens to them.
-pub(crate) fn request(touches: &[Touch], beneath: &[PathBuf], pid: i32, summary: &str) -> Request {
-    let mut operations: Vec<Operation> = touches.iter().map(operation).collect();
-    operations.extend(beneath.iter().map(|path| {
-        Operation::new(Effect::Destroy, "file.rename", resource(path), "a folder above it is moved, and takes it along")
-    }));
-    let digest = Digest::of(touches.iter().flat_map(|touch| {
-        let (dev, ino) = touch.identity;
-        [touch.act.action().as_bytes().to_vec(), touch.path.as_os_str().as_bytes().to_vec(), dev.to_le_bytes().to_vec(), ino.to_le_bytes().to_vec()]
-    }).collect::<Vec<_>>().iter().map(Vec::as_slice));
-    let evidence = Evidence { summary: safe::line(summary, SHOWN), process: Some(pid), ..Evidence::default() };
-    Request { operations, destination: None, digest, evidence }
+/// What a permit is bound to: every thing that is touched, by path and identity.
+pub(super) fn digest(touches: &[(Touched<'_>, Since)]) -> Digest {
+    let parts: Vec<Vec<u8>> = touches
+        .iter()
+        .flat_map(|(touch, _)| {
+            let to = touch.to.as_ref().map_or_else(Vec::new, |(path, _)| path.as_os_str().as_bytes().to_vec());
+            let identity = [touch.stat.st_dev.to_le_bytes(), touch.stat.st_ino.to_le_bytes()].concat();
+            [action(touch.what).as_bytes().to_vec(), touch.path.as_os_str().as_bytes().to_vec(), to, identity]
+        })
+        .collect();
+    Digest::of(parts.iter().map(Vec::as_slice))
 }
 
-fn operation(touch: &Touch) -> Operation {
-    let (effect, reason) = effect(touch);
-    if let Some(meaning) = git::meaning_of(touch) {
-        return Operation::new(meaning.effect.min(effect.max(meaning.effect)), &meaning.action, resource(&touch.path), meaning.reason);
+struct Counted;
+
+impl Journal for Counted {
+    fn append(&mut self, _: Draft, _: Durability) -> Result<u64, NotWritten> {
+        Ok(0)
     }
-    Operation::new(effect, touch.act.action(), resource(&touch.path), reason)
 }
 
 fn resource(path: &Path) -> Resource {
-    Resource::rooted(ResourceId::new("file", &path.to_string_lossy()))
+    Resource::rooted(ResourceId::file(path))
+}
+
+fn action(what: What) -> &'static str {
+    match what {
+        What::Remove => "file.unlink",
+        What::RemoveFolder => "file.rmdir",
+        What::Replace => "file.replace",
+        What::Move | What::Exchange => "file.rename",
+        What::Overwrite => "file.overwrite",
+        What::Truncate => "file.truncate",
+        What::Link => "file.link",
+    }
+}
+
+fn shown(path: &Path) -> String {
+    safe::line(&path.to_string_lossy(), SHOWN)
+}
+
+fn summary(touches: &[(Touched<'_>, Since)]) -> String {
+    let Some((first, _)) = touches.first() else { return String::new() };
+    match (&first.to, first.what) {
+        (Some((to, _)), What::Link) => format!("link {} to {}", shown(&first.path), shown(to)),
+        (Some((to, _)), What::Exchange) => format!("exchange {} and {}", shown(&first.path), shown(to)),
+        (Some((to, _)), _) => format!("rename {} to {}", shown(&first.path), shown(to)),
+        (None, What::Overwrite) => format!("open {} for writing", shown(&first.path)),
+        (None, What::Truncate) => format!("truncate {}", shown(&first.path)),
+        (None, What::RemoveFolder) => format!("remove the folder {}", shown(&first.path)),
+        (None, What::Remove | What::Replace | What::Move | What::Exchange | What::Link) => format!("remove {}", shown(&first.path)),
+    }
+}
+
+fn excerpt(touches: &[(Touched<'_>, Since)]) -> String {
+    let line = |(touch, since): &(Touched<'_>, Since)| {
+        let size = touch.stat.st_size;
+        let age = match since {
+            Since::Before => "there before this box",
+            Since::Session => "made in this box",
+        };
+        format!("{}: {size} bytes, {age}", shown(&touch.path))
+    };
+    touches.iter().map(line).collect::<Vec<_>>().join("\n")
 }

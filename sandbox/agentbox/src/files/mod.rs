@@ -3,9 +3,9 @@
 mod ask;
 mod judge;
 mod keep;
-mod tally;
 
 use std::{
+    collections::HashMap,
     io::{self, Write as _},
     os::{
         fd::{AsFd as _, AsRawFd as _},
@@ -13,21 +13,44 @@ use std::{
     },
     path::PathBuf,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
-use agentbox_core::policy::Policy;
+use agentbox_core::{Permit, Refusal, RefusalKind, policy::Policy};
 use agentbox_kernel::{
     control::Control,
     launch::GateHandles,
+    lease,
     selfguard::{self, Role},
-    stopped::{self, Listener, World},
+    stopped::{Deed, Listener, Notice, Performed, Reading, Received, Roots, Touched, World},
 };
+use agentbox_vault::{Begin, Hands, Kept, Settings, Vault};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
+use self::{
+    ask::{Answer, Dead, Line, Number},
+    judge::{Judge, Since, Word},
+    keep::Keeper,
+};
 use crate::commands::run::chain;
+
+/// How the process says that something was kept or lost in this session. 0 says that nothing was.
+pub(crate) const KEPT: u8 = 10;
+
+/// How often held calls are looked after: whether their callers are wanted elsewhere, whether a pipe's other end has come.
+const LOOK_AFTER: Duration = Duration::from_millis(20);
+
+/// Calls that wait at once; more are refused.
+const MOST_WAITING: usize = 4096;
+
+/// How often one call is judged again because another thread was faster.
+const MOST_TURNS: usize = 16;
+
+/// How long the box's first process may take to hand over.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the process is given before it is forked.
 pub(crate) struct Brief {
@@ -45,8 +68,298 @@ pub(crate) struct Brief {
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Handed;
 
-/// Hands the box to the file gate's process.
+/// The process stands, and takes calls.
+#[derive(serde::Serialize, serde::Deserialize)]
+enum Ready {
+    Yes,
+    No(String),
+}
+
+/// Hands the box to the file gate's process, and waits until it takes calls.
+///
+/// # Errors
+/// It does not, and why: the command must not run.
 pub(crate) fn hand_over(gate: &Control, handles: &GateHandles) -> io::Result<()> {
     let fds = [handles.listener.as_raw_fd(), handles.user_namespace.as_raw_fd(), handles.mount_namespace.as_raw_fd()];
-    gate.send(&Handed, &fds)
+    gate.send(&Handed, &fds)?;
+    let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+    while let Err(Errno::EINTR) = poll(&mut [PollFd::new(gate.as_fd(), PollFlags::POLLIN)], patience) {}
+    match gate.receive::<Ready>()? {
+        Some((Ready::Yes, _)) => Ok(()),
+        Some((Ready::No(why), _)) => Err(io::Error::other(why)),
+        None => Err(io::Error::other("its process has ended")),
+    }
+}
+
+/// The file gate's whole life.
+pub(crate) fn run(brief: Brief, handed: &Control, supervisor: UnixStream) -> u8 {
+    match begin(&brief, handed, supervisor) {
+        Ok(None) => 0,
+        Ok(Some(gate)) => {
+            let _ = handed.send(&Ready::Yes, &[]);
+            match gate.serve() {
+                Ok(keeper) => {
+                    if keeper.is_used() {
+                        KEPT
+                    } else {
+                        0
+                    }
+                }
+                Err(why) => {
+                    let _ = writeln!(io::stderr(), "agentbox: the file gate: {why}\r");
+                    1
+                }
+            }
+        }
+        Err(why) => {
+            let _ = handed.send(&Ready::No(why), &[]);
+            1
+        }
+    }
+}
+
+/// Prepares what can be prepared outside of the box, and moves into it. None: there is no box.
+fn begin<'b>(brief: &'b Brief, handed: &Control, supervisor: UnixStream) -> Result<Option<Gate<'b>>, String> {
+    let settings = brief.policy.settings();
+    let proc = World::proc().map_err(|errno| format!("/proc: {errno}"))?;
+    let hands = Hands::here(lease::read_lease).map_err(|error| chain(&error))?;
+    let vault = Vault::open(&brief.vault, Settings::default()).map_err(|error| chain(&error))?;
+    let begin = Begin { name: &brief.session, roots: &brief.writable, about: &brief.about, undoes: None };
+    let session = vault.begin(&begin, hands).map_err(|error| chain(&error))?;
+    let Some((Handed, fds)) = handed.receive::<Handed>().map_err(|error| chain(&error))? else { return Ok(None) };
+    let mut fds = fds.into_iter();
+    let (Some(listener), Some(user), Some(mounts)) = (fds.next(), fds.next(), fds.next()) else { return Err("the box was not handed over whole".to_owned()) };
+    let roots = if settings.nested_userns { Roots::Various } else { Roots::One };
+    let world = World::enter(proc, user.as_fd(), mounts.as_fd(), roots).map_err(|errno| format!("entering the box: {errno}"))?;
+    selfguard::guard(Role::FileGate).map_err(|error| chain(&error))?;
+    let line = Line::start(supervisor).map_err(|error| chain(&error))?;
+    let keeper = Keeper::new(session).map_err(|error| chain(&error))?;
+    let judge = Judge::new(&brief.policy, &brief.session);
+    Ok(Some(Gate { listener: Listener::from(listener), world, judge, keeper, line, asked: HashMap::new(), later: Vec::new(), looked: Instant::now() }))
+}
+
+/// A call that waits for an answer of the supervisor.
+struct Waiting {
+    notice: Notice,
+    deed: Deed,
+}
+
+struct Gate<'b> {
+    listener: Listener,
+    world: World,
+    judge: Judge<'b>,
+    keeper: Keeper,
+    line: Line,
+    asked: HashMap<Number, Waiting>,
+    /// Openings of pipes whose other end is not there.
+    later: Vec<(Notice, Deed)>,
+    looked: Instant,
+}
+
+/// Whether the box's processes are still there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Calls {
+    Come,
+    AreOver,
+}
+
+impl Gate<'_> {
+    /// Until the supervisor wants to hear no more.
+    fn serve(mut self) -> Result<Keeper, String> {
+        let mut calls = Calls::Come;
+        loop {
+            let busy = !self.asked.is_empty() || !self.later.is_empty();
+            let patience = if busy { PollTimeout::try_from(LOOK_AFTER).unwrap_or(PollTimeout::MAX) } else { PollTimeout::NONE };
+            let wanted = if calls == Calls::Come { PollFlags::POLLIN } else { PollFlags::empty() };
+            let mut fds = vec![PollFd::new(self.line.bell(), PollFlags::POLLIN)];
+            if calls == Calls::Come {
+                fds.push(PollFd::new(self.listener.as_fd(), wanted));
+            }
+            match poll(&mut fds, patience) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(format!("poll: {errno}")),
+            }
+            let rung = fds.first().is_some_and(|bell| bell.any() == Some(true));
+            let called = fds.get(1).is_some_and(|listener| listener.any() != Some(false));
+            drop(fds);
+            if rung {
+                loop {
+                    match self.line.answer() {
+                        Ok(Some(answer)) => self.answered(answer),
+                        Ok(None) => break,
+                        // Whatever waits is refused by being dropped.
+                        Err(Dead) => return Ok(self.keeper),
+                    }
+                }
+            }
+            if called {
+                match self.listener.receive().map_err(|errno| format!("the listener: {errno}"))? {
+                    Received::Call(notice) => self.called(notice),
+                    Received::Nothing => {}
+                    Received::End => calls = Calls::AreOver,
+                }
+            }
+            if busy && self.looked.elapsed() >= LOOK_AFTER {
+                self.look_after();
+            }
+        }
+    }
+
+    fn called(&mut self, notice: Notice) {
+        match Deed::read(notice, &self.world) {
+            Reading::Answered => {}
+            Reading::Deed(notice, deed) => self.decide(notice, deed),
+        }
+    }
+
+    fn decide(&mut self, notice: Notice, deed: Deed) {
+        let mut next = Some((notice, deed));
+        for _ in 0..MOST_TURNS {
+            let Some((notice, deed)) = next.take() else { return };
+            let touches = match self.touches(&deed) {
+                Ok(touches) => touches,
+                Err(errno) => return notice.refuse(errno),
+            };
+            match self.judge.judge(&touches, notice.tid()) {
+                Word::Yes => {
+                    drop(touches);
+                    next = self.act(notice, deed);
+                }
+                Word::Ask(request) => {
+                    drop(touches);
+                    if self.asked.len() >= MOST_WAITING {
+                        return notice.refuse(Errno::EPERM);
+                    }
+                    match self.line.ask(*request) {
+                        Ok(number) => {
+                            self.asked.insert(number, Waiting { notice, deed });
+                        }
+                        Err(Dead) => notice.refuse(Errno::EPERM),
+                    }
+                    return;
+                }
+                Word::No(refusal) => return notice.refuse(errno_of(&refusal)),
+            }
+        }
+        if let Some((notice, _)) = next {
+            notice.refuse(Errno::EBUSY);
+        }
+    }
+
+    fn touches<'d>(&self, deed: &'d Deed) -> Result<Vec<(Touched<'d>, Since)>, Errno> {
+        let touches = deed.touches(&self.world)?;
+        Ok(touches.into_iter().map(|touch| {
+            let since = self.keeper.since(&touch);
+            (touch, since)
+        }).collect())
+    }
+
+    /// Keeps and does it. What comes back is another deed, to be judged.
+    fn act(&mut self, notice: Notice, deed: Deed) -> Option<(Notice, Deed)> {
+        match self.keep_and_do(notice, deed, Asked::Nobody) {
+            Performed::Answered(_) => None,
+            Performed::Another(notice, deed) => Some((notice, deed)),
+            Performed::Later(notice, deed) => {
+                if self.later.len() < MOST_WAITING {
+                    self.later.push((notice, deed));
+                }
+                None
+            }
+        }
+    }
+
+    fn keep_and_do(&self, notice: Notice, deed: Deed, asked: Asked) -> Performed {
+        let kept = self.touches(&deed).and_then(|touches| self.keeper.keep(&touches));
+        let kept = kept.and_then(|proofs| match asked {
+            Asked::Nobody => Ok(proofs),
+            // What a person said yes to is not lost with the machine's power either.
+            Asked::APerson => self.keeper.sync().map(|()| proofs),
+        });
+        let proofs = match kept {
+            Ok(proofs) => proofs,
+            Err(errno) => {
+                notice.refuse(errno);
+                return Performed::Answered(Err(errno));
+            }
+        };
+        let performed = deed.perform(notice, &self.world);
+        if !matches!(performed, Performed::Answered(Ok(()))) {
+            proofs.into_iter().for_each(Kept::failed);
+        }
+        performed
+    }
+
+    fn answered(&mut self, answer: Answer) {
+        let Some(Waiting { notice, deed }) = self.asked.remove(&answer.number) else {
+            // Its caller has gone; what was permitted is given back.
+            if let Ok((_, deed)) = answer.answer {
+                self.line.done(deed, "nothing was done: its caller had gone".to_owned());
+            }
+            return;
+        };
+        match answer.answer {
+            Err(refusal) => notice.refuse(errno_of(&refusal)),
+            Ok((permit, number)) => self.permitted(notice, deed, permit, number),
+        }
+    }
+
+    /// Does what was asked about, if the world is still as it was shown.
+    fn permitted(&mut self, notice: Notice, deed: Deed, permit: Permit, number: u64) {
+        let void = |gate: &Self, notice: Notice, why: &str| {
+            gate.line.done(number, format!("nothing was done: {why}"));
+            notice.refuse(Errno::EPERM);
+        };
+        let digest = match self.touches(&deed) {
+            Ok(touches) => judge::digest(&touches),
+            Err(errno) => return void(self, notice, &errno.to_string()),
+        };
+        if let Err(unfit) = permit.consume(&digest, std::time::SystemTime::now()) {
+            return void(self, notice, &unfit.to_string());
+        }
+        let outcome = match self.keep_and_do(notice, deed, Asked::APerson) {
+            Performed::Answered(Ok(())) => "done".to_owned(),
+            Performed::Answered(Err(errno)) => format!("it failed: {errno}"),
+            // Another thing than the one that was shown: it is not done, and whoever wants it asks anew.
+            Performed::Another(notice, _) | Performed::Later(notice, _) => {
+                notice.refuse(Errno::EBUSY);
+                "nothing was done: another thing has the name now".to_owned()
+            }
+        };
+        self.line.done(number, outcome);
+    }
+
+    fn look_after(&mut self) {
+        self.looked = Instant::now();
+        let world = &self.world;
+        // A caller that was killed, or that is wanted for a signal of its own.
+        let (stay, go): (HashMap<_, _>, HashMap<_, _>) =
+            std::mem::take(&mut self.asked).into_iter().partition(|(_, waiting)| waiting.notice.is_waiting() && !waiting.notice.is_wanted_elsewhere(world));
+        self.asked = stay;
+        for (number, waiting) in go {
+            self.line.gone(number);
+            waiting.notice.refuse(Errno::EINTR);
+        }
+        for (notice, deed) in std::mem::take(&mut self.later) {
+            if !notice.is_waiting() || notice.is_wanted_elsewhere(&self.world) {
+                notice.refuse(Errno::EINTR);
+            } else if let Some((notice, deed)) = self.act(notice, deed) {
+                self.decide(notice, deed);
+            }
+        }
+    }
+}
+
+/// Who was asked about a deed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Nobody,
+    APerson,
+}
+
+/// What the agent's program is told.
+fn errno_of(refusal: &Refusal) -> Errno {
+    match refusal.kind {
+        RefusalKind::Pending | RefusalKind::Denied | RefusalKind::AlreadyDone => Errno::EPERM,
+        RefusalKind::Failed => Errno::EIO,
+    }
 }

@@ -5,12 +5,12 @@ use std::{
     ffi::OsString,
     io::{self, Read as _, Write as _},
     os::{
-        fd::{AsRawFd, RawFd},
+        fd::{AsFd as _, AsRawFd, RawFd},
         unix::{fs::DirBuilderExt as _, net::UnixStream},
     },
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use agentbox_broker::{
@@ -35,6 +35,9 @@ use agentbox_kernel::{
     terminal::protocol::ToShim,
 };
 
+use agentbox_vault::{Settings as VaultSettings, Summary, Vault};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use super::{
     addresses, attend, brokering, globs,
     guarded::{Guard, Loose, guarded},
@@ -43,10 +46,17 @@ use super::{
 };
 use crate::{
     commands::run::{SESSION_VARIABLE, chain},
+    files,
     ledger,
     policy_files::Loaded,
     supervisor::{self, End, Mode, Outcome, Setup, WhoAsked, supervise},
 };
+
+/// How long the file gate may take for the deed that it is at when the box has ended.
+const LAST_KEEPING: Duration = Duration::from_secs(10);
+
+/// How long the end of a box waits for the hashing of what was kept; the rest is hashed when it is asked for.
+const HASHING: Duration = Duration::from_millis(20);
 
 /// Exit code of an unattended run in which the agent exited 0 but something was refused.
 const REFUSED: u8 = 77;
@@ -144,6 +154,8 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
             .create(folder)
             .map_err(|error| (crate::cli::FAILED, format!("making {}: {error}", folder.display())))?;
     }
+    let [_, state] = &loaded.own_folders;
+    let vault = state.join("vault");
     let policy_files: Vec<PathBuf> = loaded.layers.iter().map(|(name, _)| PathBuf::from(name)).collect();
     let ledger_folder = ledger::folder().map_err(|error| own(&error))?;
     let controls = Folder::of_this_user().map_err(|error| own(&error))?;
@@ -168,26 +180,25 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         fork_child(First::Parent, &keep, move |socket| brokering::run(policy, session, &brokers_end, socket)).map_err(|error| own(&error))?
     };
     let looker = looker(&policy, voice)?;
-    let (to_gate, gates_end) = Control::pair().map_err(|error| own(&error))?;
-    let gate = {
-        let (policy, session) = (policy.clone(), session.clone());
-        let keep = [gates_end.as_raw_fd()];
-        fork_child(First::Parent, &keep, move |socket| files::run(policy, session, &gates_end, socket)).map_err(|error| own(&error))?
-    };
-
     let environment = environment(&policy, &session);
-    let mut files = fence(&policy, masked, &policy_files).map_err(|error| own(&error))?;
-    let writable = files.writable.clone();
+    let mut fence = fence(&policy, masked, &policy_files).map_err(|error| own(&error))?;
+    let writable = fence.writable.clone();
     let unguarded: Vec<PathBuf> =
         policy.settings().files.read_only.iter().map(|path| path.pattern.clone()).filter(|path| path.symlink_metadata().is_err()).collect();
+    let (to_gate, gates_end) = Control::pair().map_err(|error| own(&error))?;
+    let gate = {
+        let brief = files::Brief { policy: policy.clone(), session: session.clone(), writable: writable.clone(), vault: vault.clone(), about: told(&command) };
+        let keep = [gates_end.as_raw_fd()];
+        fork_child(First::Parent, &keep, move |socket| files::run(brief, &gates_end, socket)).map_err(|error| own(&error))?
+    };
     // Last, since the broker makes it meanwhile.
-    files.provided = provided(&certificate(&broker)?);
+    fence.provided = provided(&certificate(&broker)?);
     let plan = Plan {
         session: session.clone(),
         command,
         directory: workspace,
         environment,
-        files,
+        files: fence,
         limits: policy.settings().limits.clone(),
         require: requirements,
         nested_userns: if policy.settings().nested_userns { NestedUserns::Allowed } else { NestedUserns::Refused },
@@ -214,6 +225,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     };
     let ledger = ledger.ok_or_else(|| (crate::cli::FAILED, "the ledger was not opened".to_owned()))?;
     let screen = if shares_terminal { Screen::SharedWithAgent } else { Screen::Apart };
+    let name = session.clone();
     let setup = Setup {
         policy,
         session,
@@ -241,9 +253,10 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         outcome.end = End::Broker(format!("it ended with code {code}"));
     }
     let remains = running.end();
-    for child in [Some(broker), Some(gate), looker].into_iter().flatten() {
+    for child in [Some(broker), looker].into_iter().flatten() {
         child.kill();
     }
+    tell_of_the_vault(&vault, &name, gate_used(&gate), voice);
     tell_of_launchable(&unguarded, &writable, began, voice);
     Ok((conclude(&outcome, mode, whose, voice), remains))
 }
@@ -257,6 +270,72 @@ fn serve(setup: Setup, running: &Running, shim: &UnixStream, voice: Voice) -> Re
     });
     runtime.shutdown_background();
     outcome.map_err(|error| own(&error))
+}
+
+/// The command as a person would write it, cut.
+fn told(command: &[OsString]) -> String {
+    let words: Vec<String> = command.iter().take(32).map(|word| word.to_string_lossy().into_owned()).collect();
+    safe::line(&words.join(" "), 200)
+}
+
+/// Ends the session's part of the vault, and tells what can be brought back and what cannot.
+fn tell_of_the_vault(folder: &Path, session: &str, used: Used, voice: Voice) {
+    let vault = match Vault::open(folder, VaultSettings::default()) {
+        Ok(vault) => vault,
+        Err(error) => return voice.say(&format!("agentbox: the vault: {}", safe::line(&chain(&error), 300))),
+    };
+    let summary = match used {
+        Used::Not => match vault.discard(session) {
+            Ok(()) => return,
+            Err(error) => return voice.say(&format!("agentbox: the vault: {}", safe::line(&chain(&error), 300))),
+        },
+        Used::Yes => vault.finish(session, HASHING),
+    };
+    match summary {
+        Err(error) => voice.say(&format!("agentbox: the vault: {}", safe::line(&chain(&error), 300))),
+        Ok(Summary { kept, bytes, lost, dropped }) => {
+            if kept > 0 {
+                voice.say(&format!("agentbox: kept the first version of {kept} files that were removed or overwritten ({bytes} bytes); bring them back with `agentbox undo {session}`"));
+            }
+            for (path, why) in lost.iter().take(MOST_LISTED) {
+                voice.say(&format!("agentbox: NOT kept: {}: {}", safe::line(&path.path().to_string_lossy(), 200), safe::line(why, 200)));
+            }
+            if lost.len() > MOST_LISTED {
+                voice.say(&format!("agentbox: NOT kept: {} more", lost.len() - MOST_LISTED));
+            }
+            if !dropped.is_empty() {
+                voice.say(&format!("agentbox: the vault was full: {} older sessions can no longer be undone", dropped.len()));
+            }
+        }
+    }
+}
+
+/// Whether a session kept or lost anything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Used {
+    Not,
+    Yes,
+}
+
+/// Waits for the file gate, whose socket is closed, and so ends what it keeps.
+fn gate_used(gate: &Child) -> Used {
+    let deadline = Instant::now() + LAST_KEEPING;
+    loop {
+        match gate.ended() {
+            Some(0) => return Used::Not,
+            Some(_) => return Used::Yes,
+            None if Instant::now() < deadline => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let patience = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+                let _ = poll(&mut [PollFd::new(gate.pidfd.as_fd(), PollFlags::POLLIN)], patience);
+            }
+            None => {
+                gate.kill();
+                gate.reap();
+                return Used::Yes;
+            }
+        }
+    }
 }
 
 /// Tells what came to be or was changed in the box and will later run outside of it.

@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     ledger::{ENTRIES, read},
-    supervisor::{Mode, Outcome, Setup, ShimEvent, supervise},
+    supervisor::{WhoAsked, Mode, Outcome, Setup, ShimEvent, supervise},
 };
 
 /// So long a test waits for what must come.

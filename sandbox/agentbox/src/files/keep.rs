@@ -1,0 +1,129 @@
+//! Keeps what a deed would lose, before it is done.
+
+use std::{cell::Cell, os::fd::AsFd as _, sync::Arc};
+
+use agentbox_kernel::stopped::{Touched, What};
+use agentbox_vault::{Age, Kept, Loss, Move, NotKept, SYNC_EVERY, Session, Subject, Why};
+use nix::errno::Errno;
+
+use super::judge::Since;
+
+/// The vault's session, and the thread that brings it to disk.
+pub(super) struct Keeper {
+    session: Arc<Session>,
+    dirty: std::sync::mpsc::SyncSender<()>,
+    used: Cell<bool>,
+}
+
+impl Keeper {
+    /// # Errors
+    /// No thread can be had.
+    pub(super) fn new(session: Session) -> std::io::Result<Self> {
+        let session = Arc::new(session);
+        let (dirty, marks) = std::sync::mpsc::sync_channel(1);
+        let synced = session.clone();
+        std::thread::Builder::new().name("vault".to_owned()).spawn(move || {
+            while marks.recv().is_ok() {
+                std::thread::sleep(SYNC_EVERY);
+                // What comes while the disk works is marked again.
+                let _ = marks.try_recv();
+                if let Err(error) = synced.sync() {
+                    tracing::error!(%error, "what was kept could not be brought to disk");
+                }
+            }
+        })?;
+        Ok(Self { session, dirty, used: Cell::new(false) })
+    }
+
+    /// Whether anything was kept or lost.
+    pub(super) fn is_used(&self) -> bool {
+        self.used.get()
+    }
+
+    pub(super) fn since(&self, touch: &Touched<'_>) -> Since {
+        match self.session.age(touch.object) {
+            Ok(Age::Born) => Since::Session,
+            // What cannot be told is somebody's.
+            Ok(Age::Old) | Err(_) => Since::Before,
+        }
+    }
+
+    /// Brings all that is kept to disk: before a deed that a person was asked about.
+    pub(super) fn sync(&self) -> Result<(), Errno> {
+        self.session.sync().map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+    }
+
+    /// Keeps all that the touches would lose. The proofs are held until the deed is done.
+    ///
+    /// # Errors
+    /// Nothing may happen: the vault itself does not work. What it only does not take (too large, of a kind that has no content) is recorded as lost.
+    pub(super) fn keep(&self, touches: &[(Touched<'_>, Since)]) -> Result<Vec<Kept<'_>>, Errno> {
+        let wanted = touches.iter().any(|(touch, since)| *since == Since::Before || matches!(touch.what, What::Move | What::Exchange));
+        if !wanted {
+            return Ok(Vec::new());
+        }
+        self.used.set(true);
+        let mut proofs = Vec::with_capacity(touches.len());
+        for (touch, _) in touches {
+            if let Some(proof) = kept(&self.session, touch, touches)? {
+                proofs.push(proof);
+            }
+        }
+        let _ = self.dirty.try_send(());
+        Ok(proofs)
+    }
+}
+
+fn kept<'s>(session: &'s Session, touch: &Touched<'_>, all: &[(Touched<'_>, Since)]) -> Result<Option<Kept<'s>>, Errno> {
+    let moved = || {
+        let (Some(from_folder), Some((to, to_folder))) = (touch.folder, &touch.to) else { return None };
+        Some(Move { object: touch.object, from_folder, to_folder: to_folder.as_fd(), from: &touch.path, to })
+    };
+    let loss = match touch.what {
+        What::Move => return moved().map(|moved| session.moved(&moved)).transpose().map_err(|why| refused(&why)),
+        What::Exchange => {
+            // Told once, with both.
+            let [(first, _), (second, _)] = all else { return Err(Errno::EINVAL) };
+            if !std::ptr::eq(first, touch) {
+                return Ok(None);
+            }
+            return moved().map(|moved| session.exchanged(&moved, second.object)).transpose().map_err(|why| refused(&why));
+        }
+        What::Link => {
+            let Some((to, folder)) = &touch.to else { return Ok(None) };
+            return session.linked(touch.object, folder.as_fd(), to).map(Some).map_err(|why| refused(&why));
+        }
+        What::Remove | What::RemoveFolder | What::Replace => Loss::Name,
+        What::Overwrite | What::Truncate => Loss::Content,
+    };
+    let folder = if loss == Loss::Name { touch.folder } else { None };
+    let subject = Subject { object: touch.object, folder, path: &touch.path, loss };
+    match session.keep(&subject) {
+        Ok(proof) => Ok(Some(proof)),
+        Err(not) if is_too_much(&not) => session.lost(&subject, &not).map(|()| None).map_err(|why| refused(&why)),
+        Err(not) => Err(refused(&not)),
+    }
+}
+
+/// Whether the vault works, and does not take this one thing.
+fn is_too_much(not: &NotKept) -> bool {
+    match &not.why {
+        Why::TooBig { .. } | Why::CopiesUsedUp { .. } | Why::OverBudget { .. } | Why::Unreadable(_) | Why::Changing | Why::Kind(_) => true,
+        Why::DiskFull { .. } | Why::Io { .. } | Why::Journal(_) => false,
+    }
+}
+
+fn refused(not: &NotKept) -> Errno {
+    tracing::error!(%not, "nothing is destroyed that cannot be kept");
+    match &not.why {
+        Why::DiskFull { .. } => Errno::ENOSPC,
+        Why::TooBig { .. }
+        | Why::CopiesUsedUp { .. }
+        | Why::OverBudget { .. }
+        | Why::Unreadable(_)
+        | Why::Changing
+        | Why::Kind(_)
+        | Why::Io { .. }
+        | Why::Journal(_) => Errno::EIO,
+    }
+}
