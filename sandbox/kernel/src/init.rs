@@ -218,7 +218,7 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
         Some(Told::Failed(failure)) => return Err(failure),
         Some(Told::Fenced(_)) => return Err(failure(Layer::PidNamespace, "the agent's process speaks out of turn", "")),
     }
-    drop((reader, release));
+    drop((reader, release, gate));
     close_inherited(control, &signals, controlling.as_ref());
     Ok((agent, controlling, signals))
 }
