@@ -29,7 +29,8 @@ const NOT_HERE: &[(&str, &str)] = &[
 ];
 
 /// Commands that only a person can tell from a loss: they write the same bytes in another form, or replace a file by themselves.
-const LOOKS_LIKE_A_LOSS: &[&str] = &["gzip big.log", "xz -d x.xz", "sort -o x.txt x.txt", "git commit --amend", "git reset --soft HEAD~1", "mv important.db /tmp/"];
+const LOOKS_LIKE_A_LOSS: &[&str] =
+    &["gzip big.log", "xz -d x.xz", "sort -o x.txt x.txt", "git commit --amend", "git reset --soft HEAD~1", "mv important.db /tmp/"];
 
 struct Row {
     command: String,
@@ -52,9 +53,12 @@ fn rows() -> Option<Vec<Row>> {
 
 /// The first word of a command that is a program, if it is not installed.
 fn missing(command: &str) -> Option<&str> {
-    ["busybox", "toybox", "php", "lua", "ruby", "sponge", "ed", "ex", "vim", "fd", "sqlite3", "rsync", "shred", "xz", "unzip", "make", "tar", "perl", "node", "wget"]
-        .into_iter()
-        .find(|tool| command.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').any(|word| word == *tool) && skip::which(tool).is_none())
+    [
+        "busybox", "toybox", "php", "lua", "ruby", "sponge", "ed", "ex", "vim", "fd", "sqlite3", "rsync", "shred", "xz", "unzip", "make", "tar", "perl",
+        "node", "wget",
+    ]
+    .into_iter()
+    .find(|tool| command.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').any(|word| word == *tool) && skip::which(tool).is_none())
 }
 
 /// What the commands find: every file that they name, with something in it.

@@ -77,7 +77,8 @@ impl<'p> Judge<'p> {
             operations.push(self.operation(touch, *since));
             if matches!(touch.what, What::Move | What::Exchange | What::Replace | What::RemoveFolder) {
                 let beneath = self.own.iter().filter(|own| own.starts_with(&touch.path) && **own != touch.path && own.symlink_metadata().is_ok());
-                operations.extend(beneath.map(|own| Operation::new(Effect::Destroy, "file.rename", resource(own), "a folder above it is moved, and takes it along")));
+                operations
+                    .extend(beneath.map(|own| Operation::new(Effect::Destroy, "file.rename", resource(own), "a folder above it is moved, and takes it along")));
             }
         }
         let evidence = Evidence { summary: summary(touches), excerpt: excerpt(touches), process: Some(tid), ..Evidence::default() };

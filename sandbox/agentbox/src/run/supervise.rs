@@ -46,8 +46,7 @@ use super::{
 };
 use crate::{
     commands::run::{SESSION_VARIABLE, chain},
-    files,
-    ledger,
+    files, ledger,
     policy_files::Loaded,
     supervisor::{self, End, Mode, Outcome, Setup, WhoAsked, supervise},
 };
@@ -359,7 +358,10 @@ fn tell_of_launchable(unguarded: &[PathBuf], writable: &[PathBuf], since: System
         voice.say(&format!("  {}  ({why})", shown(path)));
     }
     if files.len() > MOST_LISTED || cut {
-        voice.say(&format!("  and {}", if cut { "perhaps more: not every file was looked at".to_owned() } else { format!("{} more", files.len() - MOST_LISTED) }));
+        voice.say(&format!(
+            "  and {}",
+            if cut { "perhaps more: not every file was looked at".to_owned() } else { format!("{} more", files.len() - MOST_LISTED) }
+        ));
     }
 }
 

@@ -10,7 +10,10 @@ use nix::{
     errno::Errno,
     fcntl::{OFlag, RenameFlags},
     libc,
-    sys::stat::{FileStat, Mode, SFlag},
+    sys::{
+        stat::{FileStat, Mode, SFlag},
+        statvfs::{FsFlags, fstatvfs},
+    },
 };
 
 use super::{
@@ -260,7 +263,15 @@ fn open(world: &World, from: &From<'_>, path: &CString, flags: i32, mode: i32) -
             Where::Spot(_) | Where::Nowhere => Err(Errno::EACCES),
         };
     }
+    if kind == SFlag::S_IFREG {
+        is_writable(object.fd.as_fd())?;
+    }
     opening(Target::Object(object, at))
+}
+
+/// Nobody is asked about what the mounts refuse anyway.
+fn is_writable(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    if fstatvfs(fd)?.flags().contains(FsFlags::ST_RDONLY) { Err(Errno::EROFS) } else { Ok(()) }
 }
 
 fn remove(from: &From<'_>, path: &CString, flags: i32) -> Result<Option<Act>, Errno> {
@@ -288,6 +299,7 @@ fn remove(from: &From<'_>, path: &CString, flags: i32) -> Result<Option<Act>, Er
     if spot.scratch {
         return Ok(None);
     }
+    is_writable(spot.folder.as_fd())?;
     Ok(Some(Act::Remove { spot, folder }))
 }
 
@@ -332,6 +344,7 @@ fn rename(from: (&From<'_>, &CString), to: (&From<'_>, &CString), flags: i32) ->
     if from.scratch && to.scratch {
         return Ok(None);
     }
+    is_writable(from.folder.as_fd()).and_then(|()| is_writable(to.folder.as_fd()))?;
     Ok(Some(Act::Rename { from, to, flags }))
 }
 
@@ -368,6 +381,7 @@ fn link(world: &World, from: (&From<'_>, &CString), to: (&From<'_>, &CString), f
     if to.trailing == Trailing::Slash {
         return Err(Errno::ENOENT);
     }
+    is_writable(to.folder.as_fd())?;
     Ok(Some(Act::Link { object, from: path, to }))
 }
 
@@ -381,7 +395,10 @@ fn truncate(_: &World, from: &From<'_>, path: &CString, length: i64) -> Result<O
         Found::Spot(mut spot) => (spot.object.take().ok_or(Errno::ENOENT)?, Where::Spot(spot)),
     };
     match object.kind() {
-        SFlag::S_IFREG => Ok(Some(Act::Truncate { object, at, length })),
+        SFlag::S_IFREG => {
+            is_writable(object.fd.as_fd())?;
+            Ok(Some(Act::Truncate { object, at, length }))
+        }
         SFlag::S_IFDIR => Err(Errno::EISDIR),
         _ => Err(Errno::EINVAL),
     }
