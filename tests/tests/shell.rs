@@ -165,7 +165,7 @@ fn over_a_workspace_all_comes_back() {
         if lost(&before, &after).is_empty() {
             continue;
         }
-        let undone = home.outside(&["undo", "--yes"]);
+        let undone = home.outside(&["undo", "--overwrite"]);
         let back = snapshot(&home.path("work/tree"));
         let differs: Vec<String> = before
             .iter()

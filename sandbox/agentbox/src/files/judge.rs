@@ -1,8 +1,10 @@
 //! What a stopped call means to the policy: for each thing that it touches an operation, with its effect.
 
 use std::{
+    cell::RefCell,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use agentbox_core::{
@@ -12,6 +14,8 @@ use agentbox_core::{
     safe,
 };
 use agentbox_kernel::stopped::{Touched, What};
+
+use super::git::{self, Meanings};
 
 /// Characters of a path that are shown.
 const SHOWN: usize = 300;
@@ -41,27 +45,31 @@ pub(super) struct Judge<'p> {
     session: &'p str,
     /// Places inside writable ones that have cells of their own: what is done to a folder above is done to them.
     own: Vec<PathBuf>,
+    /// Knows what a file in a git directory is for. None where destroying is allowed wherever the agent may write: its word would change nothing.
+    git: Option<RefCell<git::Judge>>,
 }
 
 impl<'p> Judge<'p> {
     pub(super) fn new(policy: &'p Policy, session: &'p str) -> Self {
         let files = &policy.settings().files;
         let own = files.gated.iter().chain(&files.read_only).chain(&files.masked).map(|path| path.pattern.clone()).collect();
-        Self { policy, session, own }
+        let git = (!files.gated.is_empty()).then(|| RefCell::new(git::Judge::new(Some(SystemTime::now()))));
+        Self { policy, session, own, git }
     }
 
     /// Judges one call by all that it touches.
     pub(super) fn judge(&self, touches: &[(Touched<'_>, Since)], tid: i32) -> Word {
+        let meanings = self.meanings(touches);
         // What the agent made itself it may unmake: where it could make it, the policy lets it write. A folder may hold what is older.
         let is_free = |(touch, since): &(Touched<'_>, Since)| *since == Since::Session && !matches!(touch.what, What::Move | What::Exchange);
-        if touches.iter().all(is_free) {
+        if touches.iter().all(is_free) && meanings.leaving.is_none() && meanings.target.is_none() {
             return Word::Yes;
         }
-        let request = self.request(touches, tid);
+        let request = self.request(touches, &meanings, tid);
         match self.policy.judge(request.clone()) {
             // Only counted: these are the agent's own works in a place that was given to it, and the vault's journal tells of each.
             Judgement::Allow(granted) => match ledger::commit(granted, self.session, &mut Counted) {
-                Ok(permit) => match permit.consume(&request.digest, std::time::SystemTime::now()) {
+                Ok(permit) => match permit.consume(&request.digest, SystemTime::now()) {
                     Ok(()) => Word::Yes,
                     Err(_) => Word::Ask(Box::new(request)),
                 },
@@ -71,17 +79,46 @@ impl<'p> Judge<'p> {
         }
     }
 
-    fn request(&self, touches: &[(Touched<'_>, Since)], tid: i32) -> Request {
+    /// What git would say of the deed.
+    fn meanings(&self, touches: &[(Touched<'_>, Since)]) -> Meanings {
+        let (Some(judge), Some((first, _))) = (&self.git, touches.first()) else { return Meanings::default() };
+        let path = first.path.as_path();
+        let to = first.to.as_ref().map(|(to, _)| to.as_path());
+        let deed = match (first.what, to) {
+            (What::Move, Some(to)) => git::Deed::Rename { from: path, to },
+            (What::Exchange, Some(to)) => git::Deed::Exchange(path, to),
+            (What::Link, Some(to)) => git::Deed::Link { from: path, to },
+            (What::Overwrite | What::Truncate, _) => git::Deed::Overwrite(path),
+            (What::Append, _) => git::Deed::Append(path),
+            (What::Remove | What::RemoveFolder | What::Replace, _) | (What::Move | What::Exchange | What::Link, None) => git::Deed::Remove(path),
+        };
+        judge.borrow_mut().judge(deed)
+    }
+
+    fn request(&self, touches: &[(Touched<'_>, Since)], meanings: &Meanings, tid: i32) -> Request {
         let mut operations = Vec::new();
+        let first = touches.first().map(|(touch, _)| touch);
         for (touch, since) in touches {
-            operations.push(self.operation(touch, *since));
+            let meaning = match touch.what {
+                What::Move => meanings.leaving.as_ref(),
+                What::Exchange if first.is_some_and(|first| std::ptr::eq(touch, first)) => meanings.leaving.as_ref(),
+                What::Remove | What::RemoveFolder | What::Replace | What::Exchange | What::Overwrite | What::Append | What::Truncate | What::Link => meanings.target.as_ref(),
+            };
+            operations.push(match meaning {
+                Some(meaning) => by_git(meaning, &touch.path),
+                None => self.operation(touch, *since),
+            });
+            // A free name to which something is moved can be git's matter, too.
+            if let (What::Move | What::Link, Some((to, _)), Some(meaning), 1) = (touch.what, &touch.to, &meanings.target, touches.len()) {
+                operations.push(by_git(meaning, to));
+            }
             if matches!(touch.what, What::Move | What::Exchange | What::Replace | What::RemoveFolder) {
                 let beneath = self.own.iter().filter(|own| own.starts_with(&touch.path) && **own != touch.path && own.symlink_metadata().is_ok());
                 operations
                     .extend(beneath.map(|own| Operation::new(Effect::Destroy, "file.rename", resource(own), "a folder above it is moved, and takes it along")));
             }
         }
-        let evidence = Evidence { summary: summary(touches), excerpt: excerpt(touches), process: Some(tid), ..Evidence::default() };
+        let evidence = Evidence { summary: summary(touches), excerpt: excerpt(touches, meanings), process: Some(tid), ..Evidence::default() };
         Request { operations, destination: None, digest: digest(touches), evidence }
     }
 
@@ -90,7 +127,8 @@ impl<'p> Judge<'p> {
             (What::Move | What::Exchange, _) => self.moved(touch),
             (_, Since::Session) => (Effect::Write, "it was made in this box"),
             (What::Overwrite | What::Truncate, Since::Before) if touch.stat.st_size == 0 => (Effect::Write, "nothing is in it"),
-            // One that is opened for appending only can be made to write anywhere, so it is no other case.
+            // Such a descriptor can be made to write anywhere, or to cut the file short: so the first version is kept all the same.
+            (What::Append, Since::Before) => (Effect::Write, "what is in it stays before what is appended"),
             (What::Overwrite, Since::Before) => (Effect::Destroy, "opened for writing, all that is in it can be destroyed"),
             (What::Truncate, Since::Before) => (Effect::Destroy, "what is behind the cut is destroyed"),
             (What::Remove, Since::Before) => (Effect::Destroy, "the file is removed"),
@@ -137,6 +175,10 @@ impl Journal for Counted {
     }
 }
 
+fn by_git(meaning: &git::Meaning, path: &Path) -> Operation {
+    Operation::new(meaning.effect, meaning.action, resource(path), meaning.reason.clone())
+}
+
 fn resource(path: &Path) -> Resource {
     Resource::rooted(ResourceId::file(path))
 }
@@ -148,6 +190,7 @@ fn action(what: What) -> &'static str {
         What::Replace => "file.replace",
         What::Move | What::Exchange => "file.rename",
         What::Overwrite => "file.overwrite",
+        What::Append => "file.append",
         What::Truncate => "file.truncate",
         What::Link => "file.link",
     }
@@ -163,6 +206,7 @@ fn summary(touches: &[(Touched<'_>, Since)]) -> String {
         (Some((to, _)), What::Link) => format!("link {} to {}", shown(&first.path), shown(to)),
         (Some((to, _)), What::Exchange) => format!("exchange {} and {}", shown(&first.path), shown(to)),
         (Some((to, _)), _) => format!("rename {} to {}", shown(&first.path), shown(to)),
+        (None, What::Append) => format!("append to {}", shown(&first.path)),
         (None, What::Overwrite) => format!("open {} for writing", shown(&first.path)),
         (None, What::Truncate) => format!("truncate {}", shown(&first.path)),
         (None, What::RemoveFolder) => format!("remove the folder {}", shown(&first.path)),
@@ -170,7 +214,7 @@ fn summary(touches: &[(Touched<'_>, Since)]) -> String {
     }
 }
 
-fn excerpt(touches: &[(Touched<'_>, Since)]) -> String {
+fn excerpt(touches: &[(Touched<'_>, Since)], meanings: &Meanings) -> String {
     let line = |(touch, since): &(Touched<'_>, Since)| {
         let size = touch.stat.st_size;
         let age = match since {
@@ -179,5 +223,6 @@ fn excerpt(touches: &[(Touched<'_>, Since)]) -> String {
         };
         format!("{}: {size} bytes, {age}", shown(&touch.path))
     };
-    touches.iter().map(line).collect::<Vec<_>>().join("\n")
+    let lost = meanings.leaving.iter().chain(&meanings.target).flat_map(|meaning| meaning.lost.iter().map(|lost| format!("lost: {}", safe::line(lost, SHOWN))));
+    touches.iter().map(line).chain(lost).collect::<Vec<_>>().join("\n")
 }

@@ -59,7 +59,9 @@ impl Keeper {
     /// Nothing may happen: the vault itself does not work. What it only does not take (too large, of a kind that has no content) is recorded as lost.
     pub(super) fn keep(&self, touches: &[(Touched<'_>, Since)]) -> Result<Vec<Kept<'_>>, Errno> {
         let wanted = touches.iter().any(|(touch, since)| *since == Since::Before || matches!(touch.what, What::Move | What::Exchange));
-        if !wanted {
+        // Two names of one thing: nothing happens to it.
+        let same = matches!(touches, [(one, _), (other, _)] if (one.stat.st_dev, one.stat.st_ino) == (other.stat.st_dev, other.stat.st_ino));
+        if !wanted || same {
             return Ok(Vec::new());
         }
         self.used.set(true);
@@ -94,7 +96,7 @@ fn kept<'s>(session: &'s Session, touch: &Touched<'_>, all: &[(Touched<'_>, Sinc
             return session.linked(touch.object, folder.as_fd(), to).map(Some).map_err(|why| refused(&why));
         }
         What::Remove | What::RemoveFolder | What::Replace => Loss::Name,
-        What::Overwrite | What::Truncate => Loss::Content,
+        What::Overwrite | What::Append | What::Truncate => Loss::Content,
     };
     let folder = if loss == Loss::Name { touch.folder } else { None };
     let subject = Subject { object: touch.object, folder, path: &touch.path, loss };

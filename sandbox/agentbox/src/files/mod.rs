@@ -1,7 +1,6 @@
 //! The file gate's process: judges the agent's stopped calls, keeps what they would destroy, and does them in the agent's place.
 
 mod ask;
-#[allow(dead_code, unused_imports, reason = "asked next")]
 pub(crate) mod git;
 mod judge;
 mod keep;

@@ -35,7 +35,7 @@ use agentbox_kernel::{
     terminal::protocol::ToShim,
 };
 
-use agentbox_vault::{Settings as VaultSettings, Summary, Vault};
+use agentbox_vault::{Settings as VaultSettings, Summary, Vault, site};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{
@@ -154,7 +154,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
             .map_err(|error| (crate::cli::FAILED, format!("making {}: {error}", folder.display())))?;
     }
     let [_, state] = &loaded.own_folders;
-    let vault = state.join("vault");
+    let state = state.clone();
     let policy_files: Vec<PathBuf> = loaded.layers.iter().map(|(name, _)| PathBuf::from(name)).collect();
     let ledger_folder = ledger::folder().map_err(|error| own(&error))?;
     let controls = Folder::of_this_user().map_err(|error| own(&error))?;
@@ -181,6 +181,11 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     let looker = looker(&policy, voice)?;
     let environment = environment(&policy, &session);
     let mut fence = fence(&policy, masked, &policy_files).map_err(|error| own(&error))?;
+    let site = site::choose(&workspace, &state, &fence.writable).map_err(|error| own(&error))?;
+    if !site.folder.starts_with(&state) {
+        fence.masked.push(site.folder.clone());
+    }
+    let vault = site.folder;
     let writable = fence.writable.clone();
     let unguarded: Vec<PathBuf> =
         policy.settings().files.read_only.iter().map(|path| path.pattern.clone()).filter(|path| path.symlink_metadata().is_err()).collect();

@@ -40,6 +40,8 @@ pub enum What {
     Exchange,
     /// Opens it for writing.
     Overwrite,
+    /// Opens it for writing at its end.
+    Append,
     /// Cuts it short.
     Truncate,
     /// Gives it one more name.
@@ -144,10 +146,11 @@ impl Deed {
         let of = |what, object, spot| touched(world, what, object, spot);
         Ok(match &self.act {
             Act::Open(Open { target: Target::Free(_) | Target::Control(_), .. }) => Vec::new(),
-            Act::Open(Open { target: Target::Object(object, at), .. }) if object.kind() == SFlag::S_IFREG => {
+            Act::Open(Open { target: Target::Object(object, at), flags, .. }) if object.kind() == SFlag::S_IFREG => {
+                let what = if flags.contains(OFlag::O_APPEND) && !flags.contains(OFlag::O_TRUNC) { What::Append } else { What::Overwrite };
                 vec![match at {
-                    Where::Spot(spot) => of(What::Overwrite, object, spot)?,
-                    Where::Nowhere => nameless(world, What::Overwrite, object)?,
+                    Where::Spot(spot) => of(what, object, spot)?,
+                    Where::Nowhere => nameless(world, what, object)?,
                 }]
             }
             // Devices and pipes hold nothing that could be lost.

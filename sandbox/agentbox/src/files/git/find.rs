@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::{folder::Folder, slot::is_gits_own};
 
 /// Largest `.git` file or `commondir` note.
+#[cfg(test)]
 const LARGEST_NOTE: u64 = 16 << 10;
 /// Most folders between `/` and a path.
 const DEEPEST: usize = 256;
@@ -81,6 +82,7 @@ fn is_bare(folder: &Path, below: &Path, session: Option<SystemTime>) -> bool {
 /// The git directories that a folder's `.git` file leads to: its own, and the common one of a linked worktree.
 ///
 /// For finding, before a session, which folders outside a workspace belong to it.
+#[cfg(test)]
 pub(crate) fn of_worktree(folder: &Path) -> Vec<PathBuf> {
     let note = |folder: &Path, name: &str| {
         let opened = Folder::absolute(folder).ok()?;

@@ -27,6 +27,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
 pub(crate) use find::of_worktree;
 pub(crate) use judge::{Deed, Judge};
 pub(crate) use meaning::{Meaning, Meanings};
