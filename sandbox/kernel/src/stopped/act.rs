@@ -141,7 +141,8 @@ fn opened(open: Open, tid: i32, world: &World) -> Result<Done, Errno> {
         Target::Free(spot) => {
             // What is made gets the caller's mask. One thread does all deeds, so nobody else makes anything meanwhile.
             umask(world.mask(tid)?);
-            let how = flags | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+            // Exclusive also means that no link is followed.
+            let how = flags | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
             match openat(&spot.folder, spot.name.as_c_str(), how, mode) {
                 Ok(fd) => Ok(Done::Opened(fd)),
                 Err(Errno::EEXIST) => {

@@ -209,12 +209,12 @@ fn act(notice: &Notice, world: &World) -> Result<Option<Act>, Errno> {
             world.forget_masks();
             Ok(None)
         }
-        Kind::Open => open(world, &from(here), &path(0)?, notice.int(1), notice.int(2)),
-        Kind::OpenAt => open(world, &from(notice.int(0)), &path(1)?, notice.int(2), notice.int(3)),
-        Kind::Creat => open(world, &from(here), &path(0)?, libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC, notice.int(1)),
-        Kind::Unlink => remove(&from(here), &path(0)?, 0),
-        Kind::UnlinkAt => remove(&from(notice.int(0)), &path(1)?, notice.int(2)),
-        Kind::Rmdir => remove(&from(here), &path(0)?, libc::AT_REMOVEDIR),
+        Kind::Open => open(world, &from(here), path(0), notice.int(1), notice.int(2)),
+        Kind::OpenAt => open(world, &from(notice.int(0)), path(1), notice.int(2), notice.int(3)),
+        Kind::Creat => open(world, &from(here), path(0), libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC, notice.int(1)),
+        Kind::Unlink => remove(&from(here), path(0), 0),
+        Kind::UnlinkAt => remove(&from(notice.int(0)), path(1), notice.int(2)),
+        Kind::Rmdir => remove(&from(here), path(0), libc::AT_REMOVEDIR),
         Kind::Rename => rename((&from(here), &path(0)?), (&from(here), &path(1)?), 0),
         Kind::RenameAt => rename((&from(notice.int(0)), &path(1)?), (&from(notice.int(2)), &path(3)?), 0),
         Kind::RenameAt2 => rename((&from(notice.int(0)), &path(1)?), (&from(notice.int(2)), &path(3)?), notice.int(4)),
@@ -224,20 +224,25 @@ fn act(notice: &Notice, world: &World) -> Result<Option<Act>, Errno> {
     }
 }
 
-fn open(world: &World, from: &From<'_>, path: &CString, flags: i32, mode: i32) -> Result<Option<Act>, Errno> {
+fn open(world: &World, from: &From<'_>, path: Result<CString, Errno>, flags: i32, mode: i32) -> Result<Option<Act>, Errno> {
     let flags = OFlag::from_bits_retain(flags);
     let mode = Mode::from_bits_truncate(mode.cast_unsigned());
     let on_exec = if flags.contains(OFlag::O_CLOEXEC) { OnExec::Close } else { OnExec::Keep };
+    // As kernels from 6.4 on; before, it made a file.
+    if flags.contains(OFlag::O_CREAT | OFlag::O_DIRECTORY) {
+        return Err(Errno::EINVAL);
+    }
     let exclusive = flags.contains(OFlag::O_CREAT | OFlag::O_EXCL);
     let follow = if flags.contains(OFlag::O_NOFOLLOW) || exclusive { Follow::Folders } else { Follow::Yes };
     let kept = flags - (OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC);
     let opening = |target| Ok(Some(Act::Open(Open { target, flags: kept, mode, on_exec })));
-    let (object, at) = match from.find(path, follow)? {
+    let (object, at) = match from.find(&path?, follow)? {
         Found::Folder(..) => return Err(Errno::EISDIR),
         Found::Itself(object) => (object, Where::Nowhere),
         Found::Spot(mut spot) => match spot.object.take() {
             None if !flags.contains(OFlag::O_CREAT) => return Err(Errno::ENOENT),
-            None if spot.trailing == Trailing::Slash => return Err(Errno::EISDIR),
+            // Even where it leads to what is no folder.
+            _ if spot.trailing == Trailing::Slash && flags.contains(OFlag::O_CREAT) => return Err(Errno::EISDIR),
             None => return opening(Target::Free(spot)),
             Some(object) => (object, Where::Spot(spot)),
         },
@@ -277,13 +282,13 @@ fn is_writable(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     if fstatvfs(fd)?.flags().contains(FsFlags::ST_RDONLY) { Err(Errno::EROFS) } else { Ok(()) }
 }
 
-fn remove(from: &From<'_>, path: &CString, flags: i32) -> Result<Option<Act>, Errno> {
+fn remove(from: &From<'_>, path: Result<CString, Errno>, flags: i32) -> Result<Option<Act>, Errno> {
     let folder = match flags {
         0 => false,
         libc::AT_REMOVEDIR => true,
         _ => return Err(Errno::EINVAL),
     };
-    let spot = match from.find(path, Follow::No)? {
+    let spot = match from.find(&path?, Follow::No)? {
         Found::Spot(spot) => spot,
         Found::Folder(_) if !folder => return Err(Errno::EISDIR),
         Found::Folder(Dots::One) => return Err(Errno::EINVAL),
@@ -307,8 +312,8 @@ fn remove(from: &From<'_>, path: &CString, flags: i32) -> Result<Option<Act>, Er
 }
 
 /// The end of a rename.
-fn end(from: &From<'_>, path: &CString) -> Result<Spot, Errno> {
-    match from.find(path, Follow::No)? {
+fn end(found: Found) -> Result<Spot, Errno> {
+    match found {
         Found::Spot(spot) => Ok(spot),
         Found::Folder(..) => Err(Errno::EBUSY),
         Found::Itself(_) => Err(Errno::EPERM),
@@ -320,29 +325,33 @@ fn rename(from: (&From<'_>, &CString), to: (&From<'_>, &CString), flags: i32) ->
     if flags.contains(RenameFlags::RENAME_EXCHANGE) && flags != RenameFlags::RENAME_EXCHANGE {
         return Err(Errno::EINVAL);
     }
-    // A whiteout is a device, which nobody in a box may make.
+    // For layers of file systems; some cannot do it, and their callers go another way.
     if flags.contains(RenameFlags::RENAME_WHITEOUT) {
-        return Err(Errno::EPERM);
+        return Err(Errno::EINVAL);
     }
-    let (from, to) = (end(from.0, from.1)?, end(to.0, to.1)?);
-    let source = from.object.as_ref().ok_or(Errno::ENOENT)?;
+    let exchange = flags.contains(RenameFlags::RENAME_EXCHANGE);
+    let (from, to) = (from.0.find(from.1, Follow::No)?, to.0.find(to.1, Follow::No)?);
+    if let (Found::Spot(from), Found::Spot(to)) = (&from, &to)
+        && from.mount != to.mount
+    {
+        return Err(Errno::EXDEV);
+    }
+    let from = end(from)?;
+    let to = end(to).map_err(|errno| match errno {
+        // It is there, as folders go.
+        Errno::EBUSY if flags.contains(RenameFlags::RENAME_NOREPLACE) => Errno::EEXIST,
+        errno => errno,
+    })?;
     let is_folder = |object: &Object| object.kind() == SFlag::S_IFDIR;
-    if !is_folder(source) && (from.trailing == Trailing::Slash || (to.trailing == Trailing::Slash && to.object.is_none())) {
-        return Err(Errno::ENOTDIR);
-    }
+    let source = from.object.as_ref().ok_or(Errno::ENOENT)?;
     match &to.object {
-        None if flags.contains(RenameFlags::RENAME_EXCHANGE) => return Err(Errno::ENOENT),
-        None => {}
+        None if exchange => return Err(Errno::ENOENT),
         Some(_) if flags.contains(RenameFlags::RENAME_NOREPLACE) => return Err(Errno::EEXIST),
-        Some(target) if !flags.contains(RenameFlags::RENAME_EXCHANGE) => {
-            if is_folder(source) && !is_folder(target) || to.trailing == Trailing::Slash && !is_folder(target) {
-                return Err(Errno::ENOTDIR);
-            }
-            if !is_folder(source) && is_folder(target) {
-                return Err(Errno::EISDIR);
-            }
-        }
-        Some(_) => {}
+        Some(target) if exchange && !is_folder(target) && to.trailing == Trailing::Slash => return Err(Errno::ENOTDIR),
+        Some(_) | None => {}
+    }
+    if !is_folder(source) && (from.trailing == Trailing::Slash || (!exchange && to.trailing == Trailing::Slash)) {
+        return Err(Errno::ENOTDIR);
     }
     if from.scratch && to.scratch {
         return Ok(None);
@@ -356,24 +365,21 @@ fn link(world: &World, from: (&From<'_>, &CString), to: (&From<'_>, &CString), f
         return Err(Errno::EINVAL);
     }
     let follow = if flags & libc::AT_SYMLINK_FOLLOW != 0 { Follow::Yes } else { Follow::Folders };
-    let (object, path) = if from.1.is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
-        (from.0.itself()?, None)
+    let (object, path, mount) = if from.1.is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
+        (Some(from.0.itself()?), None, None)
     } else {
         match from.0.find(from.1, follow)? {
-            Found::Folder(..) => return Err(Errno::EPERM),
-            Found::Itself(object) => (object, None),
+            Found::Folder(..) => (None, None, None),
+            Found::Itself(object) => (Some(object), None, None),
             Found::Spot(mut spot) => {
                 let object = spot.object.take().ok_or(Errno::ENOENT)?;
                 if spot.trailing == Trailing::Slash && object.kind() != SFlag::S_IFDIR {
                     return Err(Errno::ENOTDIR);
                 }
-                (object, Some(spot.path(world)?))
+                (Some(object), Some(spot.path(world)?), Some(spot.mount))
             }
         }
     };
-    if object.kind() == SFlag::S_IFDIR {
-        return Err(Errno::EPERM);
-    }
     let to = match to.0.find(to.1, Follow::No)? {
         Found::Spot(spot) => spot,
         Found::Folder(..) | Found::Itself(_) => return Err(Errno::EEXIST),
@@ -384,6 +390,10 @@ fn link(world: &World, from: (&From<'_>, &CString), to: (&From<'_>, &CString), f
     if to.trailing == Trailing::Slash {
         return Err(Errno::ENOENT);
     }
+    if mount.is_some_and(|mount| mount != to.mount) {
+        return Err(Errno::EXDEV);
+    }
+    let object = object.filter(|object| object.kind() != SFlag::S_IFDIR).ok_or(Errno::EPERM)?;
     is_writable(to.folder.as_fd())?;
     Ok(Some(Act::Link { object, from: path, to }))
 }
@@ -397,6 +407,9 @@ fn truncate(_: &World, from: &From<'_>, path: &CString, length: i64) -> Result<O
         Found::Itself(object) => (object, Where::Nowhere),
         Found::Spot(mut spot) => (spot.object.take().ok_or(Errno::ENOENT)?, Where::Spot(spot)),
     };
+    if object.kind() != SFlag::S_IFDIR && matches!(&at, Where::Spot(Spot { trailing: Trailing::Slash, .. })) {
+        return Err(Errno::ENOTDIR);
+    }
     match object.kind() {
         SFlag::S_IFREG => {
             is_writable(object.fd.as_fd())?;

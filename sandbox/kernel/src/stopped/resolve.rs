@@ -73,6 +73,8 @@ pub(super) struct Spot {
     pub(super) name: CString,
     pub(super) object: Option<Object>,
     pub(super) trailing: Trailing,
+    /// The mount that the folder is in.
+    pub(super) mount: u64,
     /// Whether the folder is in the box's own memory, where nothing is that anybody could miss.
     pub(super) scratch: bool,
 }
@@ -237,7 +239,7 @@ impl Walk<'_, '_> {
     }
 
     fn spot(&self, folder: OwnedFd, name: CString, object: Option<Object>, trailing: Trailing, ground: &Ground) -> Spot {
-        Spot { folder, name, object, trailing, scratch: self.from.world.is_own(ground.mount) }
+        Spot { folder, name, object, trailing, mount: ground.mount, scratch: self.from.world.is_own(ground.mount) }
     }
 
     fn link(&mut self) -> Result<(), Errno> {

@@ -9,8 +9,10 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::wait::{WaitStatus, waitpid},
+    unistd::Pid,
 };
 
 use super::*;
@@ -19,32 +21,63 @@ use crate::{
     sys::fork::{Side, exit_now, fork},
 };
 
+mod cost;
+mod faults;
+mod odd;
+mod races;
+
 /// What a run came to: how the program ended, and what was touched.
 struct Run {
-    code: i32,
+    end: WaitStatus,
     touched: Vec<(What, PathBuf)>,
+}
+
+/// What a judge of these tests says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    Yes,
+    No,
+    /// Until its caller is wanted elsewhere.
+    Wait,
 }
 
 /// Runs a script behind the filter; `judge` says yes or no to each touch.
 fn run(folder: &Path, script: &str, judge: impl Fn(What, &Path) -> bool) -> Run {
+    let mut command = Command::new("bash");
+    command.args(["-c", script]).current_dir(folder);
+    run_command(&mut command, Roots::One, |what, path| if judge(what, path) { Word::Yes } else { Word::No })
+}
+
+fn run_command(command: &mut Command, roots: Roots, judge: impl FnMut(What, &Path) -> Word) -> Run {
+    run_child(
+        || {
+            use std::os::unix::process::CommandExt as _;
+            let _ = command.exec();
+            126
+        },
+        roots,
+        judge,
+    )
+}
+
+/// Runs `work` in a child behind the filter, and does what it does in its place.
+fn run_child(work: impl FnOnce() -> u8, roots: Roots, mut judge: impl FnMut(What, &Path) -> Word) -> Run {
     let (ours, theirs) = Control::pair().unwrap();
     let pid = match fork().unwrap() {
         Side::Child => {
+            drop(ours);
             nix::sys::prctl::set_no_new_privs().unwrap();
-            std::env::set_current_dir(folder).unwrap();
             let listener = install().unwrap();
             theirs.send(&(), &[listener.as_raw_fd()]).unwrap();
-            drop(listener);
-            use std::os::unix::process::CommandExt as _;
-            let _ = Command::new("bash").args(["-c", script]).exec();
-            exit_now(126)
+            drop((listener, theirs));
+            exit_now(work())
         }
         Side::Parent(pid) => pid,
     };
     drop(theirs);
     let (_, fds) = ours.receive::<()>().unwrap().unwrap();
     let listener = Listener::from(fds.into_iter().next().unwrap());
-    let world = World::here(World::proc().unwrap(), Roots::One).unwrap();
+    let world = World::here(World::proc().unwrap(), roots).unwrap();
     let mut touched = Vec::new();
     let mut later = Vec::new();
     loop {
@@ -60,10 +93,24 @@ fn run(folder: &Path, script: &str, judge: impl Fn(What, &Path) -> bool) -> Run 
             },
         }
         while let Some((notice, deed)) = due.pop() {
-            let all: Vec<(What, PathBuf)> = deed.touches(&world).unwrap().iter().map(|touch| (touch.what, touch.path.clone())).collect();
-            let fine = all.iter().all(|(what, path)| judge(*what, path));
+            if notice.is_wanted_elsewhere(&world) {
+                notice.refuse(Errno::EINTR);
+                continue;
+            }
+            let all: Vec<(What, PathBuf)> = match deed.touches(&world) {
+                Ok(touches) => touches.iter().map(|touch| (touch.what, touch.path.clone())).collect(),
+                Err(errno) => {
+                    notice.refuse(errno);
+                    continue;
+                }
+            };
+            let words: Vec<Word> = all.iter().map(|(what, path)| judge(*what, path)).collect();
+            if words.contains(&Word::Wait) {
+                later.push((notice, deed));
+                continue;
+            }
             touched.extend(all);
-            if !fine {
+            if words.contains(&Word::No) {
                 drop(notice);
                 continue;
             }
@@ -74,11 +121,25 @@ fn run(folder: &Path, script: &str, judge: impl Fn(What, &Path) -> bool) -> Run 
             }
         }
     }
-    let code = match waitpid(pid, None).unwrap() {
-        WaitStatus::Exited(_, code) => code,
-        other => panic!("{other:?}"),
-    };
-    Run { code, touched }
+    Run { end: waitpid(pid, None).unwrap(), touched }
+}
+
+/// Runs a test as an ordinary user, where this process may become one.
+fn as_somebody(work: impl FnOnce()) {
+    const SOMEBODY: u32 = 65_533;
+    if !nix::unistd::Uid::effective().is_root() {
+        return work();
+    }
+    let told = crate::trial::in_child(|| {
+        let (uid, gid) = (nix::unistd::Uid::from_raw(SOMEBODY), nix::unistd::Gid::from_raw(SOMEBODY));
+        nix::unistd::setgroups(&[]).unwrap();
+        nix::unistd::setresgid(gid, gid, gid).unwrap();
+        nix::unistd::setresuid(uid, uid, uid).unwrap();
+        nix::sys::prctl::set_dumpable(true).unwrap();
+        work();
+        Ok(String::new())
+    });
+    told.result().unwrap();
 }
 
 fn ground() -> (tempfile::TempDir, PathBuf) {
@@ -115,6 +176,16 @@ const SAME: &[&str] = &[
     "python3 -c \"import sqlite3; c=sqlite3.connect('d.db'); c.execute('pragma journal_mode=wal'); c.executescript('create table t(a); insert into t values(7)'); print(c.execute('select a from t').fetchall())\"",
     "echo x > f; chmod 755 f; cp f g; cp -f f g; install -m 600 f h; stat -c '%a %n' f g h; dd if=/dev/zero of=f bs=1 count=3 conv=notrunc 2>/dev/null; wc -c < f",
     "python3 -c \"import os,threading\ndef w(n):\n  for i in range(50):\n    p='f%d' % (i%5)\n    open(p,'w').write(str(n))\n    try: os.unlink(p)\n    except FileNotFoundError: pass\nts=[threading.Thread(target=w,args=(n,)) for n in range(4)]\n[t.start() for t in ts]; [t.join() for t in ts]; print('done')\"; rm -f f?; ls",
+    "python3 -c \"import pty; pty.spawn(['bash','-c','echo in > /dev/tty; test -t 1 && echo tty'])\" < /dev/null | tr -d '\\r'",
+    "python3 -c \"import tempfile,os; f=tempfile.NamedTemporaryFile(dir='.'); f.write(b'x'*9); f.flush(); os.ftruncate(f.fileno(),4); print(os.stat(f.name).st_size); f.close(); print(os.listdir('.'))\"",
+    "python3 -c \"import mmap,os; fd=os.open('m',os.O_RDWR|os.O_CREAT); os.ftruncate(fd,4096); m=mmap.mmap(fd,4096); m[0:2]=b'hi'; m.flush(); print(open('m','rb').read(2)); os.posix_fallocate(fd,0,9000); print(os.stat('m').st_size)\"",
+    "mkdir -p t/a/b; for i in $(seq 50); do echo $i > t/a/b/$i; done; tar cf t.tar t; rm -rf t; tar xf t.tar; ls t/a/b | wc -l; cp -a t u; diff -r t u; mv u v; find v -type f -delete; find v -type f | wc -l; rm -r t v",
+    "perl -e 'open(F,\">\",\"pf\"); print F \"abc\"; close F; rename \"pf\",\"pg\"; print -s \"pg\"; unlink \"pg\"; print -e \"pg\" ? 1 : 0'",
+    "echo 'a: b; cat b > a' > Makefile; echo 'b: ; echo x > b' >> Makefile; make -s a; make -s a; cat a",
+    "(set -C; echo x > n; echo y > n; echo $?; echo z >| n); cat n",
+    "sqlite3 s.db 'create table t(a); insert into t values(1); delete from t; vacuum; select count(*) from t'; ls",
+    "echo x > f; (trap 'echo caught' USR1; kill -USR1 $BASHPID; echo y > f); cat f",
+    "bash -c 'ulimit -n 20; for i in $(seq 40); do eval \"exec $((i+2))>f$i\" 2>/dev/null || { echo full; break; }; done'",
 ];
 
 #[test]
@@ -127,9 +198,14 @@ fn programs_notice_nothing() {
             fs::create_dir(&inner).unwrap();
             let script = format!("export GIT_CONFIG_GLOBAL=/dev/null; exec > {0}/out 2> {0}/err; {script}", folder.display());
             let code = if gated {
-                run(&inner, &script, |_, _| true).code
+                run(&inner, &script, |_, _| true).end
             } else {
-                Command::new("bash").args(["-c", &script]).current_dir(&inner).status().unwrap().code().unwrap()
+                let status = Command::new("bash").args(["-c", &script]).current_dir(&inner).status().unwrap();
+                WaitStatus::Exited(Pid::from_raw(0), status.code().unwrap())
+            };
+            let code = match code {
+                WaitStatus::Exited(_, code) => code,
+                other => panic!("{other:?}"),
             };
             let mut left: Vec<String> = fs::read_dir(&inner).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
             left.sort();
@@ -147,7 +223,7 @@ fn what_is_touched_is_told_by_its_real_path() {
     fs::write(folder.join("g"), "y").unwrap();
     std::os::unix::fs::symlink("real", folder.join("link")).unwrap();
     let ran = run(&folder, "mv g link/../link/./f; echo z > link/f; truncate -s 1 real/f; rm ./link/f; rmdir real; exit 3", |_, _| true);
-    assert_eq!(ran.code, 3);
+    assert!(matches!(ran.end, WaitStatus::Exited(_, 3)));
     let at = |name: &str| folder.join(name);
     assert_eq!(
         ran.touched,

@@ -1,0 +1,134 @@
+# Odd calls, one a line; what they return, and what is there afterwards, is printed. Run bare and behind the gate: the same must come out.
+import ctypes, errno, os, stat, sys
+
+libc = ctypes.CDLL(None, use_errno=True)
+X = {'open': 2, 'creat': 85, 'truncate': 76, 'rename': 82, 'rmdir': 84, 'unlink': 87, 'link': 86, 'openat': 257, 'unlinkat': 263, 'renameat': 264,
+     'linkat': 265, 'renameat2': 316, 'ftruncate': 77, 'close': 3}
+A = {'truncate': 45, 'openat': 56, 'unlinkat': 35, 'linkat': 37, 'renameat2': 276, 'ftruncate': 46, 'close': 57}
+NR = X if os.uname().machine == 'x86_64' else A
+FD, CW = -100, -100
+W, R, RW, C, E, T, A_, D, NF, NB, P = (os.O_WRONLY, os.O_RDONLY, os.O_RDWR, os.O_CREAT, os.O_EXCL, os.O_TRUNC, os.O_APPEND, os.O_DIRECTORY,
+                                       os.O_NOFOLLOW, os.O_NONBLOCK, os.O_PATH)
+TMP = os.O_TMPFILE
+
+
+def show():
+    found = []
+    for top, folders, files in os.walk('.'):
+        for name in sorted(folders + files):
+            s = os.lstat(os.path.join(top, name))
+            found.append((os.path.join(top, name), stat.filemode(s.st_mode), s.st_nlink, s.st_size if stat.S_ISREG(s.st_mode) else 0))
+    return sorted(found)
+
+
+def call(name, *args):
+    if name not in NR:
+        return
+    raw = [ctypes.c_char_p(a) if isinstance(a, bytes) else ctypes.c_long(a) for a in args]
+    ctypes.set_errno(0)
+    value = libc.syscall(ctypes.c_long(NR[name]), *raw)
+    what = 'ok' if value >= 0 else errno.errorcode[ctypes.get_errno()]
+    if value > 2 and name in ('open', 'openat', 'creat'):
+        # Whether links were followed is no matter of what was opened.
+        flags = libc.fcntl(value, 3) & ~os.O_NOFOLLOW
+        what = 'fd flags %o cloexec %d size %d' % (flags, libc.fcntl(value, 1), os.fstat(value).st_size)
+        os.close(value)
+    after = show()
+    print(name, [a if not isinstance(a, bytes) or len(a) < 40 else len(a) for a in args], what, hash_of(after), flush=True)
+
+
+def hash_of(found):
+    import zlib
+    return zlib.crc32(repr(found).encode())
+
+
+def ground():
+    os.umask(0o022)
+    os.mkdir('d'); os.mkdir('d/e'); os.mkdir('full'); open('full/x', 'w').write('x'); open('f', 'w').write('12345'); open('g', 'w').write('67')
+    os.symlink('f', 'lf'); os.symlink('d', 'ld'); os.symlink('nowhere', 'dangling'); os.symlink('loop', 'loop'); os.symlink('a/b/c', 'deep')
+    os.symlink('d/', 'ldslash'); os.symlink('nowhere/', 'danglingslash'); os.symlink(os.getcwd() + '/f', 'abs'); os.symlink('../' * 40 + os.getcwd()[1:] + '/f', 'up')
+    os.mkfifo('p'); os.mkdir('shut'); open('shut/s', 'w').write('s'); os.chmod('shut', 0o500); open('ro', 'w').write('ro'); os.chmod('ro', 0o400)
+    os.mkdir('blind'); open('blind/b', 'w').write('b'); os.chmod('blind', 0o600); os.mkdir('sticky'); os.chmod('sticky', 0o1777)
+    import socket
+    s = socket.socket(socket.AF_UNIX); s.bind('sock')
+    for n in range(42):
+        os.symlink('f' if n == 0 else 'c%d' % (n - 1), 'c%d' % n)
+
+
+ground()
+long_name, long_path, not_there = b'n' * 256, b'./' * 2048 + b'f', 12345
+# Opening.
+for path in (b'f', b'f/', b'f/.', b'f/x', b'd', b'd/', b'd/.', b'd/..', b'.', b'..', b'/', b'//', b'', b'nothing', b'nothing/', b'nothing/x', b'lf', b'lf/', b'ld', b'ld/',
+             b'dangling', b'dangling/', b'danglingslash', b'loop', b'loop/x', b'deep', b'ldslash', b'abs', b'up', b'sock', b'ro', b'shut/s', b'shut/new', b'blind/b', b'blind/new',
+             b'c38', b'c39', b'c40', b'c41', b'./././f', b'd/../f', b'd/e/../../f', b'ld/../f', b'ld/e/', b'f/../f', b'nothing/../f', long_name, long_path, b'/proc/self/cwd/f', b'/proc/self/fd/nothing',
+             b'/dev/null', b'/dev/null/', b'/dev/fd', b'/proc/self/fd/12345'):
+    for flags in (W, RW | A_, R | T, W | C, W | T, W | NF, W | D, W | C | D, W | E, 3, W | os.O_CLOEXEC):
+        call('openat', CW, path, flags, 0o666)
+        if flags & C and os.path.isfile('nothing'):
+            os.unlink('nothing')
+        if flags & C and os.path.isfile('nowhere'):
+            os.unlink('nowhere')
+call('openat', CW, b'p', W | NB, 0); call('openat', CW, b'p', RW, 0); call('openat', CW, b'p', RW | T | NB, 0)
+call('openat', CW, b'.', TMP | W, 0o600); call('openat', CW, b'.', TMP, 0o600); call('openat', CW, b'f', W | P, 0); call('openat', CW, b'd', RW | P | T, 0)
+call('openat', CW, b'f', W | C | E, 0); call('openat', CW, b'lf', W | C | E, 0); call('openat', CW, b'dangling', W | C | E, 0); call('openat', CW, b'f/', R | C, 0)
+call('openat', CW, b'made', W | C, 0o7777); call('openat', CW, b'made0', RW | C, 0); call('open', b'made2', W | C | T, 0o640); call('creat', b'made3', 0o604); call('creat', b'f', 0o600)
+call('openat', not_there, b'f', W, 0); call('openat', -1, b'f', W, 0); call('openat', -1, os.path.realpath('f').encode(), W, 0); call('openat', 0, b'', W, 0)
+file, folder, path_fd = os.open('f', R), os.open('d', R), os.open('d', P)
+call('openat', file, b'x', W, 0); call('openat', folder, b'../g', W, 0); call('openat', path_fd, b'n', W | C, 0o600); call('openat', CW, b'/proc/self/fd/%d' % file, W, 0)
+call('openat', CW, b'/dev/fd/%d' % file, W | T, 0); call('openat', CW, b'/proc/self/fd/%d/n' % folder, W, 0); call('openat', CW, b'/proc/self/fd/%d' % folder, W, 0)
+call('openat', CW, b'/proc/thread-self/cwd/g', W, 0); me = os.open('/proc/%d/cwd/g' % os.getpid(), W); os.close(me); call('openat', CW, b'/proc/self/root/dev/null', W, 0)
+call('openat', CW, 1, W, 0); call('openat', CW, 0, W, 0); call('unlink', 1); call('rename', b'f', 1)
+# Truncating.
+for path in (b'f', b'f/', b'd', b'nothing', b'', b'lf', b'dangling', b'loop', b'p', b'sock', b'ro', b'shut/s', b'/dev/null', b'blind/b'):
+    for length in (3, 0, 9, -1):
+        call('truncate', path, length)
+call('ftruncate', file, 0)
+# Removing.
+for path in (b'', b'.', b'..', b'/', b'd/.', b'd/..', b'd/', b'full', b'full/', b'f/', b'f/x', b'ld/', b'ld', b'loop/x', b'nothing', b'nothing/', b'nothing/x', b'shut/s', b'shut/no', b'blind/b',
+             b'blind/no', long_name, long_path, b'dangling', b'/proc/self/fd/%d' % file, b'/proc', b'/dev', b'/dev/null/x'):
+    for flags in (0, 0x200, 1, 0x100):
+        if path == b'ld' and not flags or path == b'dangling' and not flags:
+            continue
+        call('unlinkat', CW, path, flags)
+os.makedirs('d/e', exist_ok=True)
+call('unlinkat', CW, b'p', 0); call('unlinkat', CW, b'sock', 0); call('unlinkat', file, b'x', 0); call('unlinkat', folder, b'n', 0); call('unlinkat', folder, b'n', 0)
+call('unlinkat', not_there, b'x', 0); call('unlinkat', folder, b'e', 0x200); call('rmdir', b'd/'); call('rmdir', b'nothing')
+os.makedirs('d/e', exist_ok=True)
+# Renaming.
+ends = (b'f', b'f/', b'd', b'd/', b'd/x', b'full', b'full/x', b'nothing', b'nothing/', b'nothing/x', b'', b'.', b'..', b'/', b'ld', b'ld/', b'lf', b'shut/s', b'blind/b', long_name, b'/dev/null')
+def fresh():
+    import shutil
+    os.chmod('.', 0o700)
+    for name in os.listdir('.'):
+        if os.path.isdir(name) and not os.path.islink(name):
+            os.chmod(name, 0o700); shutil.rmtree(name)
+        else:
+            os.unlink(name)
+    ground()
+
+
+fresh(); before = hash_of(show())
+for old in ends:
+    for new in ends:
+        # With two things wrong, which one is told first is left open.
+        far, dots = (long_name, b'/dev/null'), (b'.', b'..', b'/')
+        if (old in (b'nothing', b'nothing/', b'd/x') + dots and new in far) or (old in far and new in (b'nothing/x', b'') + dots + far):
+            continue
+        for flags in (0, 1, 2, 3, 8):
+            call('renameat2', CW, old, CW, new, flags)
+            if hash_of(show()) != before:
+                fresh()
+folder, path_fd = os.open('d', R), os.open('d', P)
+call('rename', b'f', b'd/f'); call('rename', b'd/f', b'f'); call('renameat', CW, b'f', path_fd, b'f2'); call('renameat', path_fd, b'f2', CW, b'f'); call('rename', b'd', b'd/e/x')
+call('rename', b'd', b'd'); call('renameat', not_there, b'f', CW, b'x'); call('renameat', CW, b'f', not_there, b'x')
+# Linking.
+for old in (b'f', b'f/', b'd', b'nothing', b'', b'ld', b'ld/', b'lf', b'lf/', b'dangling', b'loop', b'.', b'..', b'/', b'shut/s', b'blind/b', b'/proc/self/fd/%d' % file, b'ro'):
+    for new in (b'h', b'h/', b'd/h', b'f', b'lf', b'dangling', b'', b'.', b'nothing/h', b'shut/h', b'd'):
+        for flags in (0, 0x400, 0x1000, 1):
+            call('linkat', CW, old, CW, new, flags)
+            for made in ('h', 'd/h'):
+                if os.path.lexists(made):
+                    print(os.path.islink(made)); os.unlink(made)
+call('link', b'f', b'h'); call('linkat', file, b'', CW, b'h2', 0x1000); call('linkat', not_there, b'', CW, b'h3', 0x1000)
+nameless = os.open('.', TMP | W, 0o600); call('linkat', CW, b'/proc/self/fd/%d' % nameless, CW, b'named', 0x400)
+print(show())
