@@ -10,10 +10,7 @@ use nix::{
     errno::Errno,
     fcntl::{OFlag, RenameFlags},
     libc,
-    sys::{
-        stat::{FileStat, Mode, SFlag},
-        statvfs::{FsFlags, fstatvfs},
-    },
+    sys::stat::{FileStat, Mode, SFlag},
 };
 
 use super::{
@@ -23,7 +20,7 @@ use super::{
     resolve::{Dots, Follow, Found, From, Object, Spot},
     world::{Roots, Trailing, World},
 };
-use crate::sys::notify::OnExec;
+use crate::sys::{access::may_write, notify::OnExec};
 
 /// What a call would do to one thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,9 +123,13 @@ impl Deed {
     /// Reads a call. Whatever fails as it would have failed without us is answered at once.
     pub fn read(notice: Notice, world: &World) -> Reading {
         match act(&notice, world) {
-            Ok(Some(act)) => Reading::Deed(notice, Self { act }),
-            Ok(None) => {
+            Ok(Read::Act(act)) => Reading::Deed(notice, Self { act }),
+            Ok(Read::GoOn) => {
                 notice.go_on();
+                Reading::Answered
+            }
+            Ok(Read::Nothing) => {
+                notice.answer(0);
                 Reading::Answered
             }
             Err(errno) => {
@@ -197,8 +198,17 @@ fn nameless<'d>(world: &World, what: What, object: &'d Object) -> Result<Touched
     Ok(Touched { what, path: world.path_of(object.fd.as_fd())?, object: object.fd.as_fd(), folder: None, stat: object.stat, to: None })
 }
 
-/// Reads the arguments. None: the kernel may do it.
-fn act(notice: &Notice, world: &World) -> Result<Option<Act>, Errno> {
+/// What the arguments say.
+enum Read {
+    Act(Act),
+    /// The kernel may do it.
+    GoOn,
+    /// It succeeds without doing anything.
+    Nothing,
+}
+
+/// Reads the arguments.
+fn act(notice: &Notice, world: &World) -> Result<Read, Errno> {
     let tid = notice.tid();
     let kind = notice.kind().ok_or(Errno::ENOSYS)?;
     let from = |dirfd| From { world, tid, dirfd };
@@ -207,7 +217,7 @@ fn act(notice: &Notice, world: &World) -> Result<Option<Act>, Errno> {
     match kind {
         Kind::Umask => {
             world.forget_masks();
-            Ok(None)
+            Ok(Read::GoOn)
         }
         Kind::Open => open(world, &from(here), path(0), notice.int(1), notice.int(2)),
         Kind::OpenAt => open(world, &from(notice.int(0)), path(1), notice.int(2), notice.int(3)),
@@ -224,7 +234,7 @@ fn act(notice: &Notice, world: &World) -> Result<Option<Act>, Errno> {
     }
 }
 
-fn open(world: &World, from: &From<'_>, path: Result<CString, Errno>, flags: i32, mode: i32) -> Result<Option<Act>, Errno> {
+fn open(world: &World, from: &From<'_>, path: Result<CString, Errno>, flags: i32, mode: i32) -> Result<Read, Errno> {
     let flags = OFlag::from_bits_retain(flags);
     let mode = Mode::from_bits_truncate(mode.cast_unsigned());
     let on_exec = if flags.contains(OFlag::O_CLOEXEC) { OnExec::Close } else { OnExec::Keep };
@@ -235,7 +245,7 @@ fn open(world: &World, from: &From<'_>, path: Result<CString, Errno>, flags: i32
     let exclusive = flags.contains(OFlag::O_CREAT | OFlag::O_EXCL);
     let follow = if flags.contains(OFlag::O_NOFOLLOW) || exclusive { Follow::Folders } else { Follow::Yes };
     let kept = flags - (OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC);
-    let opening = |target| Ok(Some(Act::Open(Open { target, flags: kept, mode, on_exec })));
+    let opening = |target| Ok(Read::Act(Act::Open(Open { target, flags: kept, mode, on_exec })));
     let (object, at) = match from.find(&path?, follow)? {
         Found::Folder(..) => return Err(Errno::EISDIR),
         Found::Itself(object) => (object, Where::Nowhere),
@@ -272,17 +282,13 @@ fn open(world: &World, from: &From<'_>, path: Result<CString, Errno>, flags: i32
         };
     }
     if kind == SFlag::S_IFREG {
-        is_writable(object.fd.as_fd())?;
+        // Here and below: nobody is asked about what modes and mounts refuse anyway.
+        may_write(object.fd.as_fd())?;
     }
     opening(Target::Object(object, at))
 }
 
-/// Nobody is asked about what the mounts refuse anyway.
-fn is_writable(fd: BorrowedFd<'_>) -> Result<(), Errno> {
-    if fstatvfs(fd)?.flags().contains(FsFlags::ST_RDONLY) { Err(Errno::EROFS) } else { Ok(()) }
-}
-
-fn remove(from: &From<'_>, path: Result<CString, Errno>, flags: i32) -> Result<Option<Act>, Errno> {
+fn remove(from: &From<'_>, path: Result<CString, Errno>, flags: i32) -> Result<Read, Errno> {
     let folder = match flags {
         0 => false,
         libc::AT_REMOVEDIR => true,
@@ -298,17 +304,19 @@ fn remove(from: &From<'_>, path: Result<CString, Errno>, flags: i32) -> Result<O
     };
     let object = spot.object.as_ref().ok_or(Errno::ENOENT)?;
     let is_folder = object.kind() == SFlag::S_IFDIR;
-    if !is_folder && (folder || spot.trailing == Trailing::Slash) {
-        return Err(Errno::ENOTDIR);
+    if !folder && spot.trailing == Trailing::Slash {
+        return Err(if is_folder { Errno::EISDIR } else { Errno::ENOTDIR });
     }
-    if !folder && is_folder {
-        return Err(Errno::EISDIR);
+    may_write(spot.folder.as_fd())?;
+    match (folder, is_folder) {
+        (true, false) => return Err(Errno::ENOTDIR),
+        (false, true) => return Err(Errno::EISDIR),
+        (true, true) | (false, false) => {}
     }
     if spot.scratch {
-        return Ok(None);
+        return Ok(Read::GoOn);
     }
-    is_writable(spot.folder.as_fd())?;
-    Ok(Some(Act::Remove { spot, folder }))
+    Ok(Read::Act(Act::Remove { spot, folder }))
 }
 
 /// The end of a rename.
@@ -320,7 +328,7 @@ fn end(found: Found) -> Result<Spot, Errno> {
     }
 }
 
-fn rename(from: (&From<'_>, &CString), to: (&From<'_>, &CString), flags: i32) -> Result<Option<Act>, Errno> {
+fn rename(from: (&From<'_>, &CString), to: (&From<'_>, &CString), flags: i32) -> Result<Read, Errno> {
     let flags = RenameFlags::from_bits(flags.cast_unsigned()).ok_or(Errno::EINVAL)?;
     if flags.contains(RenameFlags::RENAME_EXCHANGE) && flags != RenameFlags::RENAME_EXCHANGE {
         return Err(Errno::EINVAL);
@@ -354,13 +362,16 @@ fn rename(from: (&From<'_>, &CString), to: (&From<'_>, &CString), flags: i32) ->
         return Err(Errno::ENOTDIR);
     }
     if from.scratch && to.scratch {
-        return Ok(None);
+        return Ok(Read::GoOn);
     }
-    is_writable(from.folder.as_fd()).and_then(|()| is_writable(to.folder.as_fd()))?;
-    Ok(Some(Act::Rename { from, to, flags }))
+    if to.object.as_ref().is_some_and(|target| (target.stat.st_dev, target.stat.st_ino) == (source.stat.st_dev, source.stat.st_ino)) {
+        return Ok(Read::Nothing);
+    }
+    may_write(from.folder.as_fd()).and_then(|()| may_write(to.folder.as_fd()))?;
+    Ok(Read::Act(Act::Rename { from, to, flags }))
 }
 
-fn link(world: &World, from: (&From<'_>, &CString), to: (&From<'_>, &CString), flags: i32) -> Result<Option<Act>, Errno> {
+fn link(world: &World, from: (&From<'_>, &CString), to: (&From<'_>, &CString), flags: i32) -> Result<Read, Errno> {
     if flags & !(libc::AT_SYMLINK_FOLLOW | libc::AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL);
     }
@@ -393,12 +404,12 @@ fn link(world: &World, from: (&From<'_>, &CString), to: (&From<'_>, &CString), f
     if mount.is_some_and(|mount| mount != to.mount) {
         return Err(Errno::EXDEV);
     }
+    may_write(to.folder.as_fd())?;
     let object = object.filter(|object| object.kind() != SFlag::S_IFDIR).ok_or(Errno::EPERM)?;
-    is_writable(to.folder.as_fd())?;
-    Ok(Some(Act::Link { object, from: path, to }))
+    Ok(Read::Act(Act::Link { object, from: path, to }))
 }
 
-fn truncate(_: &World, from: &From<'_>, path: &CString, length: i64) -> Result<Option<Act>, Errno> {
+fn truncate(_: &World, from: &From<'_>, path: &CString, length: i64) -> Result<Read, Errno> {
     if length < 0 {
         return Err(Errno::EINVAL);
     }
@@ -412,8 +423,8 @@ fn truncate(_: &World, from: &From<'_>, path: &CString, length: i64) -> Result<O
     }
     match object.kind() {
         SFlag::S_IFREG => {
-            is_writable(object.fd.as_fd())?;
-            Ok(Some(Act::Truncate { object, at, length }))
+            may_write(object.fd.as_fd())?;
+            Ok(Read::Act(Act::Truncate { object, at, length }))
         }
         SFlag::S_IFDIR => Err(Errno::EISDIR),
         _ => Err(Errno::EINVAL),

@@ -1,6 +1,7 @@
 //! The one room for unsafe code: one system call a function, each saying what it relies on.
 #![allow(unsafe_code, reason = "system calls that no crate offers safely; nothing else lives here")]
 
+pub(crate) mod access;
 pub(crate) mod bpf;
 pub(crate) mod clone;
 pub(crate) mod environment;

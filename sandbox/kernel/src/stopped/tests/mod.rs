@@ -125,30 +125,36 @@ fn run_child(work: impl FnOnce() -> u8, roots: Roots, mut judge: impl FnMut(What
 }
 
 /// Runs a test as an ordinary user, where this process may become one.
-fn as_somebody(work: impl FnOnce()) {
+fn as_somebody(work: impl FnOnce(&Path)) {
     const SOMEBODY: u32 = 65_533;
+    let (_keep, folder) = ground();
     if !nix::unistd::Uid::effective().is_root() {
-        return work();
+        return work(&folder);
     }
-    let told = crate::trial::in_child(|| {
-        let (uid, gid) = (nix::unistd::Uid::from_raw(SOMEBODY), nix::unistd::Gid::from_raw(SOMEBODY));
-        nix::unistd::setgroups(&[]).unwrap();
-        nix::unistd::setresgid(gid, gid, gid).unwrap();
-        nix::unistd::setresuid(uid, uid, uid).unwrap();
-        nix::sys::prctl::set_dumpable(true).unwrap();
-        work();
-        Ok(String::new())
-    });
-    told.result().unwrap();
+    let (uid, gid) = (nix::unistd::Uid::from_raw(SOMEBODY), nix::unistd::Gid::from_raw(SOMEBODY));
+    nix::unistd::chown(&folder, Some(uid), Some(gid)).unwrap();
+    let pid = match fork().unwrap() {
+        Side::Child => {
+            nix::unistd::setgroups(&[]).unwrap();
+            nix::unistd::setresgid(gid, gid, gid).unwrap();
+            nix::unistd::setresuid(uid, uid, uid).unwrap();
+            nix::sys::prctl::set_dumpable(true).unwrap();
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&folder)));
+            exit_now(u8::from(done.is_err()))
+        }
+        Side::Parent(pid) => pid,
+    };
+    assert!(matches!(waitpid(pid, None).unwrap(), WaitStatus::Exited(_, 0)), "it says why above");
 }
 
 fn ground() -> (tempfile::TempDir, PathBuf) {
     // Not below /tmp, which is a box's own memory.
-    let folder = tempfile::Builder::new()
-        .prefix("agentbox-stopped-")
-        .tempdir_in("/var/lib")
-        .or_else(|_| tempfile::tempdir_in(std::env::current_dir().unwrap()))
-        .unwrap();
+    let parent = ["/var/lib".into(), std::env::current_dir().unwrap()].into_iter().find(|parent| nix::unistd::access(parent, nix::unistd::AccessFlags::W_OK).is_ok());
+    ground_in(&parent.expect("a folder to write in"))
+}
+
+fn ground_in(parent: &Path) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::Builder::new().prefix("agentbox-stopped-").tempdir_in(parent).unwrap();
     let path = folder.path().canonicalize().unwrap();
     (folder, path)
 }

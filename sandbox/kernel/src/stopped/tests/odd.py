@@ -16,7 +16,10 @@ def show():
     found = []
     for top, folders, files in os.walk('.'):
         for name in sorted(folders + files):
-            s = os.lstat(os.path.join(top, name))
+            try:
+                s = os.lstat(os.path.join(top, name))
+            except PermissionError:
+                continue
             found.append((os.path.join(top, name), stat.filemode(s.st_mode), s.st_nlink, s.st_size if stat.S_ISREG(s.st_mode) else 0))
     return sorted(found)
 
@@ -85,7 +88,7 @@ for path in (b'f', b'f/', b'd', b'nothing', b'', b'lf', b'dangling', b'loop', b'
 call('ftruncate', file, 0)
 # Removing.
 for path in (b'', b'.', b'..', b'/', b'd/.', b'd/..', b'd/', b'full', b'full/', b'f/', b'f/x', b'ld/', b'ld', b'loop/x', b'nothing', b'nothing/', b'nothing/x', b'shut/s', b'shut/no', b'blind/b',
-             b'blind/no', long_name, long_path, b'dangling', b'/proc/self/fd/%d' % file, b'/proc', b'/dev', b'/dev/null/x'):
+             b'blind/no', long_name, long_path, b'dangling', b'/dev/null/x'):
     for flags in (0, 0x200, 1, 0x100):
         if path == b'ld' and not flags or path == b'dangling' and not flags:
             continue
@@ -112,7 +115,7 @@ for old in ends:
     for new in ends:
         # With two things wrong, which one is told first is left open.
         far, dots = (long_name, b'/dev/null'), (b'.', b'..', b'/')
-        if (old in (b'nothing', b'nothing/', b'd/x') + dots and new in far) or (old in far and new in (b'nothing/x', b'') + dots + far):
+        if (old in (b'nothing', b'nothing/', b'd/x') + dots and new in far) or (old in far and new in (b'nothing/x', b'', b'blind/b') + dots + far):
             continue
         for flags in (0, 1, 2, 3, 8):
             call('renameat2', CW, old, CW, new, flags)
@@ -122,7 +125,7 @@ folder, path_fd = os.open('d', R), os.open('d', P)
 call('rename', b'f', b'd/f'); call('rename', b'd/f', b'f'); call('renameat', CW, b'f', path_fd, b'f2'); call('renameat', path_fd, b'f2', CW, b'f'); call('rename', b'd', b'd/e/x')
 call('rename', b'd', b'd'); call('renameat', not_there, b'f', CW, b'x'); call('renameat', CW, b'f', not_there, b'x')
 # Linking.
-for old in (b'f', b'f/', b'd', b'nothing', b'', b'ld', b'ld/', b'lf', b'lf/', b'dangling', b'loop', b'.', b'..', b'/', b'shut/s', b'blind/b', b'/proc/self/fd/%d' % file, b'ro'):
+for old in (b'f', b'f/', b'd', b'nothing', b'', b'ld', b'ld/', b'lf', b'lf/', b'dangling', b'loop', b'.', b'..', b'shut/s', b'blind/b', b'/proc/self/fd/%d' % file, b'ro'):
     for new in (b'h', b'h/', b'd/h', b'f', b'lf', b'dangling', b'', b'.', b'nothing/h', b'shut/h', b'd'):
         for flags in (0, 0x400, 0x1000, 1):
             call('linkat', CW, old, CW, new, flags)

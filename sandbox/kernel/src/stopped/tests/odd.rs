@@ -4,9 +4,9 @@ use super::*;
 
 const ODD: &str = include_str!("odd.py");
 
-fn the_same() {
+fn the_same(ground: &Path) {
     let outcome = |gated: bool| {
-        let (_keep, folder) = ground();
+        let (_keep, folder) = ground_in(ground);
         let script = folder.join("odd.py");
         fs::write(&script, ODD).unwrap();
         let inner = folder.join("w");
@@ -33,7 +33,8 @@ fn the_same() {
 
 #[test]
 fn odd_calls_end_as_they_do_elsewhere() {
-    the_same();
+    let (_keep, folder) = ground();
+    the_same(&folder);
 }
 
 #[test]
