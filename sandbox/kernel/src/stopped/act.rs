@@ -8,14 +8,14 @@ use std::{
 
 use nix::{
     errno::Errno,
-    fcntl::{AtFlags, FcntlArg, OFlag, RenameFlags, fcntl, openat, renameat2},
+    fcntl::{AtFlags, FcntlArg, OFlag, RenameFlags, fallocate, fcntl, openat, renameat2},
     libc,
     sys::stat::{SFlag, fstat, stat, umask},
     unistd::{UnlinkatFlags, ftruncate, linkat, unlinkat},
 };
 
 use super::{
-    deed::{Act, Deed, Open, Target, Where},
+    deed::{Act, Change, Deed, Open, Target, Where},
     listener::Notice,
     resolve::{Object, Spot},
     world::World,
@@ -65,7 +65,7 @@ impl Deed {
         }
         let on_exec = match &self.act {
             Act::Open(open) => open.on_exec,
-            Act::Remove { .. } | Act::Rename { .. } | Act::Link { .. } | Act::Truncate { .. } => crate::sys::notify::OnExec::Close,
+            Act::Remove { .. } | Act::Rename { .. } | Act::Link { .. } | Act::Truncate { .. } | Act::Change { .. } => crate::sys::notify::OnExec::Close,
         };
         match perform(self.act, notice.tid(), world) {
             Ok(Done::Value) => {
@@ -102,6 +102,21 @@ fn perform(act: Act, tid: i32, world: &World) -> Result<Done, Errno> {
             ftruncate(world.reopen(object.fd.as_fd(), OFlag::O_WRONLY)?, length)?;
             Ok(Done::Value)
         }
+        Act::Change { file, change: how, .. } => change(world, &file, how).map(|()| Done::Value),
+    }
+}
+
+/// Does something through an open file of the caller.
+pub(super) fn change(world: &World, file: &OwnedFd, change: Change) -> Result<(), Errno> {
+    match change {
+        Change::Flags(flags) => fcntl(file, FcntlArg::F_SETFL(flags)).map(drop),
+        Change::Space { how, offset, length } => fallocate(file, how, offset, length),
+        Change::Length(length) => match ftruncate(file, length) {
+            // Landlock wrote down at its opening that the caller may not cut what lies in that tree; a file that could be opened for
+            // writing has been judged, or was made by its opening.
+            Err(Errno::EACCES) => ftruncate(world.reopen(file.as_fd(), OFlag::O_WRONLY)?, length),
+            done => done,
+        },
     }
 }
 

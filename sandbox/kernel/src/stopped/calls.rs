@@ -1,9 +1,12 @@
 //! The table of stopped calls: which, when by their registers alone, and what they are read as. The notify filter is generated from it.
 //!
 //! What is not in it needs no judge, because it cannot lose what was there: `open` with `O_CREAT | O_EXCL`, `mkdir`, `mknod` and `symlink`
-//! only make names that are free; `write`, `ftruncate`, `fallocate`, `copy_file_range`, `FICLONE` and shared mappings work through a descriptor
-//! that was opened for writing, and that opening was stopped. Landlock makes the kernel refuse what is done in another way: the agent
-//! may not remove, move or link names in the gated trees at all.
+//! only make names that are free; `write`, `copy_file_range`, `FICLONE` and shared mappings work through a descriptor that was opened for
+//! writing, and that opening was stopped. Landlock makes the kernel refuse what is done in another way: the agent may not remove, move or
+//! link names in the gated trees at all.
+//!
+//! A descriptor that was judged for appending only must stay one: what else could be done through it is stopped, too. It maps nothing,
+//! since it was not opened for reading, and the kernel refuses it to `copy_file_range` and `FICLONE`.
 
 use nix::errno::Errno;
 
@@ -27,7 +30,12 @@ pub(super) enum Kind {
     Link,
     LinkAt,
     Truncate,
+    Ftruncate,
+    Fallocate,
+    SetFlags,
     Umask,
+    /// Not offered, as on an older kernel.
+    Unknown(Errno),
 }
 
 struct Row {
@@ -48,21 +56,31 @@ const UNNAMED: u32 = (libc::O_TMPFILE & !libc::O_DIRECTORY).cast_unsigned();
 /// Opens nothing, whatever else is asked for.
 const PATH: u32 = libc::O_PATH.cast_unsigned();
 
-const fn masked(argument: u8, mask: u32, is: u32) -> [Condition; 1] {
-    [Condition { argument, test: Test::Masked { mask, is } }]
+const APPEND: u32 = libc::O_APPEND.cast_unsigned();
+/// Every mode of `fallocate` but FALLOC_FL_KEEP_SIZE, the lowest; the kernel knows no more than these.
+const REWRITES: u32 = 0xfe;
+/// Writes anywhere through a descriptor for appending, Linux 6.9.
+const RWF_NOAPPEND: u32 = 0x20;
+
+const fn is(argument: u8, value: u32) -> Condition {
+    Condition { argument, test: Test::Is(value) }
+}
+
+const fn masked(argument: u8, mask: u32, is: u32) -> Condition {
+    Condition { argument, test: Test::Masked { mask, is } }
 }
 
 macro_rules! opens_for_writing {
     ($argument:literal) => {
         &[
-            &masked($argument, ACCESS | PATH | EXCL | UNNAMED, WRITE),
-            &masked($argument, ACCESS | PATH | CREAT | UNNAMED, WRITE),
-            &masked($argument, ACCESS | PATH | EXCL | UNNAMED, BOTH),
-            &masked($argument, ACCESS | PATH | CREAT | UNNAMED, BOTH),
+            &[masked($argument, ACCESS | PATH | EXCL | UNNAMED, WRITE)],
+            &[masked($argument, ACCESS | PATH | CREAT | UNNAMED, WRITE)],
+            &[masked($argument, ACCESS | PATH | EXCL | UNNAMED, BOTH)],
+            &[masked($argument, ACCESS | PATH | CREAT | UNNAMED, BOTH)],
             // Neither of both: reads and writes are refused, but it can be truncated and controlled.
-            &masked($argument, ACCESS | PATH, ACCESS),
+            &[masked($argument, ACCESS | PATH, ACCESS)],
             // Cuts short whatever the access is.
-            &masked($argument, ACCESS | PATH | TRUNC, TRUNC),
+            &[masked($argument, ACCESS | PATH | TRUNC, TRUNC)],
         ]
     };
 }
@@ -87,6 +105,14 @@ const ROWS: &[Row] = &[
     Row { number: libc::SYS_link, kind: Kind::Link, when: &[] },
     Row { number: libc::SYS_linkat, kind: Kind::LinkAt, when: &[] },
     Row { number: libc::SYS_truncate, kind: Kind::Truncate, when: &[] },
+    // Besides: a file that the caller made itself carries Landlock's word on cutting it short, which is for the names in a gated tree.
+    Row { number: libc::SYS_ftruncate, kind: Kind::Ftruncate, when: &[] },
+    // Without these it only makes room.
+    Row { number: libc::SYS_fallocate, kind: Kind::Fallocate, when: &[&[Condition { argument: 1, test: Test::AnyBit(REWRITES) }]] },
+    Row { number: libc::SYS_fcntl, kind: Kind::SetFlags, when: &[&[is(1, libc::F_SETFL.cast_unsigned()), masked(2, APPEND, 0)]] },
+    Row { number: libc::SYS_pwritev2, kind: Kind::Unknown(Errno::EOPNOTSUPP), when: &[&[masked(5, RWF_NOAPPEND, RWF_NOAPPEND)]] },
+    // Its requests may say RWF_NOAPPEND in memory.
+    Row { number: libc::SYS_io_setup, kind: Kind::Unknown(Errno::ENOSYS), when: &[] },
     // Not to be judged: what is made in the caller's place gets the caller's mask, which is read anew after this.
     Row { number: libc::SYS_umask, kind: Kind::Umask, when: &[] },
 ];

@@ -2,23 +2,24 @@
 
 use std::{
     ffi::CString,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
 };
 
 use nix::{
     errno::Errno,
-    fcntl::{OFlag, RenameFlags},
+    fcntl::{FallocateFlags, FcntlArg, OFlag, RenameFlags, fcntl},
     libc,
-    sys::stat::{FileStat, Mode, SFlag},
+    sys::stat::{FileStat, Mode, SFlag, fstat},
 };
 
 use super::{
+    act,
     calls::Kind,
     listener::Notice,
     memory,
     resolve::{Dots, Follow, Found, From, Object, Spot},
-    world::{Roots, Trailing, World},
+    world::{Files, Roots, Trailing, World},
 };
 use crate::sys::{access::may_write, notify::OnExec};
 
@@ -79,6 +80,20 @@ pub(super) enum Act {
     Rename { from: Spot, to: Spot, flags: RenameFlags },
     Link { object: Object, from: Option<PathBuf>, to: Spot },
     Truncate { object: Object, at: Where, length: i64 },
+    Change { file: OwnedFd, object: Object, change: Change },
+}
+
+/// What is done through an open file.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Change {
+    /// It is no longer only for appending.
+    Flags(OFlag),
+    Length(i64),
+    Space {
+        how: FallocateFlags,
+        offset: i64,
+        length: i64,
+    },
 }
 
 /// An opening.
@@ -122,7 +137,7 @@ pub enum Reading {
 impl Deed {
     /// Reads a call. Whatever fails as it would have failed without us is answered at once.
     pub fn read(notice: Notice, world: &World) -> Reading {
-        match act(&notice, world) {
+        match read(&notice, world) {
             Ok(Read::Act(act)) => Reading::Deed(notice, Self { act }),
             Ok(Read::GoOn) => {
                 notice.go_on();
@@ -148,11 +163,13 @@ impl Deed {
         Ok(match &self.act {
             Act::Open(Open { target: Target::Free(_) | Target::Control(_), .. }) => Vec::new(),
             Act::Open(Open { target: Target::Object(object, at), flags, .. }) if object.kind() == SFlag::S_IFREG => {
-                let what = if flags.contains(OFlag::O_APPEND) && !flags.contains(OFlag::O_TRUNC) { What::Append } else { What::Overwrite };
-                vec![match at {
-                    Where::Spot(spot) => of(what, object, spot)?,
+                // Read through as well, it could be mapped and written anywhere.
+                let appends = *flags & (OFlag::O_ACCMODE | OFlag::O_APPEND | OFlag::O_TRUNC) == OFlag::O_WRONLY | OFlag::O_APPEND;
+                let what = if appends && world.files() == Files::Had { What::Append } else { What::Overwrite };
+                match at {
+                    Where::Spot(spot) => vec![of(what, object, spot)?],
                     Where::Nowhere => nameless(world, what, object)?,
-                }]
+                }
             }
             // Devices and pipes hold nothing that could be lost.
             Act::Open(_) => Vec::new(),
@@ -182,10 +199,14 @@ impl Deed {
                 let to = Some((to.path(world)?, to.folder.as_fd()));
                 vec![Touched { what: What::Link, path, object: object.fd.as_fd(), folder: None, stat: object.stat, to }]
             }
-            Act::Truncate { object, at, .. } => vec![match at {
-                Where::Spot(spot) => of(What::Truncate, object, spot)?,
+            Act::Truncate { object, at, .. } => match at {
+                Where::Spot(spot) => vec![of(What::Truncate, object, spot)?],
                 Where::Nowhere => nameless(world, What::Truncate, object)?,
-            }],
+            },
+            Act::Change { object, change, .. } => match change {
+                Change::Flags(_) | Change::Space { .. } => nameless(world, What::Overwrite, object)?,
+                Change::Length(_) => nameless(world, What::Truncate, object)?,
+            },
         })
     }
 }
@@ -194,8 +215,13 @@ fn touched<'d>(world: &World, what: What, object: &'d Object, spot: &'d Spot) ->
     Ok(Touched { what, path: spot.path(world)?, object: object.fd.as_fd(), folder: Some(spot.folder.as_fd()), stat: object.stat, to: None })
 }
 
-fn nameless<'d>(world: &World, what: What, object: &'d Object) -> Result<Touched<'d>, Errno> {
-    Ok(Touched { what, path: world.path_of(object.fd.as_fd())?, object: object.fd.as_fd(), folder: None, stat: object.stat, to: None })
+fn nameless<'d>(world: &World, what: What, object: &'d Object) -> Result<Vec<Touched<'d>>, Errno> {
+    // Removed: nobody else can have it any more.
+    if object.stat.st_nlink == 0 {
+        return Ok(Vec::new());
+    }
+    let path = world.path_of(object.fd.as_fd())?;
+    Ok(vec![Touched { what, path, object: object.fd.as_fd(), folder: None, stat: object.stat, to: None }])
 }
 
 /// What the arguments say.
@@ -208,13 +234,20 @@ enum Read {
 }
 
 /// Reads the arguments.
-fn act(notice: &Notice, world: &World) -> Result<Read, Errno> {
+fn read(notice: &Notice, world: &World) -> Result<Read, Errno> {
     let tid = notice.tid();
     let kind = notice.kind().ok_or(Errno::ENOSYS)?;
     let from = |dirfd| From { world, tid, dirfd };
     let here = libc::AT_FDCWD;
     let path = |argument| memory::path(tid, notice.argument(argument));
     match kind {
+        Kind::Unknown(errno) => Err(errno),
+        Kind::SetFlags => change(world, notice, Change::Flags(OFlag::from_bits_retain(notice.int(2)))),
+        Kind::Ftruncate => change(world, notice, Change::Length(notice.argument(1).cast_signed())),
+        Kind::Fallocate => {
+            let how = FallocateFlags::from_bits_retain(notice.int(1));
+            change(world, notice, Change::Space { how, offset: notice.argument(2).cast_signed(), length: notice.argument(3).cast_signed() })
+        }
         Kind::Umask => {
             world.forget_masks();
             Ok(Read::GoOn)
@@ -429,4 +462,29 @@ fn truncate(_: &World, from: &From<'_>, path: &CString, length: i64) -> Result<R
         SFlag::S_IFDIR => Err(Errno::EISDIR),
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// Done at once, unless the file is for appending: that was judged as losing nothing.
+fn change(world: &World, notice: &Notice, change: Change) -> Result<Read, Errno> {
+    let number = notice.int(0);
+    if world.files() == Files::Refused {
+        // There is nothing of which it was said that it is for appending.
+        return Ok(Read::GoOn);
+    }
+    if number < 0 {
+        return Err(Errno::EBADF);
+    }
+    let file = world.file_of(notice.tid(), number)?;
+    let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
+    let is_writable = flags & OFlag::O_ACCMODE != OFlag::O_RDONLY && !flags.contains(OFlag::O_PATH);
+    let stat = fstat(&file)?;
+    if is_writable && flags.contains(OFlag::O_APPEND) && SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG {
+        let fd = world.reopen(file.as_fd(), OFlag::O_PATH)?;
+        return Ok(Read::Act(Act::Change { file, object: Object { fd, stat }, change }));
+    }
+    // If it has gone, the file can be that of another process with its number.
+    if !notice.is_waiting() {
+        return Err(Errno::EINTR);
+    }
+    act::change(world, &file, change).map(|()| Read::Nothing)
 }

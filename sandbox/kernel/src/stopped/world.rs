@@ -17,13 +17,13 @@ use nix::{
     fcntl::{OFlag, open, openat, readlinkat},
     sched::{CloneFlags, setns},
     sys::{
-        signal::Signal,
+        signal::{SigSet, Signal},
         stat::{Mode, fstat},
     },
 };
 use rustix::fs::{AtFlags, StatxFlags, statx};
 
-use crate::mounts;
+use crate::{mounts, sys::foreign};
 
 /// For how long a mask that was read counts: a number of a process can be another's after that.
 const MASK_LASTS: Duration = Duration::from_millis(50);
@@ -61,6 +61,15 @@ pub struct World {
     /// Mounts that are the box's own memory, with nothing else mounted beneath them.
     own: Vec<u64>,
     masks: RefCell<HashMap<i32, (Instant, Mode)>>,
+    files: Files,
+}
+
+/// Whether the very open files of callers can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Files {
+    Had,
+    /// `pidfd_getfd` is refused, as by Docker's filter: then nothing can be held to appending.
+    Refused,
 }
 
 impl World {
@@ -84,6 +93,8 @@ impl World {
         setns(user, CloneFlags::CLONE_NEWUSER)?;
         setns(mounts, CloneFlags::CLONE_NEWNS)?;
         keep_little()?;
+        // A file that grows beyond this process's limit must not end it.
+        SigSet::from(Signal::SIGXFSZ).thread_block()?;
         Self::here(proc, roots)
     }
 
@@ -99,7 +110,31 @@ impl World {
         let is_alone = |folder: &Path| !mounted.iter().any(|at| at.starts_with(folder) && !folders.contains(at));
         let own: Vec<u64> = folders.iter().filter(|folder| is_alone(folder)).filter_map(|folder| mount_at(folder)).filter(|mount| *mount != whole).collect();
         let outer = fstat(&proc)?.st_dev;
-        Ok(Self { proc, root, roots, outer, own, masks: RefCell::default() })
+        // Of ourselves, whom nothing but a filter keeps from it.
+        let probe = foreign::open(nix::unistd::gettid().as_raw()).and_then(|me| foreign::take(me.as_fd(), root.as_raw_fd()));
+        let files = if probe.is_ok() { Files::Had } else { Files::Refused };
+        Ok(Self { proc, root, roots, outer, own, masks: RefCell::default(), files })
+    }
+
+    pub(super) fn files(&self) -> Files {
+        self.files
+    }
+
+    /// The very open file that a caller knows by this number.
+    pub(super) fn file_of(&self, tid: i32, number: i32) -> Result<OwnedFd, Errno> {
+        let process = match foreign::open(tid) {
+            Err(Errno::EINVAL) => foreign::open(self.process_of(tid)?)?,
+            process => process?,
+        };
+        let file = foreign::take(process.as_fd(), number)?;
+        // On older kernels that was the table of its process, and a thread can have its own.
+        let seen = self.of_process(tid, &format!("fd/{number}"), OFlag::O_PATH).map_err(|_| Errno::EBADF)?;
+        let (had, seen) = (fstat(&file)?, fstat(&seen)?);
+        if (had.st_dev, had.st_ino) == (seen.st_dev, seen.st_ino) { Ok(file) } else { Err(Errno::EBADF) }
+    }
+
+    fn process_of(&self, tid: i32) -> Result<i32, Errno> {
+        self.status(tid)?.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok()).ok_or(Errno::ESRCH)
     }
 
     /// Whether a device is that of `/proc` outside.

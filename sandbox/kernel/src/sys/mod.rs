@@ -6,6 +6,7 @@ pub(crate) mod bpf;
 pub(crate) mod clone;
 pub(crate) mod environment;
 pub(crate) mod files;
+pub(crate) mod foreign;
 pub(crate) mod fork;
 pub(crate) mod landlock;
 pub(crate) mod lease;

@@ -149,7 +149,8 @@ fn as_somebody(work: impl FnOnce(&Path)) {
 
 fn ground() -> (tempfile::TempDir, PathBuf) {
     // Not below /tmp, which is a box's own memory.
-    let parent = ["/var/lib".into(), std::env::current_dir().unwrap()].into_iter().find(|parent| nix::unistd::access(parent, nix::unistd::AccessFlags::W_OK).is_ok());
+    let parent =
+        ["/var/lib".into(), std::env::current_dir().unwrap()].into_iter().find(|parent| nix::unistd::access(parent, nix::unistd::AccessFlags::W_OK).is_ok());
     ground_in(&parent.expect("a folder to write in"))
 }
 

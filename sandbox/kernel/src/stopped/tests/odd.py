@@ -3,8 +3,8 @@ import ctypes, errno, os, stat, sys
 
 libc = ctypes.CDLL(None, use_errno=True)
 X = {'open': 2, 'creat': 85, 'truncate': 76, 'rename': 82, 'rmdir': 84, 'unlink': 87, 'link': 86, 'openat': 257, 'unlinkat': 263, 'renameat': 264,
-     'linkat': 265, 'renameat2': 316, 'ftruncate': 77, 'close': 3}
-A = {'truncate': 45, 'openat': 56, 'unlinkat': 35, 'linkat': 37, 'renameat2': 276, 'ftruncate': 46, 'close': 57}
+     'linkat': 265, 'renameat2': 316, 'ftruncate': 77, 'fallocate': 285, 'fcntl': 72}
+A = {'truncate': 45, 'openat': 56, 'unlinkat': 35, 'linkat': 37, 'renameat2': 276, 'ftruncate': 46, 'fallocate': 47, 'fcntl': 25}
 NR = X if os.uname().machine == 'x86_64' else A
 FD, CW = -100, -100
 W, R, RW, C, E, T, A_, D, NF, NB, P = (os.O_WRONLY, os.O_RDONLY, os.O_RDWR, os.O_CREAT, os.O_EXCL, os.O_TRUNC, os.O_APPEND, os.O_DIRECTORY,
@@ -31,6 +31,8 @@ def call(name, *args):
     ctypes.set_errno(0)
     value = libc.syscall(ctypes.c_long(NR[name]), *raw)
     what = 'ok' if value >= 0 else errno.errorcode[ctypes.get_errno()]
+    if name == 'fcntl' and value > 0:
+        what = oct(value)
     if value > 2 and name in ('open', 'openat', 'creat'):
         # Whether links were followed is no matter of what was opened.
         flags = libc.fcntl(value, 3) & ~os.O_NOFOLLOW
@@ -85,7 +87,17 @@ call('openat', CW, 1, W, 0); call('openat', CW, 0, W, 0); call('unlink', 1); cal
 for path in (b'f', b'f/', b'd', b'nothing', b'', b'lf', b'dangling', b'loop', b'p', b'sock', b'ro', b'shut/s', b'/dev/null', b'blind/b'):
     for length in (3, 0, 9, -1):
         call('truncate', path, length)
-call('ftruncate', file, 0)
+for flags in (R, W, RW, W | A_, RW | A_, P):
+    os.path.exists('made4') or open('made4', 'w').write('0123456789')
+    number = os.open('made4', flags)
+    for args in (('ftruncate', number, 4), ('ftruncate', number, -1), ('fallocate', number, 3, 0, 2), ('fallocate', number, 16, 1, 3), ('fallocate', number, 8, 1, 2), ('fallocate', number, 0, 0, 20),
+                 ('fcntl', number, 4, NB), ('fcntl', number, 3), ('fcntl', number, 4, A_), ('fcntl', number, 4, 0), ('fcntl', number, 3)):
+        call(*args)
+    if flags in (W, RW, W | A_):
+        os.write(number, b'ab'); os.ftruncate(number, 1); os.unlink('made4'); os.ftruncate(number, 7); print(os.fstat(number).st_size)
+    os.close(number)
+call('ftruncate', 99, 0); call('ftruncate', -1, 0); call('fallocate', 99, 2, 0, 1); call('fcntl', 99, 4, 0); call('fcntl', -1, 4, 0); call('ftruncate', folder, 0); call('fallocate', folder, 3, 0, 1)
+ends = os.pipe(); call('ftruncate', ends[1], 0); call('fcntl', ends[1], 4, NB); call('fcntl', ends[1], 3); call('fallocate', ends[1], 3, 0, 1); call('fcntl', 0, 4, 0)
 # Removing.
 for path in (b'', b'.', b'..', b'/', b'd/.', b'd/..', b'd/', b'full', b'full/', b'f/', b'f/x', b'ld/', b'ld', b'loop/x', b'nothing', b'nothing/', b'nothing/x', b'shut/s', b'shut/no', b'blind/b',
              b'blind/no', long_name, long_path, b'dangling', b'/dev/null/x'):
