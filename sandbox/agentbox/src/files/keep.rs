@@ -66,7 +66,8 @@ impl Keeper {
         }
         self.used.set(true);
         let mut proofs = Vec::with_capacity(touches.len());
-        for (touch, _) in touches {
+        // What stands at a rename's target is kept before the move is told.
+        for (touch, _) in touches.iter().rev() {
             if let Some(proof) = kept(&self.session, touch, touches)? {
                 proofs.push(proof);
             }
