@@ -1,7 +1,12 @@
 //! The shell commands of the shared corpus, run for real in a box: over a protected tree nothing is lost, over a workspace all comes back.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    process::Command,
+};
 
 use agentbox_tests::{
     Home,
@@ -26,11 +31,21 @@ const NOT_HERE: &[(&str, &str)] = &[
     ("trash-put data.db", "it moves to a home that is read-only"),
     ("fallocate -l 1G new.img", "a gigabyte a run"),
     ("truncate -s 10G sparse.img", "ten gigabytes a run"),
+    ("rm -rf ~", "its victim is the home, which is read-only"),
+    ("rm -rf \"$UNSET/\"*", "its victim is the whole system, which is read-only"),
 ];
 
 /// Commands that only a person can tell from a loss: they write the same bytes in another form, or replace a file by themselves.
-const LOOKS_LIKE_A_LOSS: &[&str] =
-    &["gzip big.log", "xz -d x.xz", "sort -o x.txt x.txt", "git commit --amend", "git reset --soft HEAD~1", "mv important.db /tmp/"];
+const LOOKS_LIKE_A_LOSS: &[&str] = &[
+    "sqlite3 important.db 'SELECT 1'",
+    "git branch -d feature",
+    "gzip big.log",
+    "xz -d x.xz",
+    "sort -o x.txt x.txt",
+    "git commit --amend",
+    "git reset --soft HEAD~1",
+    "mv important.db /tmp/",
+];
 
 struct Row {
     command: String,
@@ -93,9 +108,12 @@ fn prepare(home: &Home) {
 fn is_gits_own(path: &Path) -> bool {
     let text = path.to_string_lossy();
     let Some(inside) = text.strip_prefix(".git/") else { return false };
-    ["index", "ORIG_HEAD", "COMMIT_EDITMSG", "FETCH_HEAD", "MERGE_RR", "HEAD", "gc.pid", "gc.log", "logs", "info", "AUTO_MERGE"]
-        .iter()
-        .any(|own| inside == *own || inside.starts_with(&format!("{own}/")))
+    // Objects and refs may go from one file to another: what counts is that git still has them.
+    inside.starts_with("objects")
+        || inside.starts_with("refs")
+        || ["index", "ORIG_HEAD", "COMMIT_EDITMSG", "FETCH_HEAD", "MERGE_RR", "HEAD", "gc.pid", "gc.log", "logs", "info", "AUTO_MERGE"]
+            .iter()
+            .any(|own| inside == *own || inside.starts_with(&format!("{own}/")))
 }
 
 /// What was there and is there no more, or has other bytes.
@@ -106,6 +124,20 @@ fn lost(before: &BTreeMap<std::path::PathBuf, Node>, after: &BTreeMap<std::path:
         .filter(|(path, node)| after.get(*path).is_none_or(|now| now.content != node.content))
         .map(|(path, _)| path.display().to_string())
         .collect()
+}
+
+/// The objects that git has and that something reaches.
+fn objects_of(home: &Home) -> BTreeSet<String> {
+    let mut command = Command::new("git");
+    command.args(["-c", "safe.directory=*", "rev-list", "--objects", "--all", "--reflog", "--no-object-names"]).current_dir(home.path("work/tree"));
+    finish(&mut command).out().lines().map(str::to_owned).collect()
+}
+
+/// What every ref leads to.
+fn refs_of(home: &Home) -> BTreeSet<String> {
+    let mut command = Command::new("git");
+    command.args(["-c", "safe.directory=*", "for-each-ref", "--format=%(refname) %(objectname)"]).current_dir(home.path("work/tree"));
+    finish(&mut command).out().lines().map(str::to_owned).collect()
 }
 
 fn in_the_tree(home: &Home, command: &str) -> Finished {
@@ -120,6 +152,7 @@ fn over_a_protected_tree_nothing_is_lost() {
     let Some(rows) = rows() else { return skip::not_here("no corpus: neither AGENTBOX_SHARED nor ../shared has it") };
     let (mut ran, mut wrong) = (0, Vec::new());
     for Row { command, held } in &rows {
+        let held = *held;
         if NOT_HERE.iter().any(|(row, _)| row == command) {
             continue;
         }
@@ -131,8 +164,13 @@ fn over_a_protected_tree_nothing_is_lost() {
         let home = Home::new(PROTECTED);
         prepare(&home);
         let before = snapshot(&home.path("work/tree"));
+        let (objects, refs) = (objects_of(&home), refs_of(&home));
         let ended = in_the_tree(&home, command);
-        let lost = lost(&before, &snapshot(&home.path("work/tree")));
+        let mut lost = if held { lost(&before, &snapshot(&home.path("work/tree"))) } else { Vec::new() };
+        lost.extend(objects.difference(&objects_of(&home)).map(|object| format!("git object {object}")));
+        if held {
+            lost.extend(refs.difference(&refs_of(&home)).map(|name| format!("git ref {name}")));
+        }
         let refused = ended.err().contains("refused in this unattended run");
         if !lost.is_empty() {
             wrong.push(format!("LOST    {command}: {lost:?}\n{}{}", ended.out(), ended.err()));

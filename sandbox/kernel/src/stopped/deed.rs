@@ -7,6 +7,7 @@ use std::{
 };
 
 use nix::{
+    dir::Dir,
     errno::Errno,
     fcntl::{FallocateFlags, FcntlArg, OFlag, RenameFlags, fcntl},
     libc,
@@ -19,7 +20,7 @@ use super::{
     listener::Notice,
     memory,
     resolve::{Dots, Follow, Found, From, Object, Spot},
-    world::{Files, Roots, Trailing, World},
+    world::{Files, Roots, Trailing, World, mount_of},
 };
 use crate::sys::{access::may_write, notify::OnExec};
 
@@ -321,6 +322,21 @@ fn open(world: &World, from: &From<'_>, path: Result<CString, Errno>, flags: i32
     opening(Target::Object(object, at))
 }
 
+/// A name that something is mounted on stays, whoever asks.
+fn is_no_mount(spot: &Spot) -> Result<(), Errno> {
+    let Some(object) = &spot.object else { return Ok(()) };
+    if mount_of(object.fd.as_fd())? == mount_of(spot.folder.as_fd())? { Ok(()) } else { Err(Errno::EBUSY) }
+}
+
+/// Git tries to remove every folder above a file that it has removed, and relies on its failing.
+fn is_empty(spot: &Spot) -> Result<(), Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    // What may not be read is left to the kernel.
+    let Ok(mut entries) = Dir::openat(&spot.folder, spot.name.as_c_str(), flags, Mode::empty()) else { return Ok(()) };
+    let is_own = |name: &std::ffi::CStr| matches!(name.to_bytes(), b"." | b"..");
+    if entries.iter().take(3).flatten().any(|entry| !is_own(entry.file_name())) { Err(Errno::ENOTEMPTY) } else { Ok(()) }
+}
+
 fn remove(from: &From<'_>, path: Result<CString, Errno>, flags: i32) -> Result<Read, Errno> {
     let folder = match flags {
         0 => false,
@@ -348,6 +364,10 @@ fn remove(from: &From<'_>, path: Result<CString, Errno>, flags: i32) -> Result<R
     }
     if spot.scratch {
         return Ok(Read::GoOn);
+    }
+    is_no_mount(&spot)?;
+    if folder {
+        is_empty(&spot)?;
     }
     Ok(Read::Act(Act::Remove { spot, folder }))
 }
@@ -401,6 +421,7 @@ fn rename(from: (&From<'_>, &CString), to: (&From<'_>, &CString), flags: i32) ->
         return Ok(Read::Nothing);
     }
     may_write(from.folder.as_fd()).and_then(|()| may_write(to.folder.as_fd()))?;
+    is_no_mount(&from).and_then(|()| is_no_mount(&to))?;
     Ok(Read::Act(Act::Rename { from, to, flags }))
 }
 

@@ -282,7 +282,7 @@ fn own_fd(fd: BorrowedFd<'_>) -> String {
     format!("self/fd/{}", fd.as_raw_fd())
 }
 
-fn mount_of(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
+pub(super) fn mount_of(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     let found = statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map_err(|error| Errno::from_raw(error.raw_os_error()))?;
     if found.stx_mask & StatxFlags::MNT_ID.bits() == 0 { Err(Errno::ENOSYS) } else { Ok(found.stx_mnt_id) }
 }
