@@ -94,7 +94,9 @@ impl Home {
         fs::create_dir_all(path.parent().expect("it lies in the folder")).expect("its folder");
         fs::write(&path, text).expect("a file");
         if self.who == Who::Ordinary {
-            chown(&path, Some(NOBODY), Some(NOBODY)).expect("root may give away");
+            for made in path.ancestors().take_while(|made| *made != self.folder.path()) {
+                chown(made, Some(NOBODY), Some(NOBODY)).expect("root may give away");
+            }
         }
     }
 

@@ -25,6 +25,10 @@ pub(crate) trait Line: Send + Sync {
     fn ask(&self, request: Request) -> Answer<'_, Box<dyn Promised<'_> + '_>>;
     /// Tells how a permitted deed ended.
     fn done(&self, ask: u64, outcome: &str);
+    /// Refusals that did not go through the broker, and that came since the last time.
+    fn told(&self) -> Vec<(String, Refusal)> {
+        Vec::new()
+    }
     /// Writes a plain allowance down and makes its permit.
     fn allow(&self, granted: Granted) -> Result<Permit, Refusal>;
 }
@@ -46,6 +50,10 @@ impl Line for Supervisor {
 
     fn done(&self, ask: u64, outcome: &str) {
         self.gate.done(ask, outcome);
+    }
+
+    fn told(&self) -> Vec<(String, Refusal)> {
+        self.gate.told()
     }
 
     fn allow(&self, granted: Granted) -> Result<Permit, Refusal> {

@@ -1,7 +1,7 @@
 //! The gate as seen from the broker: questions go to the supervisor, and a permit comes back only when its token was struck.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     io,
     sync::{
         Arc, Mutex, PoisonError,
@@ -42,6 +42,11 @@ const WRITE: Duration = Duration::from_secs(30);
 /// Longest text of how a deed ended.
 const LONGEST_OUTCOME: usize = 200;
 
+/// Refusals of files that wait for somebody to ask `why`; older ones go.
+const MOST_TOLD: usize = 64;
+
+type Told = Mutex<VecDeque<(String, Refusal)>>;
+
 type Waiting = Mutex<HashMap<u64, oneshot::Sender<ToBroker>>>;
 
 /// The broker's end of the line to the supervisor.
@@ -49,6 +54,7 @@ type Waiting = Mutex<HashMap<u64, oneshot::Sender<ToBroker>>>;
 pub struct RemoteGate {
     next: AtomicU64,
     waiting: Arc<Waiting>,
+    told: Arc<Told>,
     outgoing: mpsc::UnboundedSender<Vec<u8>>,
     drafts: mpsc::Sender<Draft>,
 }
@@ -69,11 +75,11 @@ impl RemoteGate {
     pub fn start_at(stream: std::os::unix::net::UnixStream, first: u64) -> io::Result<(Arc<Self>, impl Future<Output = ()>)> {
         stream.set_nonblocking(true)?;
         let (reader, mut writer) = UnixStream::from_std(stream)?.into_split();
-        let waiting: Arc<Waiting> = Arc::default();
+        let (waiting, told): (Arc<Waiting>, Arc<Told>) = Default::default();
         // Bounded in effect: each asker sends at most four messages, and askers are bounded by the connections' limit.
         let (outgoing, mut to_send) = mpsc::unbounded_channel();
         let (drafts, mut to_record) = mpsc::channel(MOST_WAITING);
-        let gate = Arc::new(Self { next: AtomicU64::new(first), waiting: waiting.clone(), outgoing, drafts });
+        let gate = Arc::new(Self { next: AtomicU64::new(first), waiting: waiting.clone(), told: told.clone(), outgoing, drafts });
         let (end, mut told_to_end) = oneshot::channel::<()>();
         let sending = async move {
             let mut gathered: Vec<Draft> = Vec::new();
@@ -122,7 +128,7 @@ impl RemoteGate {
         };
         let ended = async move {
             let receiving = async {
-                receive(reader, &waiting).await;
+                receive(reader, &waiting, &told).await;
                 let _ = end.send(());
                 std::future::pending::<()>().await;
             };
@@ -158,8 +164,13 @@ impl RemoteGate {
                 asker.settled = true;
                 Err(refusal)
             }
-            Some(ToBroker::Permitted { .. } | ToBroker::Redeemed { .. }) | None => Err(unanswered),
+            Some(ToBroker::Permitted { .. } | ToBroker::Redeemed { .. } | ToBroker::Told { .. }) | None => Err(unanswered),
         }
+    }
+
+    /// The refusals of files that came since the last time, oldest first.
+    pub fn told(&self) -> Vec<(String, Refusal)> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
     }
 
     /// Tells the supervisor how a permitted deed ended.
@@ -234,7 +245,7 @@ impl Promise<'_> {
                 self.asker.settled = true;
                 Err(refusal)
             }
-            Ok(Some(ToBroker::Redeemed { .. } | ToBroker::Permitted { .. }) | None) | Err(_) => Err(self.unanswered),
+            Ok(Some(ToBroker::Redeemed { .. } | ToBroker::Permitted { .. } | ToBroker::Told { .. }) | None) | Err(_) => Err(self.unanswered),
         }
     }
 
@@ -265,7 +276,7 @@ fn lock(waiting: &Waiting) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Se
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn receive(mut reader: OwnedReadHalf, waiting: &Waiting) {
+async fn receive(mut reader: OwnedReadHalf, waiting: &Waiting, told: &Told) {
     let mut buffer = Vec::new();
     loop {
         let message = match wire::decode::<ToBroker>(&mut buffer) {
@@ -281,6 +292,14 @@ async fn receive(mut reader: OwnedReadHalf, waiting: &Waiting) {
         };
         let ask = match &message {
             ToBroker::Permitted { ask, .. } | ToBroker::Refused { ask, .. } | ToBroker::Redeemed { ask, .. } => *ask,
+            ToBroker::Told { summary, refusal } => {
+                let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+                if told.len() >= MOST_TOLD {
+                    told.pop_front();
+                }
+                told.push_back((summary.clone(), refusal.clone()));
+                continue;
+            }
         };
         // An answer to somebody who has gone is dropped: its token stays unredeemed and expires.
         if let Some(sender) = lock(waiting).remove(&ask) {

@@ -72,6 +72,13 @@ pub enum ToBroker {
         /// For the agent.
         refusal: Refusal,
     },
+    /// A file's refusal, which the file gate's caller was told as an errno: `agentbox why` in the box asks the broker.
+    Told {
+        /// `remove /home/u/work/x`.
+        summary: String,
+        /// In words.
+        refusal: Refusal,
+    },
     /// The token was unspent and the entry is on disk: act now.
     Redeemed {
         /// The one that was asked.

@@ -40,10 +40,14 @@ fn one(number: usize) -> Result<Phases, Box<dyn Error>> {
     };
     let start = Instant::now();
     let mut network = start;
-    let running = launch(plan, |_sockets| {
-        network = Instant::now();
-        Ok(())
-    }, |_| Ok(()))?;
+    let running = launch(
+        plan,
+        |_sockets| {
+            network = Instant::now();
+            Ok(())
+        },
+        |_| Ok(()),
+    )?;
     let runs = Instant::now();
     while !matches!(running.hear()?, Some(FromInit::Ended(_)) | None) {}
     let ended = Instant::now();

@@ -420,7 +420,8 @@ fn fence(agent: &Agent) -> Result<Vec<(String, String)>, Failure> {
     capabilities::drop_all().map_err(|error| failure(Layer::UserNamespace, error.to_string(), ""))?;
     // The second fence around files, on the kernel's own objects, and around signals and abstract sockets.
     let places = agent.writable.iter().filter(|path| path.exists()).cloned();
-    let (mut writable, gated): (Vec<PathBuf>, Vec<PathBuf>) = if agent.listener.is_some() { (Vec::new(), places.collect()) } else { (places.collect(), Vec::new()) };
+    let (mut writable, gated): (Vec<PathBuf>, Vec<PathBuf>) =
+        if agent.listener.is_some() { (Vec::new(), places.collect()) } else { (places.collect(), Vec::new()) };
     writable.extend(mounts::private_folders());
     if agent.nested_userns == NestedUserns::Allowed {
         // A namespace of its own is worth nothing to the agent unless it can write the id maps in its `/proc`.

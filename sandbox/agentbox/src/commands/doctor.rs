@@ -66,7 +66,9 @@ fn set_right() -> Result<(), String> {
         let (name, arguments) = command.split_first().ok_or("a repair without a command")?;
         match std::process::Command::new(name).args(arguments).status() {
             Ok(status) if status.success() => {}
-            Ok(status) => return Err(format!("{}: {status}; {} is written, and counts after the next start of this machine", command.join(" "), file.display())),
+            Ok(status) => {
+                return Err(format!("{}: {status}; {} is written, and counts after the next start of this machine", command.join(" "), file.display()));
+            }
             Err(error) => return Err(format!("{name}: {error}; {} is written, and counts after the next start of this machine", file.display())),
         }
     }

@@ -102,7 +102,9 @@ impl<'p> Judge<'p> {
             let meaning = match touch.what {
                 What::Move => meanings.leaving.as_ref(),
                 What::Exchange if first.is_some_and(|first| std::ptr::eq(touch, first)) => meanings.leaving.as_ref(),
-                What::Remove | What::RemoveFolder | What::Replace | What::Exchange | What::Overwrite | What::Append | What::Truncate | What::Link => meanings.target.as_ref(),
+                What::Remove | What::RemoveFolder | What::Replace | What::Exchange | What::Overwrite | What::Append | What::Truncate | What::Link => {
+                    meanings.target.as_ref()
+                }
             };
             operations.push(match meaning {
                 Some(meaning) => by_git(meaning, &touch.path),

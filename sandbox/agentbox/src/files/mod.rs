@@ -249,10 +249,13 @@ impl Gate<'_> {
 
     fn touches<'d>(&self, deed: &'d Deed) -> Result<Vec<(Touched<'d>, Since)>, Errno> {
         let touches = deed.touches(&self.world)?;
-        Ok(touches.into_iter().map(|touch| {
-            let since = self.keeper.since(&touch);
-            (touch, since)
-        }).collect())
+        Ok(touches
+            .into_iter()
+            .map(|touch| {
+                let since = self.keeper.since(&touch);
+                (touch, since)
+            })
+            .collect())
     }
 
     /// Keeps and does it. What comes back is another deed, to be judged.

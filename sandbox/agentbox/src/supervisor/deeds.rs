@@ -433,6 +433,10 @@ impl Supervisor {
         // Nobody is there any more, or it was answered.
         let Some(asked) = self.asks.close(ask) else { return };
         let rule = asked.waits_by.as_deref().unwrap_or(rule);
+        if Who::of(ask) == Who::FileGate {
+            // An errno says too little, and the broker is asked for the rest. Nothing hangs on its hearing of it.
+            let _ = self.to_broker.try_send(ToBroker::Told { summary: asked.summary.clone(), refusal: refusal.clone() });
+        }
         self.remember(asked.summary, rule, &refusal);
         self.tell(ToBroker::Refused { ask, refusal });
     }
@@ -466,10 +470,11 @@ impl Supervisor {
     }
 
     fn tell(&mut self, message: ToBroker) {
-        let (ToBroker::Permitted { ask, .. } | ToBroker::Refused { ask, .. } | ToBroker::Redeemed { ask, .. }) = &message;
-        let to = match Who::of(*ask) {
-            Who::Broker => Some(&self.to_broker),
-            Who::FileGate => self.to_files.as_ref(),
+        let to = match &message {
+            ToBroker::Permitted { ask, .. } | ToBroker::Refused { ask, .. } | ToBroker::Redeemed { ask, .. } if Who::of(*ask) == Who::FileGate => {
+                self.to_files.as_ref()
+            }
+            ToBroker::Permitted { .. } | ToBroker::Refused { .. } | ToBroker::Redeemed { .. } | ToBroker::Told { .. } => Some(&self.to_broker),
         };
         if to.is_none_or(|to| to.try_send(message).is_err()) {
             self.fatal = Some(Fatal::Broker("it does not read its answers".to_owned()));

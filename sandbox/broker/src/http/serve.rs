@@ -436,6 +436,9 @@ pub(super) fn plain(status: StatusCode, error: &str, reason: &str) -> Response<T
 fn ours(broker: &Broker, request: &Request<Incoming>) -> Response<Through> {
     match request.uri().path() {
         "/why" => {
+            for (summary, refusal) in broker.line.told() {
+                broker.refusals.remember(&summary, &refusal);
+            }
             let mut response = Response::new(Through::of(broker.refusals.to_json()));
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             response

@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     ledger::{ENTRIES, read},
-    supervisor::{WhoAsked, Mode, Outcome, Setup, ShimEvent, supervise},
+    supervisor::{Mode, Outcome, Setup, ShimEvent, WhoAsked, supervise},
 };
 
 /// So long a test waits for what must come.
