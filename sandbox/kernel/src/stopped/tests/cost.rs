@@ -1,1 +1,61 @@
-//! x
+//! What a stopped call costs: `cargo test -p agentbox-kernel stopped_cost -- --ignored --nocapture`.
+
+use std::time::Instant;
+
+use super::*;
+
+/// Calls of one round, and rounds of each kind; bare and stopped take turns.
+const CALLS: u32 = 2_000;
+const ROUNDS: usize = 7;
+
+/// A name and what is done in a folder.
+type Work = (&'static str, fn(&Path));
+
+const WORKS: &[Work] = &[
+    ("create exclusively, unlink", |folder| {
+        let file = folder.join("x");
+        drop(fs::OpenOptions::new().write(true).create_new(true).open(&file).unwrap());
+        fs::remove_file(&file).unwrap();
+    }),
+    ("create, unlink", |folder| {
+        let file = folder.join("x");
+        drop(fs::File::create(&file).unwrap());
+        fs::remove_file(&file).unwrap();
+    }),
+    ("rename", |folder| fs::rename(folder.join("a"), folder.join("b")).and_then(|()| fs::rename(folder.join("b"), folder.join("a"))).unwrap()),
+    ("open for writing", |folder| drop(fs::OpenOptions::new().write(true).open(folder.join("a")).unwrap())),
+    ("stat", |folder| drop(fs::metadata(folder.join("a")).unwrap())),
+];
+
+#[test]
+#[ignore = "a measurement, not a test"]
+fn stopped_cost() {
+    let (_keep, folder) = ground();
+    fs::write(folder.join("a"), "a").unwrap();
+    for (name, work) in WORKS {
+        let mut taken: [Vec<u128>; 2] = [Vec::new(), Vec::new()];
+        for _ in 0..ROUNDS {
+            for (stopped, all) in taken.iter_mut().enumerate() {
+                let told = folder.join("told");
+                let measured = || {
+                    let began = Instant::now();
+                    (0..CALLS).for_each(|_| work(&folder));
+                    let each = began.elapsed().as_nanos() / u128::from(CALLS);
+                    fs::write(&told, each.to_string()).unwrap();
+                    0
+                };
+                if stopped == 0 {
+                    measured();
+                } else {
+                    run_child(measured, Roots::One, |_, _| Word::Yes);
+                }
+                all.push(fs::read_to_string(&told).unwrap().parse().unwrap());
+            }
+        }
+        let [bare, stopped] = taken.map(|mut all| {
+            all.sort_unstable();
+            all.get(ROUNDS / 2).copied().unwrap()
+        });
+        println!("{name:<28} bare {bare:>7} ns   stopped {stopped:>7} ns   {}.{:02} x", stopped / bare, stopped * 100 / bare % 100);
+    }
+}

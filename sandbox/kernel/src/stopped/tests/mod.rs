@@ -26,6 +26,9 @@ mod faults;
 mod odd;
 mod races;
 
+/// No run of these tests takes a tenth of it.
+const LONGEST: std::time::Duration = std::time::Duration::from_secs(100);
+
 /// What a run came to: how the program ended, and what was touched.
 struct Run {
     end: WaitStatus,
@@ -80,10 +83,13 @@ fn run_child(work: impl FnOnce() -> u8, roots: Roots, mut judge: impl FnMut(What
     let world = World::here(World::proc().unwrap(), roots).unwrap();
     let mut touched = Vec::new();
     let mut later = Vec::new();
+    let began = std::time::Instant::now();
     loop {
+        assert!(began.elapsed() < LONGEST, "a run that does not end");
         let mut fds = [PollFd::new(std::os::fd::AsFd::as_fd(&listener), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::from(20_u16)).unwrap();
-        let mut due: Vec<(Notice, Deed)> = std::mem::take(&mut later);
+        let (wanted, mut due): (Vec<_>, Vec<_>) = later.drain(..).partition(|(notice, _): &(Notice, Deed)| notice.is_wanted_elsewhere(&world));
+        wanted.into_iter().for_each(|(notice, _)| notice.refuse(Errno::EINTR));
         match listener.receive().unwrap() {
             Received::End => break,
             Received::Nothing => {}
@@ -93,10 +99,6 @@ fn run_child(work: impl FnOnce() -> u8, roots: Roots, mut judge: impl FnMut(What
             },
         }
         while let Some((notice, deed)) = due.pop() {
-            if notice.is_wanted_elsewhere(&world) {
-                notice.refuse(Errno::EINTR);
-                continue;
-            }
             let all: Vec<(What, PathBuf)> = match deed.touches(&world) {
                 Ok(touches) => touches.iter().map(|touch| (touch.what, touch.path.clone())).collect(),
                 Err(errno) => {
