@@ -132,7 +132,8 @@ impl Walk {
                 }
                 continue;
             }
-            if !kind.is_file() {
+            // Git's own examples of hooks run only when they are renamed.
+            if !kind.is_file() || path.extension().is_some_and(|end| end == "sample") && folder.ends_with(".git/hooks") {
                 continue;
             }
             let Ok(meta) = entry.metadata() else { continue };
@@ -182,6 +183,7 @@ mod tests {
             ("web/package.json", 0o644),
             ("web/node_modules/x/package.json", 0o644),
             ("sub/.git/hooks/pre-commit", 0o644),
+            ("sub/.git/hooks/pre-push.sample", 0o755),
             (".github/workflows/ci.yml", 0o644),
             ("tool", 0o755),
             ("notes.md", 0o644),
