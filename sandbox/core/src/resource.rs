@@ -52,8 +52,7 @@ impl ResourceId {
     /// A file, by its absolute path.
     #[must_use]
     pub fn file(path: &std::path::Path) -> Self {
-        use std::os::unix::ffi::OsStrExt as _;
-        Self::of_bytes(FILE, path.as_os_str().as_bytes())
+        Self::of_bytes(FILE, path.as_os_str().as_encoded_bytes())
     }
 
     /// The whole id.
