@@ -95,7 +95,7 @@ fn perform(act: Act, tid: i32, world: &World) -> Result<Done, Errno> {
         Act::Rename { from, to, flags } => renamed(from, to, flags),
         Act::Link { object, to, .. } => {
             let name = World::name_of(object.fd.as_fd());
-            linkat(world.proc_fd(), name.as_str(), &to.folder, to.name.as_c_str(), AtFlags::AT_SYMLINK_FOLLOW)?;
+            linkat(world.fds(), name.as_str(), &to.folder, to.name.as_c_str(), AtFlags::AT_SYMLINK_FOLLOW)?;
             Ok(Done::Value)
         }
         Act::Truncate { object, length, .. } => {

@@ -1,28 +1,23 @@
 //! What a stopped call would do: read once, with every descriptor that it takes. What is judged and what is done are these.
 
 use std::{
-    ffi::CString,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::PathBuf,
 };
 
 use nix::{
-    dir::Dir,
     errno::Errno,
-    fcntl::{FallocateFlags, FcntlArg, OFlag, RenameFlags, fcntl},
-    libc,
-    sys::stat::{FileStat, Mode, SFlag, fstat},
+    fcntl::{FallocateFlags, OFlag, RenameFlags},
+    sys::stat::{FileStat, Mode, SFlag},
 };
 
 use super::{
-    act,
-    calls::Kind,
     listener::Notice,
-    memory,
-    resolve::{Dots, Follow, Found, From, Object, Spot},
-    world::{Files, Roots, Trailing, World, mount_of},
+    read::{self, Read},
+    resolve::{Object, Spot},
+    world::{Files, World},
 };
-use crate::sys::{access::may_write, notify::OnExec};
+use crate::sys::notify::OnExec;
 
 /// What a call would do to one thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,9 +64,6 @@ pub struct Touched<'d> {
 pub struct Deed {
     pub(super) act: Act,
 }
-
-/// What whoever makes a user namespace writes in `/proc`: the kernel lets the namespace's owner do it, and so us in its place.
-const IN_PROC: &[&[u8]] = &[b"uid_map", b"gid_map", b"setgroups"];
 
 /// What is to be done.
 #[derive(Debug)]
@@ -138,7 +130,7 @@ pub enum Reading {
 impl Deed {
     /// Reads a call. Whatever fails as it would have failed without us is answered at once.
     pub fn read(notice: Notice, world: &World) -> Reading {
-        match read(&notice, world) {
+        match read::read(&notice, world) {
             Ok(Read::Act(act)) => Reading::Deed(notice, Self { act }),
             Ok(Read::GoOn) => {
                 notice.go_on();
@@ -223,289 +215,4 @@ fn nameless<'d>(world: &World, what: What, object: &'d Object) -> Result<Vec<Tou
     }
     let path = world.path_of(object.fd.as_fd())?;
     Ok(vec![Touched { what, path, object: object.fd.as_fd(), folder: None, stat: object.stat, to: None }])
-}
-
-/// What the arguments say.
-enum Read {
-    Act(Act),
-    /// The kernel may do it.
-    GoOn,
-    /// It succeeds without doing anything.
-    Nothing,
-}
-
-/// Reads the arguments.
-fn read(notice: &Notice, world: &World) -> Result<Read, Errno> {
-    let tid = notice.tid();
-    let kind = notice.kind().ok_or(Errno::ENOSYS)?;
-    let from = |dirfd| From { world, tid, dirfd };
-    let here = libc::AT_FDCWD;
-    let path = |argument| memory::path(tid, notice.argument(argument));
-    match kind {
-        Kind::Unknown(errno) => Err(errno),
-        Kind::SetFlags => change(world, notice, Change::Flags(OFlag::from_bits_retain(notice.int(2)))),
-        Kind::Ftruncate => change(world, notice, Change::Length(notice.argument(1).cast_signed())),
-        Kind::Fallocate => {
-            let how = FallocateFlags::from_bits_retain(notice.int(1));
-            change(world, notice, Change::Space { how, offset: notice.argument(2).cast_signed(), length: notice.argument(3).cast_signed() })
-        }
-        Kind::Umask => {
-            world.forget_masks();
-            Ok(Read::GoOn)
-        }
-        Kind::Open => open(world, &from(here), path(0), notice.int(1), notice.int(2)),
-        Kind::OpenAt => open(world, &from(notice.int(0)), path(1), notice.int(2), notice.int(3)),
-        Kind::Creat => open(world, &from(here), path(0), libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC, notice.int(1)),
-        Kind::Unlink => remove(&from(here), path(0), 0),
-        Kind::UnlinkAt => remove(&from(notice.int(0)), path(1), notice.int(2)),
-        Kind::Rmdir => remove(&from(here), path(0), libc::AT_REMOVEDIR),
-        Kind::Rename => rename((&from(here), &path(0)?), (&from(here), &path(1)?), 0),
-        Kind::RenameAt => rename((&from(notice.int(0)), &path(1)?), (&from(notice.int(2)), &path(3)?), 0),
-        Kind::RenameAt2 => rename((&from(notice.int(0)), &path(1)?), (&from(notice.int(2)), &path(3)?), notice.int(4)),
-        Kind::Link => link(world, (&from(here), &path(0)?), (&from(here), &path(1)?), 0),
-        Kind::LinkAt => link(world, (&from(notice.int(0)), &path(1)?), (&from(notice.int(2)), &path(3)?), notice.int(4)),
-        Kind::Truncate => truncate(world, &from(here), &path(0)?, notice.argument(1).cast_signed()),
-    }
-}
-
-fn open(world: &World, from: &From<'_>, path: Result<CString, Errno>, flags: i32, mode: i32) -> Result<Read, Errno> {
-    let flags = OFlag::from_bits_retain(flags);
-    let mode = Mode::from_bits_truncate(mode.cast_unsigned());
-    let on_exec = if flags.contains(OFlag::O_CLOEXEC) { OnExec::Close } else { OnExec::Keep };
-    // As kernels from 6.4 on; before, it made a file.
-    if flags.contains(OFlag::O_CREAT | OFlag::O_DIRECTORY) {
-        return Err(Errno::EINVAL);
-    }
-    let exclusive = flags.contains(OFlag::O_CREAT | OFlag::O_EXCL);
-    let follow = if flags.contains(OFlag::O_NOFOLLOW) || exclusive { Follow::Folders } else { Follow::Yes };
-    let kept = flags - (OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC);
-    let opening = |target| Ok(Read::Act(Act::Open(Open { target, flags: kept, mode, on_exec })));
-    let (object, at) = match from.find(&path?, follow)? {
-        Found::Folder(..) => return Err(Errno::EISDIR),
-        Found::Itself(object) => (object, Where::Nowhere),
-        Found::Spot(mut spot) => match spot.object.take() {
-            None if !flags.contains(OFlag::O_CREAT) => return Err(Errno::ENOENT),
-            // Even where it leads to what is no folder.
-            _ if spot.trailing == Trailing::Slash && flags.contains(OFlag::O_CREAT) => return Err(Errno::EISDIR),
-            None => return opening(Target::Free(spot)),
-            Some(object) => (object, Where::Spot(spot)),
-        },
-    };
-    if exclusive {
-        return Err(Errno::EEXIST);
-    }
-    let slash = matches!(&at, Where::Spot(Spot { trailing: Trailing::Slash, .. }));
-    let kind = object.kind();
-    if kind == SFlag::S_IFLNK {
-        return Err(Errno::ELOOP);
-    }
-    if kind == SFlag::S_IFDIR {
-        return Err(Errno::EISDIR);
-    }
-    if slash || flags.contains(OFlag::O_DIRECTORY) {
-        return Err(Errno::ENOTDIR);
-    }
-    if kind == SFlag::S_IFSOCK {
-        return Err(Errno::ENXIO);
-    }
-    if object.is_of_proc() {
-        return match at {
-            Where::Spot(spot) if world.roots() == Roots::Various && IN_PROC.contains(&spot.name.to_bytes()) => opening(Target::Control(object)),
-            // As Landlock says it to the box.
-            Where::Spot(_) | Where::Nowhere => Err(Errno::EACCES),
-        };
-    }
-    if kind == SFlag::S_IFREG {
-        // Here and below: nobody is asked about what modes and mounts refuse anyway.
-        may_write(object.fd.as_fd())?;
-    }
-    opening(Target::Object(object, at))
-}
-
-/// A name that something is mounted on stays, whoever asks.
-fn is_no_mount(spot: &Spot) -> Result<(), Errno> {
-    let Some(object) = &spot.object else { return Ok(()) };
-    if mount_of(object.fd.as_fd())? == mount_of(spot.folder.as_fd())? { Ok(()) } else { Err(Errno::EBUSY) }
-}
-
-/// Git tries to remove every folder above a file that it has removed, and relies on its failing.
-fn is_empty(spot: &Spot) -> Result<(), Errno> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    // What may not be read is left to the kernel.
-    let Ok(mut entries) = Dir::openat(&spot.folder, spot.name.as_c_str(), flags, Mode::empty()) else { return Ok(()) };
-    let is_own = |name: &std::ffi::CStr| matches!(name.to_bytes(), b"." | b"..");
-    if entries.iter().take(3).flatten().any(|entry| !is_own(entry.file_name())) { Err(Errno::ENOTEMPTY) } else { Ok(()) }
-}
-
-fn remove(from: &From<'_>, path: Result<CString, Errno>, flags: i32) -> Result<Read, Errno> {
-    let folder = match flags {
-        0 => false,
-        libc::AT_REMOVEDIR => true,
-        _ => return Err(Errno::EINVAL),
-    };
-    let spot = match from.find(&path?, Follow::No)? {
-        Found::Spot(spot) => spot,
-        Found::Folder(_) if !folder => return Err(Errno::EISDIR),
-        Found::Folder(Dots::One) => return Err(Errno::EINVAL),
-        Found::Folder(Dots::Two) => return Err(Errno::ENOTEMPTY),
-        Found::Folder(Dots::Root) => return Err(Errno::EBUSY),
-        Found::Itself(_) => return Err(Errno::EPERM),
-    };
-    let object = spot.object.as_ref().ok_or(Errno::ENOENT)?;
-    let is_folder = object.kind() == SFlag::S_IFDIR;
-    if !folder && spot.trailing == Trailing::Slash {
-        return Err(if is_folder { Errno::EISDIR } else { Errno::ENOTDIR });
-    }
-    may_write(spot.folder.as_fd())?;
-    match (folder, is_folder) {
-        (true, false) => return Err(Errno::ENOTDIR),
-        (false, true) => return Err(Errno::EISDIR),
-        (true, true) | (false, false) => {}
-    }
-    if spot.scratch {
-        return Ok(Read::GoOn);
-    }
-    is_no_mount(&spot)?;
-    if folder {
-        is_empty(&spot)?;
-    }
-    Ok(Read::Act(Act::Remove { spot, folder }))
-}
-
-/// The end of a rename.
-fn end(found: Found) -> Result<Spot, Errno> {
-    match found {
-        Found::Spot(spot) => Ok(spot),
-        Found::Folder(..) => Err(Errno::EBUSY),
-        Found::Itself(_) => Err(Errno::EPERM),
-    }
-}
-
-fn rename(from: (&From<'_>, &CString), to: (&From<'_>, &CString), flags: i32) -> Result<Read, Errno> {
-    let flags = RenameFlags::from_bits(flags.cast_unsigned()).ok_or(Errno::EINVAL)?;
-    if flags.contains(RenameFlags::RENAME_EXCHANGE) && flags != RenameFlags::RENAME_EXCHANGE {
-        return Err(Errno::EINVAL);
-    }
-    // For layers of file systems; some cannot do it, and their callers go another way.
-    if flags.contains(RenameFlags::RENAME_WHITEOUT) {
-        return Err(Errno::EINVAL);
-    }
-    let exchange = flags.contains(RenameFlags::RENAME_EXCHANGE);
-    let (from, to) = (from.0.find(from.1, Follow::No)?, to.0.find(to.1, Follow::No)?);
-    if let (Found::Spot(from), Found::Spot(to)) = (&from, &to)
-        && from.mount != to.mount
-    {
-        return Err(Errno::EXDEV);
-    }
-    let from = end(from)?;
-    let to = end(to).map_err(|errno| match errno {
-        // It is there, as folders go.
-        Errno::EBUSY if flags.contains(RenameFlags::RENAME_NOREPLACE) => Errno::EEXIST,
-        errno => errno,
-    })?;
-    let is_folder = |object: &Object| object.kind() == SFlag::S_IFDIR;
-    let source = from.object.as_ref().ok_or(Errno::ENOENT)?;
-    match &to.object {
-        None if exchange => return Err(Errno::ENOENT),
-        Some(_) if flags.contains(RenameFlags::RENAME_NOREPLACE) => return Err(Errno::EEXIST),
-        Some(target) if exchange && !is_folder(target) && to.trailing == Trailing::Slash => return Err(Errno::ENOTDIR),
-        Some(_) | None => {}
-    }
-    if !is_folder(source) && (from.trailing == Trailing::Slash || (!exchange && to.trailing == Trailing::Slash)) {
-        return Err(Errno::ENOTDIR);
-    }
-    if from.scratch && to.scratch {
-        return Ok(Read::GoOn);
-    }
-    if to.object.as_ref().is_some_and(|target| (target.stat.st_dev, target.stat.st_ino) == (source.stat.st_dev, source.stat.st_ino)) {
-        return Ok(Read::Nothing);
-    }
-    may_write(from.folder.as_fd()).and_then(|()| may_write(to.folder.as_fd()))?;
-    is_no_mount(&from).and_then(|()| is_no_mount(&to))?;
-    Ok(Read::Act(Act::Rename { from, to, flags }))
-}
-
-fn link(world: &World, from: (&From<'_>, &CString), to: (&From<'_>, &CString), flags: i32) -> Result<Read, Errno> {
-    if flags & !(libc::AT_SYMLINK_FOLLOW | libc::AT_EMPTY_PATH) != 0 {
-        return Err(Errno::EINVAL);
-    }
-    let follow = if flags & libc::AT_SYMLINK_FOLLOW != 0 { Follow::Yes } else { Follow::Folders };
-    let (object, path, mount) = if from.1.is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
-        (Some(from.0.itself()?), None, None)
-    } else {
-        match from.0.find(from.1, follow)? {
-            Found::Folder(..) => (None, None, None),
-            Found::Itself(object) => (Some(object), None, None),
-            Found::Spot(mut spot) => {
-                let object = spot.object.take().ok_or(Errno::ENOENT)?;
-                if spot.trailing == Trailing::Slash && object.kind() != SFlag::S_IFDIR {
-                    return Err(Errno::ENOTDIR);
-                }
-                (Some(object), Some(spot.path(world)?), Some(spot.mount))
-            }
-        }
-    };
-    let to = match to.0.find(to.1, Follow::No)? {
-        Found::Spot(spot) => spot,
-        Found::Folder(..) | Found::Itself(_) => return Err(Errno::EEXIST),
-    };
-    if to.object.is_some() {
-        return Err(Errno::EEXIST);
-    }
-    if to.trailing == Trailing::Slash {
-        return Err(Errno::ENOENT);
-    }
-    if mount.is_some_and(|mount| mount != to.mount) {
-        return Err(Errno::EXDEV);
-    }
-    may_write(to.folder.as_fd())?;
-    let object = object.filter(|object| object.kind() != SFlag::S_IFDIR).ok_or(Errno::EPERM)?;
-    Ok(Read::Act(Act::Link { object, from: path, to }))
-}
-
-fn truncate(_: &World, from: &From<'_>, path: &CString, length: i64) -> Result<Read, Errno> {
-    if length < 0 {
-        return Err(Errno::EINVAL);
-    }
-    let (object, at) = match from.find(path, Follow::Yes)? {
-        Found::Folder(..) => return Err(Errno::EISDIR),
-        Found::Itself(object) => (object, Where::Nowhere),
-        Found::Spot(mut spot) => (spot.object.take().ok_or(Errno::ENOENT)?, Where::Spot(spot)),
-    };
-    if object.kind() != SFlag::S_IFDIR && matches!(&at, Where::Spot(Spot { trailing: Trailing::Slash, .. })) {
-        return Err(Errno::ENOTDIR);
-    }
-    match object.kind() {
-        SFlag::S_IFREG => {
-            may_write(object.fd.as_fd())?;
-            Ok(Read::Act(Act::Truncate { object, at, length }))
-        }
-        SFlag::S_IFDIR => Err(Errno::EISDIR),
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-/// Done at once, unless the file is for appending: that was judged as losing nothing.
-fn change(world: &World, notice: &Notice, change: Change) -> Result<Read, Errno> {
-    let number = notice.int(0);
-    if world.files() == Files::Refused {
-        // There is nothing of which it was said that it is for appending.
-        return Ok(Read::GoOn);
-    }
-    if number < 0 {
-        return Err(Errno::EBADF);
-    }
-    let file = world.file_of(notice.tid(), number)?;
-    let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
-    let is_writable = flags & OFlag::O_ACCMODE != OFlag::O_RDONLY && !flags.contains(OFlag::O_PATH);
-    let stat = fstat(&file)?;
-    if is_writable && flags.contains(OFlag::O_APPEND) && SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG {
-        let fd = world.reopen(file.as_fd(), OFlag::O_PATH)?;
-        return Ok(Read::Act(Act::Change { file, object: Object { fd, stat }, change }));
-    }
-    // If it has gone, the file can be that of another process with its number.
-    if !notice.is_waiting() {
-        return Err(Errno::EINTR);
-    }
-    act::change(world, &file, change).map(|()| Read::Nothing)
 }

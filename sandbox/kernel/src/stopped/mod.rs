@@ -12,6 +12,7 @@ mod calls;
 mod deed;
 mod listener;
 mod memory;
+mod read;
 mod resolve;
 #[cfg(test)]
 mod tests;

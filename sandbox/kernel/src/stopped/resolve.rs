@@ -140,14 +140,14 @@ impl From<'_> {
         Object::of(self.own("cwd", OFlag::O_PATH)?)
     }
 
-    fn base(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
-        if path.first() == Some(&b'/') { self.root() } else { self.own("cwd", OFlag::O_PATH | OFlag::O_DIRECTORY) }
+    fn base(&self, path: &[u8]) -> Result<Base<'_>, Errno> {
+        if path.first() == Some(&b'/') { self.root() } else { self.own("cwd", OFlag::O_PATH | OFlag::O_DIRECTORY).map(Base::Own) }
     }
 
-    fn root(&self) -> Result<OwnedFd, Errno> {
+    fn root(&self) -> Result<Base<'_>, Errno> {
         match self.world.roots() {
-            Roots::One => self.world.root().try_clone_to_owned().map_err(|_| Errno::EMFILE),
-            Roots::Various => self.checked_root(),
+            Roots::One => Ok(Base::Root(self.world.root())),
+            Roots::Various => self.checked_root().map(Base::Own),
         }
     }
 
@@ -173,30 +173,54 @@ impl From<'_> {
     }
 }
 
+/// Where a walk begins.
+enum Base<'w> {
+    Root(BorrowedFd<'w>),
+    Own(OwnedFd),
+}
+
+impl AsFd for Base<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Root(fd) => *fd,
+            Self::Own(fd) => fd.as_fd(),
+        }
+    }
+}
+
+impl Base<'_> {
+    fn into_owned(self) -> Result<OwnedFd, Errno> {
+        match self {
+            Self::Root(fd) => fd.try_clone_to_owned().map_err(|_| Errno::EMFILE),
+            Self::Own(fd) => Ok(fd),
+        }
+    }
+}
+
 struct Walk<'f, 'w> {
     from: &'f From<'w>,
     links: usize,
 }
 
 impl Walk<'_, '_> {
-    fn path(&mut self, base: OwnedFd, path: &CStr, follow: Follow) -> Result<Found, Errno> {
+    fn path(&mut self, base: Base<'_>, path: &CStr, follow: Follow) -> Result<Found, Errno> {
         let (before, last, trailing) = split(path);
         let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
         let (folder, ground) = if before.iter().all(|byte| *byte == b'/') {
             let ground = Ground::of(base.as_fd())?;
-            (base, ground)
+            (base.into_owned()?, ground)
         } else {
             match openat2(&base, relative(before), how) {
                 Ok(folder) => {
                     let ground = Ground::of(folder.as_fd())?;
                     if ground.proc {
                         // `self` in it would be this process.
-                        return self.slowly(base, path.to_bytes(), follow);
+                        return self.slowly(base.into_owned()?, path.to_bytes(), follow);
                     }
                     (folder, ground)
                 }
                 // A magic link on the way, or one that the kernel resolved for us instead of the caller; or really a loop.
-                Err(Errno::ELOOP | Errno::ENOENT) => return self.slowly(base, path.to_bytes(), follow),
+                Err(Errno::ELOOP | Errno::ENOENT) => return self.slowly(base.into_owned()?, path.to_bytes(), follow),
                 Err(errno) => return Err(errno),
             }
         };
@@ -227,7 +251,7 @@ impl Walk<'_, '_> {
                 if trailing == Trailing::Slash {
                     target.push(b'/');
                 }
-                let base = if target.first() == Some(&b'/') { self.from.root()? } else { folder };
+                let base = if target.first() == Some(&b'/') { self.from.root()? } else { Base::Own(folder) };
                 let target = CString::new(target).map_err(|_| Errno::EINVAL)?;
                 if target.is_empty() {
                     return Err(Errno::ENOENT);
@@ -273,7 +297,7 @@ impl Walk<'_, '_> {
             let ground = Ground::of(at.as_fd())?;
             let in_proc = ground.proc;
             if in_proc && fstat(&at)?.st_ino == PROC_ROOT && self.is_caller(&name)? {
-                at = self.from.world.of_process(self.from.tid, "", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+                at = self.from.world.folder_of(self.from.tid)?;
                 if is_last {
                     return Ok(Found::Folder(Dots::One));
                 }
@@ -309,7 +333,7 @@ impl Walk<'_, '_> {
             let target = readlinkat(&object.fd, "")?;
             let target = target.as_bytes();
             if target.first() == Some(&b'/') {
-                at = self.from.root()?;
+                at = self.from.root()?.into_owned()?;
             }
             if is_last && target.last() == Some(&b'/') {
                 trailing = Trailing::Slash;

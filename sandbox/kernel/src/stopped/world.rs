@@ -56,6 +56,10 @@ pub struct World {
     proc: OwnedFd,
     root: OwnedFd,
     roots: Roots,
+    /// The descriptors of this process, in `/proc` outside.
+    fds: OwnedFd,
+    /// The process that called last, in `/proc` outside: a number that has a new owner finds nothing in it.
+    last: RefCell<Option<(i32, OwnedFd)>>,
     /// The device of `/proc` outside.
     outer: u64,
     /// Mounts that are the box's own memory, with nothing else mounted beneath them.
@@ -113,7 +117,8 @@ impl World {
         // Of ourselves, whom nothing but a filter keeps from it.
         let probe = foreign::open(nix::unistd::gettid().as_raw()).and_then(|me| foreign::take(me.as_fd(), root.as_raw_fd()));
         let files = if probe.is_ok() { Files::Had } else { Files::Refused };
-        Ok(Self { proc, root, roots, outer, own, masks: RefCell::default(), files })
+        let fds = openat(&proc, "self/fd", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+        Ok(Self { proc, fds, last: RefCell::default(), root, roots, outer, own, masks: RefCell::default(), files })
     }
 
     pub(super) fn files(&self) -> Files {
@@ -152,26 +157,44 @@ impl World {
 
     /// A file of a process in `/proc` outside.
     pub(super) fn of_process(&self, tid: i32, name: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
-        openat(&self.proc, format!("{tid}/{name}").as_str(), flags | OFlag::O_CLOEXEC, Mode::empty())
+        let mut last = self.last.borrow_mut();
+        if let Some((known, process)) = &*last
+            && *known == tid
+        {
+            match openat(process, name, flags | OFlag::O_CLOEXEC, Mode::empty()) {
+                // Its number may have a new owner.
+                Err(Errno::ESRCH | Errno::ENOENT) => {}
+                done => return done,
+            }
+        }
+        let process = self.folder_of(tid)?;
+        let opened = openat(&process, name, flags | OFlag::O_CLOEXEC, Mode::empty());
+        *last = Some((tid, process));
+        opened
+    }
+
+    /// A process's folder in `/proc` outside.
+    pub(super) fn folder_of(&self, tid: i32) -> Result<OwnedFd, Errno> {
+        openat(&self.proc, tid.to_string().as_str(), OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
     }
 
     /// Opens anew what a descriptor of ours leads to.
     pub(super) fn reopen(&self, fd: BorrowedFd<'_>, flags: OFlag) -> Result<OwnedFd, Errno> {
-        openat(&self.proc, own_fd(fd).as_str(), flags | OFlag::O_CLOEXEC, Mode::empty())
+        openat(&self.fds, Self::name_of(fd).as_str(), flags | OFlag::O_CLOEXEC, Mode::empty())
     }
 
-    /// A name for what a descriptor of ours leads to, relative to [`World::proc_fd`].
+    /// A name for what a descriptor of ours leads to, relative to [`World::fds`].
     pub(super) fn name_of(fd: BorrowedFd<'_>) -> String {
-        own_fd(fd)
+        fd.as_raw_fd().to_string()
     }
 
-    pub(super) fn proc_fd(&self) -> BorrowedFd<'_> {
-        self.proc.as_fd()
+    pub(super) fn fds(&self) -> BorrowedFd<'_> {
+        self.fds.as_fd()
     }
 
     /// Where a folder lies, as the agent sees it.
     pub(super) fn path_of(&self, fd: BorrowedFd<'_>) -> Result<PathBuf, Errno> {
-        readlinkat(&self.proc, own_fd(fd).as_str()).map(PathBuf::from)
+        readlinkat(&self.fds, Self::name_of(fd).as_str()).map(PathBuf::from)
     }
 
     /// Whether a mount is the box's own memory, where nothing is that anybody could miss.
@@ -276,10 +299,6 @@ fn unescaped(field: &[u8]) -> Vec<u8> {
         }
     }
     bytes
-}
-
-fn own_fd(fd: BorrowedFd<'_>) -> String {
-    format!("self/fd/{}", fd.as_raw_fd())
 }
 
 pub(super) fn mount_of(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
