@@ -98,7 +98,6 @@ const ROWS: &[Row] = &[
     Row { number: libc::SYS_rmdir, kind: Kind::Rmdir, when: &[] },
     #[cfg(target_arch = "x86_64")]
     Row { number: libc::SYS_rename, kind: Kind::Rename, when: &[] },
-    #[cfg(target_arch = "x86_64")]
     Row { number: libc::SYS_renameat, kind: Kind::RenameAt, when: &[] },
     Row { number: libc::SYS_renameat2, kind: Kind::RenameAt2, when: &[] },
     #[cfg(target_arch = "x86_64")]
