@@ -48,6 +48,7 @@ pub const LAYERS: &[&str] = &[
     "uts-namespace",
     "landlock",
     "seccomp",
+    "file-gate",
     "cgroup",
     "kernel-gate",
 ];
