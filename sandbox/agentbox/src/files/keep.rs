@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, os::fd::AsFd as _, sync::Arc};
 
-use agentbox_kernel::stopped::{Touched, What};
+use agentbox_kernel::stopped::{Touched, What, with_reading};
 use agentbox_vault::{Age, Kept, Loss, Move, NotKept, SYNC_EVERY, Session, Subject, Why};
 use nix::errno::Errno;
 
@@ -68,7 +68,8 @@ impl Keeper {
         let mut proofs = Vec::with_capacity(touches.len());
         // What stands at a rename's target is kept before the move is told.
         for (touch, _) in touches.iter().rev() {
-            if let Some(proof) = kept(&self.session, touch, touches)? {
+            // An agent that makes a file unreadable before it removes it must not get it past the vault.
+            if let Some(proof) = with_reading(|| kept(&self.session, touch, touches))? {
                 proofs.push(proof);
             }
         }
