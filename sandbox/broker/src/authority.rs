@@ -119,7 +119,8 @@ impl Authority {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(One(Arc::new(certified))));
-        configuration.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // The last one is what some old clients (ab, curl --http1.0) offer alone: a version that is spoken here all the same.
+        configuration.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), b"http/1.0".to_vec()];
         // Tickets rather than a table of sessions a name: the state lies with the client, and rustls binds a ticket to its name.
         configuration.session_storage = Arc::new(NoServerSessionStorage {});
         if let Some(ticketer) = self.ticketer.get_or_init(|| rustls::crypto::ring::Ticketer::new().ok()) {

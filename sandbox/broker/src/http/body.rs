@@ -166,6 +166,33 @@ pub(crate) enum Read {
     TooLong(Bytes, Incoming),
 }
 
+/// What comes of itself within this moment counts as sent at once: a client of one message sends it with its head.
+const MOMENT: Duration = Duration::from_millis(250);
+
+/// Reads what comes within a moment, up to `most` bytes.
+pub(crate) async fn read_soon(mut body: Incoming, most: usize, room: &Room, share: &mut Share) -> Result<Read, Unread> {
+    let mut bytes = BytesMut::new();
+    let end = tokio::time::Instant::now() + MOMENT;
+    loop {
+        match tokio::time::timeout_at(end, body.frame()).await {
+            Err(_) => return Ok(Read::TooLong(bytes.freeze(), body)),
+            Ok(None) => return Ok(Read::Whole(bytes.freeze(), None)),
+            Ok(Some(Err(_))) => return Err(Unread::Broken),
+            Ok(Some(Ok(frame))) => match frame.into_data() {
+                Ok(data) => {
+                    room.grow(share, bytes.len() + data.len())?;
+                    bytes.extend_from_slice(&data);
+                    if bytes.len() > most {
+                        return Ok(Read::TooLong(bytes.freeze(), body));
+                    }
+                }
+                // gRPC's clients send none, and nobody has judged them: dropped, as behind any body that streams.
+                Err(_trailers) => return Ok(Read::Whole(bytes.freeze(), None)),
+            },
+        }
+    }
+}
+
 /// The body could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unread {

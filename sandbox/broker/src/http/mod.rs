@@ -1,5 +1,6 @@
 //! HTTP/1.1 and HTTP/2 between a client in the box and the far side: parsed strictly, judged, sent on as parsed.
 
+mod asking;
 mod body;
 mod canonical;
 mod client;

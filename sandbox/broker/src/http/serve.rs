@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use agentbox_core::{Destination, Evidence, Judgement, Permit, Refusal, RefusalKind, Request as Question, ledger::Durability, safe};
+use agentbox_core::{Destination, Evidence, Refusal, RefusalKind, Request as Question, safe};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
@@ -20,17 +20,16 @@ use tokio::{
 };
 
 use super::{
+    asking::{Prepared, Unprepared, Way, prepare, refusal},
     body::{self, Read, Share, Tail, Through},
     canonical::{self, Known},
-    client::{Client, Outgoing, Reuse, Unanswered},
+    client::{Outgoing, Unanswered},
     head,
-    pool::Ready,
     strict::{Broken, Reason, Strict},
 };
 use crate::{
     broker::Broker,
     client_stream::Presence,
-    line::Promised,
     meaning::{self, Body, BodyWant, Head, Meaning, ReplyStyle, Scheme},
     opaque::whole_connection,
     upstream::UpstreamError,
@@ -199,14 +198,14 @@ async fn pass(broker: &Broker, facts: &Facts, version: Version, request: Request
     let prepared = tokio::select! {
         biased;
         () = facts.presence.gone() => return Err(plain(StatusCode::BAD_REQUEST, "agentbox_refused", "the client has gone")),
-        prepared = prepare(broker, facts, version, question) => prepared,
+        prepared = prepare(broker, facts, Way::Request(version), question) => prepared,
     };
     let Prepared { permit, reuse, outcome, destination, ready, was_used } = match prepared {
         Ok(prepared) => prepared,
         Err(Unprepared::Refused(refusal)) => return Err(refused(broker, style, &summary, &refusal)),
         Err(Unprepared::Unreachable(error)) => return Err(unreachable(&error)),
     };
-    let client = Client { connector: &broker.connector, pool: &broker.pool, scheme: facts.scheme, destination: &destination, version };
+    let client = Way::Request(version).client(broker, facts, &destination);
     if let Err(unfit) = permit.consume(&digest, SystemTime::now()) {
         outcome.tell(&format!("nothing was sent: {unfit}"));
         return Err(plain(StatusCode::FORBIDDEN, "agentbox_denied", &unfit.to_string()));
@@ -239,75 +238,6 @@ fn unreachable(error: &UpstreamError) -> Response<Through> {
     plain(status, "agentbox_upstream", &error.to_string())
 }
 
-/// A permit in hand, and the connection that it will be used on.
-struct Prepared<'a> {
-    permit: Permit,
-    reuse: Reuse,
-    outcome: Outcome<'a>,
-    destination: Destination,
-    ready: Ready,
-    was_used: bool,
-}
-
-/// Why there is nothing to send on.
-enum Unprepared {
-    Refused(Refusal),
-    Unreachable(UpstreamError),
-}
-
-/// Asks, connects, and only then redeems. Dropped half-way, it says that the asker has gone.
-async fn prepare<'a>(broker: &'a Broker, facts: &Facts, version: Version, question: Question) -> Result<Prepared<'a>, Unprepared> {
-    let by_name = question.destination.as_ref().is_none_or(|destination| destination.addresses.is_empty()).then(|| question.clone());
-    let known = question.destination.clone().unwrap_or_else(|| facts.destination.clone());
-    let right = permit(broker, question).await.map_err(Unprepared::Refused)?;
-    let reuse = match &right {
-        Right::Plain(_) => Reuse::Allowed,
-        Right::Promised(_) => Reuse::Never,
-    };
-    let connected = async {
-        let destination = broker.resolved(&known).await.map_err(Unprepared::Unreachable)?;
-        if let Some(question) = by_name {
-            still_fits(broker, question, &destination).map_err(Unprepared::Refused)?;
-        }
-        let client = Client { connector: &broker.connector, pool: &broker.pool, scheme: facts.scheme, destination: &destination, version };
-        let (ready, was_used) = client.connection(reuse).await.map_err(Unprepared::Unreachable)?;
-        Ok((destination, ready, was_used))
-    };
-    match (connected.await, right) {
-        (Ok((destination, ready, was_used)), Right::Plain(permit)) => {
-            Ok(Prepared { permit, reuse, outcome: Outcome { broker, ask: None }, destination, ready, was_used })
-        }
-        (Ok((destination, ready, was_used)), Right::Promised(promise)) => {
-            let ask = Some(promise.number());
-            let permit = promise.redeem().await.map_err(Unprepared::Refused)?;
-            Ok(Prepared { permit, reuse, outcome: Outcome { broker, ask }, destination, ready, was_used })
-        }
-        (Err(error), Right::Plain(_)) => Err(error),
-        (Err(error), Right::Promised(promise)) => {
-            promise.forgo(&match &error {
-                Unprepared::Refused(refusal) => format!("nothing was sent: {}", refusal.reason),
-                Unprepared::Unreachable(error) => format!("nothing was sent: {error}"),
-            });
-            Err(error)
-        }
-    }
-}
-
-/// What was permitted by name alone must not turn out, by its address, to be in a stricter place or another one.
-fn still_fits(broker: &Broker, question: Question, found: &Destination) -> Result<(), Refusal> {
-    let (before, because) = broker.policy.preview(&question);
-    let (now, why) = broker.policy.preview(&Question { destination: Some(found.clone()), ..question });
-    if now <= before && why.place == because.place {
-        return Ok(());
-    }
-    let reason = "its name leads to an address of another place than the one that was asked about";
-    Err(refusal(RefusalKind::Denied, &why.action, &why.place, reason, "Use the name under which the policy knows the host."))
-}
-
-fn refusal(kind: RefusalKind, operation: &str, place: &str, reason: &str, guidance: &str) -> Refusal {
-    Refusal { kind, operation: operation.to_owned(), place: place.to_owned(), reason: reason.to_owned(), guidance: guidance.to_owned(), approval_id: None }
-}
-
 /// What was read of the body, owned.
 enum KnownBody {
     Whole(Bytes),
@@ -335,15 +265,19 @@ async fn understand(broker: &Broker, head: &Head<'_>, incoming: Incoming, share:
     if incoming.is_end_stream() {
         return Ok((meaning::understand(head, Body::Absent), KnownBody::Whole(Bytes::new()), Through::Whole(None, None)));
     }
-    let most = match meaning::wants(head) {
-        BodyWant::UpTo(most) => most,
-        BodyWant::Nothing => return Ok((meaning::understand(head, Body::Absent), nonce()?, Through::streaming(None, incoming, Tail::Dropped))),
+    let want = meaning::wants(head);
+    let (BodyWant::UpTo(most) | BodyWant::Soon(most)) = want else {
+        return Ok((meaning::understand(head, Body::Absent), nonce()?, Through::streaming(None, incoming, Tail::Dropped)));
     };
     let unread = |error: body::Unread| {
         let status = if matches!(error, body::Unread::NoRoom) { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_REQUEST };
         plain(status, "agentbox_refused", &error.to_string())
     };
-    match body::read(incoming, most, &broker.room, share).await.map_err(unread)? {
+    let read = match want {
+        BodyWant::Soon(_) => body::read_soon(incoming, most, &broker.room, share).await,
+        BodyWant::UpTo(_) | BodyWant::Nothing => body::read(incoming, most, &broker.room, share).await,
+    };
+    match read.map_err(unread)? {
         Read::Whole(bytes, None) => {
             let meaning = meaning::understand(head, Body::Whole(&bytes));
             Ok((meaning, KnownBody::Whole(bytes.clone()), Through::Whole((!bytes.is_empty()).then_some(bytes), None)))
@@ -358,48 +292,6 @@ async fn understand(broker: &Broker, head: &Head<'_>, incoming: Incoming, share:
         }
         Read::TooLong(first, rest) => {
             Ok((meaning::understand(head, Body::TooLong { first: &first }), nonce()?, Through::streaming(Some(first), rest, Tail::Dropped)))
-        }
-    }
-}
-
-/// The right to send, or the promise of it.
-enum Right<'a> {
-    Plain(Permit),
-    Promised(Box<dyn Promised<'a> + 'a>),
-}
-
-async fn permit(broker: &Broker, question: Question) -> Result<Right<'_>, Refusal> {
-    match broker.policy.judge(question.clone()) {
-        Judgement::Allow(granted) if agentbox_core::ledger::durability(&granted) == Durability::Grouped => broker.line.allow(granted).map(Right::Plain),
-        Judgement::Allow(_) | Judgement::Hold(_) | Judgement::Deny(_) => {
-            // Once, and after the question is on its way: what the deed will need is made ready while somebody thinks about it.
-            let warm = async {
-                tokio::task::yield_now().await;
-                broker.connector.warm();
-            };
-            tokio::join!(broker.line.ask(question), warm).0.map(Right::Promised)
-        }
-    }
-}
-
-/// Tells the supervisor how a deed ended, once, also where the client went in between.
-struct Outcome<'a> {
-    broker: &'a Broker,
-    ask: Option<u64>,
-}
-
-impl Outcome<'_> {
-    fn tell(mut self, outcome: &str) {
-        if let Some(ask) = self.ask.take() {
-            self.broker.line.done(ask, outcome);
-        }
-    }
-}
-
-impl Drop for Outcome<'_> {
-    fn drop(&mut self) {
-        if let Some(ask) = self.ask.take() {
-            self.broker.line.done(ask, "the client went before the answer came");
         }
     }
 }

@@ -35,10 +35,6 @@ pub(crate) struct HttpRules;
 impl Api for HttpRules {
     fn wants(&self, head: &Head<'_>, _route: &Route) -> Option<BodyWant> {
         let media = Media::of(head.headers);
-        // A gRPC call may wait for an answer before its body ends; it is not decoded, so waiting for it would only hang.
-        if media.essence.starts_with("application/grpc") {
-            return Some(BodyWant::Nothing);
-        }
         Some(BodyWant::UpTo(if media.kind == Kind::Data { SNIFFED } else { LONGEST_BODY }))
     }
 
@@ -155,8 +151,9 @@ fn replaces_by_nothing(call: &Call<'_>) -> bool {
 }
 
 fn unreadable(call: &Call<'_>) -> Option<String> {
+    // gRPC is a POST and has rules of its own; under another method it is not gRPC.
     if call.media.essence.starts_with("application/grpc") {
-        return Some("gRPC is not decoded in this version".to_owned());
+        return Some("gRPC under another method than POST".to_owned());
     }
     match call.content() {
         Content::Unreadable(why) => Some(why.to_string()),

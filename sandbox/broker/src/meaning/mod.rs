@@ -12,6 +12,7 @@ mod example;
 mod excerpt;
 mod git;
 mod graphql;
+mod grpc;
 mod http_rules;
 mod models;
 mod packages;
@@ -69,6 +70,9 @@ pub struct Head<'a> {
 pub enum BodyWant {
     /// None of it: the head says all.
     Nothing,
+    /// What comes of itself within a moment, up to this many bytes: the client may wait for an answer before it goes on. What is
+    /// not whole by then is handed over as [`Body::TooLong`].
+    Soon(usize),
     /// Up to this many bytes; if there are more, hand over the first ones as [`Body::TooLong`].
     UpTo(usize),
 }

@@ -14,6 +14,12 @@ pub enum ReplyStyle {
     GraphQl,
     /// An `ERR` pkt-line that git prints as `fatal: remote error: …`.
     Git(GitAnswer),
+    /// Status 7 in the head of an answer without a body, as gRPC and gRPC-web have it.
+    Grpc,
+    /// The one message that ends a stream of Connect.
+    ConnectStream,
+    /// Connect's error object.
+    ConnectUnary,
 }
 
 /// Which answer of git's smart HTTP a refusal stands in for: git shows it only in the right one.
@@ -45,6 +51,12 @@ impl GitAnswer {
 /// Longest message that git is sent, in characters: a terminal's few lines, far below a pkt-line's 65,516 bytes.
 const LONGEST_MESSAGE: usize = 900;
 
+/// gRPC's number for it.
+const PERMISSION_DENIED: &str = "7";
+
+/// What `grpc-message` has to escape (gRPC over HTTP/2, "Responses"): the percent sign and all that is not printable ASCII.
+const GRPC_MESSAGE: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b'%');
+
 /// The whole answer to the client.
 #[must_use]
 pub fn refusal_response(style: ReplyStyle, refusal: &Refusal) -> Response<Bytes> {
@@ -53,6 +65,16 @@ pub fn refusal_response(style: ReplyStyle, refusal: &Refusal) -> Response<Bytes>
         ReplyStyle::GraphQl => answer(status(refusal.kind), "application/json", graphql(refusal).to_string().into_bytes()),
         // git reads a body only behind status 200; with 403 it would say nothing but the number.
         ReplyStyle::Git(which) => answer(StatusCode::OK, which.content_type(), git(which, refusal)),
+        ReplyStyle::Grpc => {
+            let mut response = answer(StatusCode::OK, "application/grpc", Vec::new());
+            response.headers_mut().insert("grpc-status", HeaderValue::from_static(PERMISSION_DENIED));
+            let message = percent_encoding::utf8_percent_encode(&sentence(refusal), GRPC_MESSAGE).to_string();
+            response.headers_mut().insert("grpc-message", HeaderValue::try_from(message).unwrap_or_else(|_| HeaderValue::from_static("agentbox")));
+            response
+        }
+        // A stream's client looks for the error in its last message only, behind status 200.
+        ReplyStyle::ConnectStream => answer(StatusCode::OK, "application/connect+json", end_of_stream(&json!({ "error": connect(refusal) }))),
+        ReplyStyle::ConnectUnary => answer(status(refusal.kind), "application/json", connect(refusal).to_string().into_bytes()),
     }
 }
 
@@ -101,6 +123,25 @@ fn graphql(refusal: &Refusal) -> Value {
         whole.extend(fields);
     }
     whole
+}
+
+/// Connect's error object, with ours beside it for whoever looks.
+fn connect(refusal: &Refusal) -> Value {
+    let mut whole = object(refusal);
+    if let Some(fields) = whole.as_object_mut() {
+        fields.insert("code".to_owned(), json!("permission_denied"));
+        fields.insert("message".to_owned(), json!(sentence(refusal)));
+    }
+    whole
+}
+
+/// Connect's envelope: the flag of a stream's end, four bytes of length, JSON.
+fn end_of_stream(value: &Value) -> Vec<u8> {
+    let text = value.to_string();
+    let mut bytes = vec![2];
+    bytes.extend_from_slice(&u32::try_from(text.len()).unwrap_or_default().to_be_bytes());
+    bytes.extend_from_slice(text.as_bytes());
+    bytes
 }
 
 fn sentence(refusal: &Refusal) -> String {
@@ -176,6 +217,23 @@ mod tests {
         assert!(body["errors"][0]["message"].as_str().unwrap().contains("waits for a person"));
         assert_eq!(body["error"], "agentbox_denied");
         assert!(body["data"].is_null());
+    }
+
+    #[test]
+    fn grpc_and_connect_say_permission_denied() {
+        let response = refusal_response(ReplyStyle::Grpc, &refusal(RefusalKind::Denied));
+        assert_eq!((response.status().as_u16(), &response.headers()["grpc-status"], response.body().len()), (200, &HeaderValue::from_static("7"), 0));
+        assert!(response.headers()["grpc-message"].to_str().unwrap().contains("waits for a person"));
+        let odd = Refusal { reason: "50% für\nnichts".into(), ..refusal(RefusalKind::Denied) };
+        let message = refusal_response(ReplyStyle::Grpc, &odd).headers()["grpc-message"].to_str().unwrap().to_owned();
+        assert!(message.contains("50%25 f%C3%BCr") && message.is_ascii(), "{message}");
+        let response = refusal_response(ReplyStyle::ConnectUnary, &refusal(RefusalKind::Denied));
+        let body: Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!((response.status().as_u16(), body["code"].as_str()), (403, Some("permission_denied")));
+        let response = refusal_response(ReplyStyle::ConnectStream, &refusal(RefusalKind::Denied));
+        let (head, text) = response.body().split_at(5);
+        assert_eq!(head, [&[2u8][..], &u32::try_from(text.len()).unwrap().to_be_bytes()].concat());
+        assert_eq!(serde_json::from_slice::<Value>(text).unwrap()["error"]["code"], "permission_denied");
     }
 
     #[test]

@@ -121,7 +121,7 @@ fn how_much_is_wanted() {
     assert_eq!(of(http::Method::POST, "/v1/messages", &[JSON]), BodyWant::UpTo(32 << 20));
     assert_eq!(of(http::Method::POST, "/a", &[JSON]), BodyWant::UpTo(8 << 20));
     assert_eq!(of(http::Method::PUT, "/a", &[("content-type", "application/octet-stream")]), BodyWant::UpTo(64 << 10));
-    assert_eq!(of(http::Method::POST, "/pkg.Service/Method", &[("content-type", "application/grpc+proto")]), BodyWant::Nothing);
+    assert_eq!(of(http::Method::POST, "/pkg.Service/Method", &[("content-type", "application/grpc+proto")]), BodyWant::Soon(64 << 10));
     assert_eq!(of(http::Method::POST, "/a.git/git-upload-pack", &[("content-type", "application/x-git-upload-pack-request")]), BodyWant::UpTo(1 << 20));
 }
 
