@@ -25,6 +25,7 @@ use crate::{
     meaning::Scheme,
     opaque::opaque,
     peek::{Prefixed, Protocol, Quiet, peek},
+    pins,
 };
 
 /// For a TLS handshake.
@@ -122,7 +123,7 @@ async fn pass_through(stream: Prefixed<ClientStream>, presence: Presence, broker
 }
 
 async fn terminate(stream: Prefixed<ClientStream>, presence: Presence, broker: Arc<Broker>, destination: Destination) -> io::Result<()> {
-    let (tls, misdirected): (TlsStream<_>, bool) = timeout(HANDSHAKE, async {
+    let shaken: io::Result<(TlsStream<_>, bool)> = timeout(HANDSHAKE, async {
         let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), Ahead::new(stream)).await?;
         // Without a name it is the connection's own name or address that the certificate is for. With another one the client is
         // given a certificate for that, so that it can read why its requests are refused; none of them goes anywhere.
@@ -132,7 +133,12 @@ async fn terminate(stream: Prefixed<ClientStream>, presence: Presence, broker: A
         let configuration = broker.authority.configuration(named.as_ref().unwrap_or(&destination.host)).map_err(io::Error::other)?;
         Ok::<_, io::Error>((start.into_stream(configuration).await?, misdirected))
     })
-    .await??;
+    .await?;
+    let (tls, misdirected) = shaken.inspect_err(|error| {
+        if let Some(refusal) = pins::explain(error, &destination) {
+            broker.refusals.remember_once(&format!("TLS to {destination}"), &refusal);
+        }
+    })?;
     let version = if tls.get_ref().1.alpn_protocol() == Some(b"h2") { Version::Http2 } else { Version::Http1 };
     // What a client speaks inside TLS is looked at as well: ALPN is only its word.
     let (protocol, tls) = peek(tls, Quiet::Ahead).await?;

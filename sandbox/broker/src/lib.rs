@@ -15,6 +15,7 @@ pub mod meaning;
 pub mod names;
 mod opaque;
 pub mod peek;
+mod pins;
 pub mod proxy_environment;
 pub mod refusals;
 pub mod remote_gate;

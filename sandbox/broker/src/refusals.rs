@@ -27,6 +27,9 @@ pub struct Refused {
     pub refusal: Refusal,
 }
 
+/// The same thing is not remembered again within this time: what tries again and again must not push out all else.
+const AGAIN: u64 = 60_000;
+
 /// The last ones, newest first.
 #[derive(Debug, Default)]
 pub struct Refusals {
@@ -40,6 +43,18 @@ impl Refusals {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.truncate(MOST - 1);
         last.push_front(Refused { at, summary: agentbox_core::safe::line(summary, LONGEST), refusal: refusal.clone() });
+    }
+
+    /// Remembers one, unless the same was remembered a moment ago.
+    pub fn remember_once(&self, summary: &str, refusal: &Refusal) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        let known = {
+            let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            last.iter().any(|past| now.saturating_sub(past.at) < AGAIN && past.refusal.operation == refusal.operation && past.refusal.reason == refusal.reason)
+        };
+        if !known {
+            self.remember(summary, refusal);
+        }
     }
 
     /// All of them as JSON.
