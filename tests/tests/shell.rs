@@ -73,7 +73,7 @@ fn missing(command: &str) -> Option<&str> {
         "node", "wget",
     ]
     .into_iter()
-    .find(|tool| command.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').any(|word| word == *tool) && skip::which(tool).is_none())
+    .find(|tool| command.split_whitespace().any(|word| word.trim_matches(|c: char| "\"';|&(){}".contains(c)) == *tool) && skip::which(tool).is_none())
 }
 
 /// What the commands find: every file that they name, with something in it.

@@ -46,6 +46,18 @@ pub(crate) const TOOLS: &[Tool] = &[
     Tool { name: "ip", there: There::Program("ip"), package: "iproute2", why: "the box's routes and the sockets of a network namespace" },
     Tool { name: "nft", there: There::Program("nft"), package: "nftables", why: "reading back the rules of a box" },
     Tool { name: "strace", there: There::Program("strace"), package: "strace", why: "that tracing is refused where it must be" },
+    Tool { name: "rsync", there: There::Program("rsync"), package: "rsync", why: "one of the ways in which people lose files" },
+    Tool { name: "busybox", there: There::Program("busybox"), package: "busybox", why: "as rsync" },
+    Tool { name: "ed", there: There::Program("ed"), package: "ed", why: "as rsync" },
+    Tool { name: "ex", there: There::Program("ex"), package: "vim-tiny", why: "as rsync" },
+    Tool { name: "sponge", there: There::Program("sponge"), package: "moreutils", why: "as rsync" },
+    Tool { name: "lua", there: There::Program("lua"), package: "lua5.4", why: "as rsync" },
+    Tool { name: "ruby", there: There::Program("ruby"), package: "ruby", why: "as rsync" },
+    Tool { name: "php", there: There::Program("php"), package: "php-cli", why: "as rsync" },
+    Tool { name: "sqlite3", there: There::Program("sqlite3"), package: "sqlite3", why: "as rsync" },
+    Tool { name: "make", there: There::Program("make"), package: "make", why: "as rsync" },
+    Tool { name: "xz", there: There::Program("xz"), package: "xz-utils", why: "as rsync" },
+    Tool { name: "unzip", there: There::Program("unzip"), package: "unzip", why: "as rsync" },
     Tool { name: "bwrap", there: There::Program("bwrap"), package: "bubblewrap", why: "what `cargo xtask bench` compares with" },
 ];
 
