@@ -37,8 +37,15 @@ impl Reading {
 }
 
 /// Named hosts first, then shapes that any host may have, at last what every HTTP request has.
-pub(crate) const APIS: &[&dyn Api] =
-    &[&super::railway::Railway, &super::git::Git, &super::packages::Packages, &super::models::Models, &super::grpc::Grpc, &super::graphql::AnyGraphQl, &HttpRules];
+pub(crate) const APIS: &[&dyn Api] = &[
+    &super::railway::Railway,
+    &super::git::Git,
+    &super::packages::Packages,
+    &super::models::Models,
+    &super::grpc::Grpc,
+    &super::graphql::AnyGraphQl,
+    &HttpRules,
+];
 
 /// Most operations that one request may have; more are one opaque operation (a card with more is not read by anybody).
 pub(crate) const MOST_OPERATIONS: usize = 256;
