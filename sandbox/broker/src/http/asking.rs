@@ -7,40 +7,11 @@ use super::{
     pool::Ready,
     serve::{Facts, Version},
 };
-use crate::{
-    broker::Broker,
-    line::Promised,
-    upstream::{Alpn, UpstreamError},
-};
+use crate::{broker::Broker, line::Promised, upstream::UpstreamError};
 
-/// What the connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// A request, of a client that speaks this.
-    Request(Version),
-    /// A WebSocket: HTTP/1.1, and nothing else ever goes over it.
-    WebSocket,
-}
-
-impl Way {
-    const fn version(self) -> Version {
-        match self {
-            Way::Request(version) => version,
-            Way::WebSocket => Version::Http1,
-        }
-    }
-
-    const fn alpn(self) -> Alpn {
-        match self {
-            Way::Request(_) => Alpn::Any,
-            Way::WebSocket => Alpn::Http1,
-        }
-    }
-
-    /// How what is sent on it reaches `destination`.
-    pub(crate) fn client<'a>(self, broker: &'a Broker, facts: &Facts, destination: &'a Destination) -> Client<'a> {
-        Client { connector: &broker.connector, pool: &broker.pool, scheme: facts.scheme, destination, version: self.version(), alpn: self.alpn() }
-    }
+/// The way out for what this client speaks.
+pub(crate) fn client<'a>(broker: &'a Broker, facts: &Facts, version: Version, destination: &'a Destination) -> Client<'a> {
+    Client { connector: &broker.connector, pool: &broker.pool, scheme: facts.scheme, destination, version }
 }
 
 /// A permit in hand, and the connection that it will be used on.
@@ -60,20 +31,20 @@ pub(crate) enum Unprepared {
 }
 
 /// Asks, connects, and only then redeems. Dropped half-way, it says that the asker has gone.
-pub(crate) async fn prepare<'a>(broker: &'a Broker, facts: &Facts, way: Way, question: Question) -> Result<Prepared<'a>, Unprepared> {
+pub(crate) async fn prepare<'a>(broker: &'a Broker, facts: &Facts, version: Version, question: Question) -> Result<Prepared<'a>, Unprepared> {
     let by_name = question.destination.as_ref().is_none_or(|destination| destination.addresses.is_empty()).then(|| question.clone());
     let known = question.destination.clone().unwrap_or_else(|| facts.destination.clone());
     let right = permit(broker, question).await.map_err(Unprepared::Refused)?;
-    let reuse = match (&right, way) {
-        (Right::Plain(_), Way::Request(_)) => Reuse::Allowed,
-        (Right::Plain(_), Way::WebSocket) | (Right::Promised(_), Way::Request(_) | Way::WebSocket) => Reuse::Never,
+    let reuse = match &right {
+        Right::Plain(_) => Reuse::Allowed,
+        Right::Promised(_) => Reuse::Never,
     };
     let connected = async {
         let destination = broker.resolved(&known).await.map_err(Unprepared::Unreachable)?;
         if let Some(question) = by_name {
             still_fits(broker, question, &destination).map_err(Unprepared::Refused)?;
         }
-        let (ready, was_used) = way.client(broker, facts, &destination).connection(reuse).await.map_err(Unprepared::Unreachable)?;
+        let (ready, was_used) = client(broker, facts, version, &destination).connection(reuse).await.map_err(Unprepared::Unreachable)?;
         Ok((destination, ready, was_used))
     };
     match (connected.await, right) {

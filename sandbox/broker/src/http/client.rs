@@ -73,8 +73,6 @@ pub(crate) struct Client<'a> {
     pub(crate) destination: &'a Destination,
     /// What the client speaks: in the clear nothing else tells whether the far side speaks HTTP/2 (gRPC does).
     pub(crate) version: super::Version,
-    /// What is offered to a far side behind TLS.
-    pub(crate) alpn: Alpn,
 }
 
 impl Client<'_> {
@@ -91,7 +89,7 @@ impl Client<'_> {
     async fn fresh(&self) -> Result<Ready, UpstreamError> {
         let stream = match self.scheme {
             Scheme::Http => UpstreamStream::Clear(self.connector.connect_tcp(self.destination).await?),
-            Scheme::Https => UpstreamStream::Tls(Box::new(self.connector.connect_tls(self.destination, self.alpn).await?)),
+            Scheme::Https => UpstreamStream::Tls(Box::new(self.connector.connect_tls(self.destination, Alpn::Any).await?)),
         };
         let failed = |error: hyper::Error| UpstreamError::Tls(self.destination.clone(), error.to_string());
         let prior = self.scheme == Scheme::Http && self.version == super::Version::Http2;
@@ -112,7 +110,7 @@ impl Client<'_> {
         }
         let (sender, connection) =
             http1::Builder::new().max_headers(MOST_HEADERS).max_buf_size(LARGEST_HEAD).handshake(TokioIo::new(stream)).await.map_err(failed)?;
-        tokio::spawn(connection.with_upgrades());
+        tokio::spawn(connection);
         Ok(Ready::Http1(sender))
     }
 

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    asking::{Prepared, Unprepared, Way, prepare, refusal},
+    asking::{Prepared, Unprepared, client, prepare, refusal},
     body::{self, Read, Share, Tail, Through},
     canonical::{self, Known},
     client::{Outgoing, Unanswered},
@@ -198,14 +198,14 @@ async fn pass(broker: &Broker, facts: &Facts, version: Version, request: Request
     let prepared = tokio::select! {
         biased;
         () = facts.presence.gone() => return Err(plain(StatusCode::BAD_REQUEST, "agentbox_refused", "the client has gone")),
-        prepared = prepare(broker, facts, Way::Request(version), question) => prepared,
+        prepared = prepare(broker, facts, version, question) => prepared,
     };
     let Prepared { permit, reuse, outcome, destination, ready, was_used } = match prepared {
         Ok(prepared) => prepared,
         Err(Unprepared::Refused(refusal)) => return Err(refused(broker, style, &summary, &refusal)),
         Err(Unprepared::Unreachable(error)) => return Err(unreachable(&error)),
     };
-    let client = Way::Request(version).client(broker, facts, &destination);
+    let client = client(broker, facts, version, &destination);
     if let Err(unfit) = permit.consume(&digest, SystemTime::now()) {
         outcome.tell(&format!("nothing was sent: {unfit}"));
         return Err(plain(StatusCode::FORBIDDEN, "agentbox_denied", &unfit.to_string()));
