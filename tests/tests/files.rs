@@ -123,3 +123,63 @@ fn nothing_passes_when_a_process_of_ours_is_killed() {
         assert!(!going.out().contains("passed"), "{victim}: {}", going.out());
     }
 }
+
+#[test]
+fn the_boxs_own_memory_is_the_agents_own() {
+    // The test's own workspace lies below /tmp, where the box has a folder of its own.
+    let home = home(Who::Me);
+    let script = "echo a > /tmp/a && mv /tmp/a /tmp/b && : > /tmp/b && ln /tmp/b /tmp/c && rm /tmp/b /tmp/c && mkdir /tmp/d && mv /tmp/d /tmp/e && rmdir /tmp/e && echo x > /dev/shm/x && rm /dev/shm/x && echo fine";
+    let ended = finish(&mut home.script(&["--unattended"], script)).ended(0);
+    assert_eq!(ended.out(), "fine\n", "{}", ended.err());
+}
+
+#[test]
+fn another_name_in_the_same_place_loses_nothing_and_one_elsewhere_waits() {
+    let home = home(Who::Me);
+    finish(&mut home.script(&["--unattended"], "ln kept/a kept/alias && mv kept/b kept/c")).ended(0);
+    finish(&mut home.script(&["--unattended"], "ln kept/a alias")).ended(1);
+    finish(&mut home.script(&["--unattended"], "echo x > kept/alias")).ended(1);
+    assert_eq!(fs::read_to_string(home.path("work/kept/a")).expect("it is there"), "precious\n");
+    assert!(!exists(&home.path("work/alias")));
+}
+
+#[test]
+fn a_folder_above_what_a_pattern_names_is_not_moved_unasked() {
+    let policy = "extends = \"default\"\n[place.kept]\npaths = [\"data/**/*.db\"]\nread = \"allow\"\nwrite = \"allow\"\ndestroy = \"hold\"\n";
+    let home = Home::new(policy);
+    home.write("work/data/deep/a.db", "precious\n");
+    home.write("work/data/other/notes", "mine\n");
+    for script in ["mv data elsewhere", "mv data/deep data/x", "rm data/deep/a.db", "mkdir new && mv --exchange new data"] {
+        finish(&mut home.script(&["--unattended"], &format!("{script} && rm -rf elsewhere data/x new"))).ended(1);
+        assert_eq!(fs::read_to_string(home.path("work/data/deep/a.db")).expect("it is there"), "precious\n", "{script}");
+    }
+    finish(&mut home.script(&["--unattended"], "mv data/other data/others && rm -r data/others")).ended(0);
+}
+
+#[test]
+fn a_mask_of_the_agents_does_not_close_the_vault() {
+    for who in Who::each() {
+        let home = home(who);
+        home.run("umask 0777; echo x > made; rm free; echo done").ended(0);
+        home.outside(&["undo"]).ended(0);
+        assert_eq!(fs::read_to_string(home.path("work/free")).expect("it is back"), "mine\n");
+    }
+}
+
+#[test]
+fn a_ref_that_is_still_open_for_writing_is_not_put_in_place() {
+    let home = Home::new("extends = \"default\"\n[place.history]\npaths = [\".git\"]\nread = \"allow\"\nwrite = \"allow\"\ndestroy = \"hold\"\n");
+    let git = "export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b;";
+    let outside = |script: &str| finish(home.program("bash").args(["-c", &format!("{git} {script}")])).ended(0).out();
+    outside("git init -q -b main . && echo 1 > f && git add f && git commit -qm one && echo 2 > f && git commit -qam two");
+    let before = outside("git rev-parse main");
+    // Git itself closes what it renames: an ordinary commit passes.
+    let ordinary = finish(&mut home.script(&["--unattended"], &format!("{git} echo 3 > f && git commit -qam three && git rev-parse main"))).ended(0);
+    assert_ne!(ordinary.out(), before);
+    let now = outside("git rev-parse main");
+    let attack = "import os, subprocess\nout = lambda *a: subprocess.run(['git', *a], capture_output=True, text=True).stdout.strip()\nnext = out('commit-tree', '-p', 'main', '-m', 'four', 'main^{tree}')\nfd = os.open('.git/refs/heads/main.lock', os.O_WRONLY | os.O_CREAT | os.O_EXCL)\nos.write(fd, (next + '\\n').encode())\ntry:\n    os.rename('.git/refs/heads/main.lock', '.git/refs/heads/main')\nexcept PermissionError:\n    print('refused')\nos.pwrite(fd, out('rev-parse', 'main~2').encode() + b'\\n', 0)\n";
+    home.write("work/attack.py", attack);
+    let ended = finish(&mut home.script(&["--unattended"], &format!("{git} python3 attack.py"))).ended(77);
+    assert_eq!(ended.out(), "refused\n", "{}", ended.err());
+    assert_eq!(outside("git rev-parse main"), now);
+}

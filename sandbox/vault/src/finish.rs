@@ -58,7 +58,8 @@ impl Vault {
         if !records.iter().any(|record| matches!(record, Record::End { .. })) {
             let root = fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(failed("opening /"))?;
             let mut last: Vec<Record> = Vec::new();
-            for path in touched(&records) {
+            let touched: BTreeSet<Bytes> = records.iter().flat_map(Record::paths).cloned().collect();
+            for path in touched {
                 let print = print(root.as_fd(), &path);
                 last.push(Record::Left { path, print });
             }
@@ -227,39 +228,6 @@ fn sync_copies(session: BorrowedFd<'_>, records: &[Record]) -> Result<(), Errno>
         }
     }
     fs::fsync(session)
-}
-
-/// All paths that records tell of.
-fn touched(records: &[Record]) -> BTreeSet<Bytes> {
-    let mut paths = BTreeSet::new();
-    for record in records {
-        match record {
-            Record::Kept { path, .. } | Record::Again { path, .. } | Record::Lost { path, .. } | Record::Facts { path, .. } => {
-                paths.insert(path.clone());
-            }
-            Record::Moved { from, to, .. } => {
-                paths.insert(from.clone());
-                paths.insert(to.clone());
-            }
-            Record::Exchanged { one, other, .. } => {
-                paths.insert(one.0.clone());
-                paths.insert(other.0.clone());
-            }
-            Record::Linked { path, .. } | Record::Made { path, .. } => {
-                paths.insert(path.clone());
-            }
-            Record::Start(_)
-            | Record::Folder { .. }
-            | Record::Undone { .. }
-            | Record::Room { .. }
-            | Record::Synced
-            | Record::Hashed { .. }
-            | Record::Left { .. }
-            | Record::End { .. }
-            | Record::Restored { .. } => {}
-        }
-    }
-    paths
 }
 
 /// What stands at a path; nothing where a link or nothing is on the way.

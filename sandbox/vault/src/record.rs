@@ -260,6 +260,30 @@ pub enum Record {
 }
 
 impl Record {
+    /// The paths that something was done to.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Bytes> {
+        let (one, other) = match self {
+            Self::Kept { path, .. }
+            | Self::Again { path, .. }
+            | Self::Lost { path, .. }
+            | Self::Facts { path, .. }
+            | Self::Linked { path, .. }
+            | Self::Made { path, .. } => (Some(path), None),
+            Self::Moved { from, to, .. } => (Some(from), Some(to)),
+            Self::Exchanged { one, other, .. } => (Some(&one.0), Some(&other.0)),
+            Self::Start(_)
+            | Self::Folder { .. }
+            | Self::Undone { .. }
+            | Self::Room { .. }
+            | Self::Synced
+            | Self::Hashed { .. }
+            | Self::Left { .. }
+            | Self::End { .. }
+            | Self::Restored { .. } => (None, None),
+        };
+        one.into_iter().chain(other)
+    }
+
     /// When the session did what it tells of.
     pub(crate) fn at(&self) -> Option<u64> {
         match self {

@@ -14,6 +14,7 @@ use rustix::{
 };
 
 use crate::{
+    bytes::Bytes,
     error::VaultError,
     facts::{self, Facts},
     folder,
@@ -51,25 +52,7 @@ pub struct Told {
 impl Told {
     /// All paths that something was done to, as they were then.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.records.iter().flat_map(|record| match record {
-            Record::Kept { path, .. }
-            | Record::Again { path, .. }
-            | Record::Lost { path, .. }
-            | Record::Facts { path, .. }
-            | Record::Linked { path, .. }
-            | Record::Made { path, .. } => vec![path.path()],
-            Record::Moved { from, to, .. } => vec![from.path(), to.path()],
-            Record::Exchanged { one, other, .. } => vec![one.0.path(), other.0.path()],
-            Record::Start(_)
-            | Record::Folder { .. }
-            | Record::Undone { .. }
-            | Record::Room { .. }
-            | Record::Synced
-            | Record::Hashed { .. }
-            | Record::Left { .. }
-            | Record::End { .. }
-            | Record::Restored { .. } => Vec::new(),
-        })
+        self.records.iter().flat_map(Record::paths).map(Bytes::path)
     }
 
     /// How many things are kept, the bytes of their contents, and how many were lost unkept.

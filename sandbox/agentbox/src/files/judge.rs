@@ -2,23 +2,31 @@
 
 use std::{
     cell::RefCell,
-    os::unix::ffi::OsStrExt as _,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
 use agentbox_core::{
-    Digest, Effect, Evidence, Judgement, Operation, Refusal, Request, Resource, ResourceId,
+    Digest, Effect, Evidence, Judgement, Operation, Refusal, Request, Resource, ResourceId, Verdict,
     ledger::{self, Draft, Durability, Journal, NotWritten},
     policy::Policy,
     safe,
 };
-use agentbox_kernel::stopped::{Touched, What};
+use agentbox_kernel::stopped::{Touched, What, World};
+use nix::libc;
 
 use super::git::{self, Meanings};
+use crate::run::globs;
 
 /// Characters of a path that are shown.
 const SHOWN: usize = 300;
+
+/// Entries of a folder that is moved which are looked through for what patterns of the policy name.
+const MOST_BENEATH: usize = 4096;
+
+/// Of those that are found, so many are shown; more would only make the card longer.
+const MOST_TAKEN: usize = 16;
 
 /// Since when a thing is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +39,8 @@ pub(super) enum Since {
 
 /// What the policy says.
 pub(super) enum Word {
-    /// Go on.
-    Yes,
+    /// Go on. Whatever was judged by its content stays as it is while these descriptors are open.
+    Yes(Vec<OwnedFd>),
     /// Ask the supervisor.
     Ask(Box<Request>),
     /// It could not be written down.
@@ -45,6 +53,8 @@ pub(super) struct Judge<'p> {
     session: &'p str,
     /// Places inside writable ones that have cells of their own: what is done to a folder above is done to them.
     own: Vec<PathBuf>,
+    /// The literal parts of those that are patterns.
+    patterns: Vec<PathBuf>,
     /// Knows what a file in a git directory is for. None where destroying is allowed wherever the agent may write: its word would change nothing.
     git: Option<RefCell<git::Judge>>,
 }
@@ -52,25 +62,31 @@ pub(super) struct Judge<'p> {
 impl<'p> Judge<'p> {
     pub(super) fn new(policy: &'p Policy, session: &'p str) -> Self {
         let files = &policy.settings().files;
-        let own = files.gated.iter().chain(&files.read_only).chain(&files.masked).map(|path| path.pattern.clone()).collect();
+        let places = files.gated.iter().chain(&files.read_only).chain(&files.masked).map(|path| path.pattern.clone());
+        let (patterns, own): (Vec<PathBuf>, Vec<PathBuf>) = places.partition(|place| globs::is_glob(place));
+        let patterns = patterns.iter().map(|pattern| literal(pattern)).collect();
         let git = (!files.gated.is_empty()).then(|| RefCell::new(git::Judge::new(Some(SystemTime::now()))));
-        Self { policy, session, own, git }
+        Self { policy, session, own, patterns, git }
     }
 
     /// Judges one call by all that it touches.
-    pub(super) fn judge(&self, touches: &[(Touched<'_>, Since)], tid: i32) -> Word {
-        let meanings = self.meanings(touches);
+    pub(super) fn judge(&self, touches: &[(Touched<'_>, Since)], tid: i32, world: &World) -> Word {
+        // The box's own memory holds nothing but the agent's own works, whatever the policy says of the path elsewhere.
+        if touches.iter().all(|(touch, _)| touch.own) {
+            return Word::Yes(Vec::new());
+        }
+        let (meanings, still) = self.meanings(touches, world);
         // What the agent made itself it may unmake: where it could make it, the policy lets it write. A folder may hold what is older.
         let is_free = |(touch, since): &(Touched<'_>, Since)| *since == Since::Session && !matches!(touch.what, What::Move | What::Exchange);
         if touches.iter().all(is_free) && meanings.leaving.is_none() && meanings.target.is_none() {
-            return Word::Yes;
+            return Word::Yes(still);
         }
         let request = self.request(touches, &meanings, tid);
         match self.policy.judge(request.clone()) {
             // Only counted: these are the agent's own works in a place that was given to it, and the vault's journal tells of each.
             Judgement::Allow(granted) => match ledger::commit(granted, self.session, &mut Counted) {
                 Ok(permit) => match permit.consume(&request.digest, SystemTime::now()) {
-                    Ok(()) => Word::Yes,
+                    Ok(()) => Word::Yes(still),
                     Err(_) => Word::Ask(Box::new(request)),
                 },
                 Err(refusal) => Word::No(refusal),
@@ -79,20 +95,43 @@ impl<'p> Judge<'p> {
         }
     }
 
-    /// What git would say of the deed.
-    fn meanings(&self, touches: &[(Touched<'_>, Since)]) -> Meanings {
-        let (Some(judge), Some((first, _))) = (&self.git, touches.first()) else { return Meanings::default() };
+    /// What a permit for the deed is bound to: things and contents, as they are now and stay while the descriptors are open.
+    pub(super) fn digest(&self, touches: &[(Touched<'_>, Since)], world: &World) -> (Digest, Vec<OwnedFd>) {
+        let (meanings, still) = self.meanings(touches, world);
+        (digest(touches, &meanings), still)
+    }
+
+    /// What git would say of the deed. A file that is moved or linked into a git directory is judged by what is in it: it is held as it
+    /// is, and one that somebody has open for writing could be another one a moment later.
+    fn meanings(&self, touches: &[(Touched<'_>, Since)], world: &World) -> (Meanings, Vec<OwnedFd>) {
+        let (Some(judge), Some((first, _))) = (&self.git, touches.first()) else { return (Meanings::default(), Vec::new()) };
+        let comes = matches!(first.what, What::Move | What::Link) && first.stat.st_mode & libc::S_IFMT == libc::S_IFREG;
+        let still = comes.then(|| world.hold_still(first.object));
+        let mut meanings = judge.borrow_mut().judge(Self::deed(first));
+        let mut held = Vec::new();
+        match still {
+            None => {}
+            Some(Ok(file)) => held.push(file),
+            Some(Err(_)) => {
+                if let Some(meaning) = meanings.target.as_mut().filter(|meaning| meaning.effect == Effect::Write) {
+                    *meaning = git::Meaning::destroy("git.unclear", "the file is open for writing: what is in it now need not be in it afterwards");
+                }
+            }
+        }
+        (meanings, held)
+    }
+
+    fn deed<'t>(first: &'t Touched<'_>) -> git::Deed<'t> {
         let path = first.path.as_path();
         let to = first.to.as_ref().map(|(to, _)| to.as_path());
-        let deed = match (first.what, to) {
+        match (first.what, to) {
             (What::Move, Some(to)) => git::Deed::Rename { from: path, to },
             (What::Exchange, Some(to)) => git::Deed::Exchange(path, to),
             (What::Link, Some(to)) => git::Deed::Link { from: path, to },
             (What::Overwrite | What::Truncate, _) => git::Deed::Overwrite(path),
             (What::Append, _) => git::Deed::Append(path),
             (What::Remove | What::RemoveFolder | What::Replace, _) | (What::Move | What::Exchange | What::Link, None) => git::Deed::Remove(path),
-        };
-        judge.borrow_mut().judge(deed)
+        }
     }
 
     fn request(&self, touches: &[(Touched<'_>, Since)], meanings: &Meanings, tid: i32) -> Request {
@@ -115,18 +154,17 @@ impl<'p> Judge<'p> {
                 operations.push(by_git(meaning, to));
             }
             if matches!(touch.what, What::Move | What::Exchange | What::Replace | What::RemoveFolder) {
-                let beneath = self.own.iter().filter(|own| own.starts_with(&touch.path) && **own != touch.path && own.symlink_metadata().is_ok());
-                operations
-                    .extend(beneath.map(|own| Operation::new(Effect::Destroy, "file.rename", resource(own), "a folder above it is moved, and takes it along")));
+                operations.extend(self.beneath(touch));
             }
         }
         let evidence = Evidence { summary: summary(touches), excerpt: excerpt(touches, meanings), process: Some(tid), ..Evidence::default() };
-        Request { operations, destination: None, digest: digest(touches), evidence }
+        Request { operations, destination: None, digest: digest(touches, meanings), evidence }
     }
 
     fn operation(&self, touch: &Touched<'_>, since: Since) -> Operation {
         let (effect, reason) = match (touch.what, since) {
-            (What::Move | What::Exchange, _) => self.moved(touch),
+            (What::Move | What::Exchange, Since::Session) if touch.stat.st_mode & libc::S_IFMT != libc::S_IFDIR => (Effect::Write, "it was made in this box"),
+            (What::Move | What::Exchange, _) => self.moved(touch, "it leaves its place"),
             (_, Since::Session) => (Effect::Write, "it was made in this box"),
             (What::Overwrite | What::Truncate, Since::Before) if touch.stat.st_size == 0 => (Effect::Write, "nothing is in it"),
             // Such a descriptor can be made to write anywhere, or to cut the file short: so the first version is kept all the same.
@@ -136,28 +174,78 @@ impl<'p> Judge<'p> {
             (What::Remove, Since::Before) => (Effect::Destroy, "the file is removed"),
             (What::RemoveFolder, Since::Before) => (Effect::Destroy, "the folder is removed"),
             (What::Replace, Since::Before) => (Effect::Destroy, "another thing takes its name"),
-            // The new name may lie where the policy lets it be destroyed.
-            (What::Link, Since::Before) => (Effect::Destroy, "under another name its content can be destroyed"),
+            (What::Link, Since::Before) => self.moved(touch, "by a name in another place its content can be destroyed"),
         };
         Operation::new(effect, action(touch.what), resource(&touch.path), reason)
     }
 
-    /// A move inside one place loses nothing; out of it, the other place's cells count from then on.
-    fn moved(&self, touch: &Touched<'_>) -> (Effect, &'static str) {
-        let place = |path: &Path| {
-            let operation = Operation::new(Effect::Destroy, "file.rename", resource(path), "");
-            let request = Request { operations: vec![operation], destination: None, digest: Digest::of([]), evidence: Evidence::default() };
-            self.policy.preview(&request).1.place
-        };
+    /// A move or another name inside one place loses nothing; elsewhere, the other place's cells count from then on.
+    fn moved(&self, touch: &Touched<'_>, out: &'static str) -> (Effect, &'static str) {
         match &touch.to {
-            Some((to, _)) if place(&touch.path) == place(to) => (Effect::Write, "it stays in its place, under another name"),
-            Some(_) | None => (Effect::Destroy, "it leaves its place"),
+            Some((to, _)) if self.if_destroyed(&touch.path) == self.if_destroyed(to) => (Effect::Write, "it stays in its place, under another name"),
+            Some(_) | None => (Effect::Destroy, out),
         }
+    }
+
+    /// What the policy would say of its being destroyed, and which place says so.
+    fn if_destroyed(&self, path: &Path) -> (Verdict, String) {
+        let operation = Operation::new(Effect::Destroy, "file.unlink", resource(path), "");
+        let request = Request { operations: vec![operation], destination: None, digest: Digest::of([]), evidence: Evidence::default() };
+        let (verdict, because) = self.policy.preview(&request);
+        (verdict, because.place)
+    }
+
+    /// What a folder takes along that has cells of its own.
+    fn beneath(&self, touch: &Touched<'_>) -> Vec<Operation> {
+        let taken = |path: &Path, why: &str| Operation::new(Effect::Destroy, "file.rename", resource(path), why);
+        let there = self.own.iter().filter(|own| own.starts_with(&touch.path) && **own != touch.path && own.symlink_metadata().is_ok());
+        let mut found: Vec<Operation> = there.map(|own| taken(own, "a folder above it is moved, and takes it along")).collect();
+        let is_folder = touch.stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
+        // A pattern may name anything below its literal part.
+        if is_folder && self.patterns.iter().any(|literal| literal.starts_with(&touch.path) || touch.path.starts_with(literal)) {
+            let mut left = MOST_BENEATH;
+            let mut folders = vec![touch.path.clone()];
+            while let Some(folder) = folders.pop() {
+                // One that cannot be looked into, or too many, could hold any of them.
+                let Ok(entries) = std::fs::read_dir(&folder) else { return vec![anything(touch, "what is in it cannot be seen")] };
+                for entry in entries {
+                    let (Some(less), Ok(entry)) = (left.checked_sub(1), entry) else {
+                        return vec![anything(touch, "more is in it than can be looked through for what a pattern of the policy names")];
+                    };
+                    left = less;
+                    let path = entry.path();
+                    if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                        folders.push(path.clone());
+                    }
+                    if self.if_destroyed(&path).0 != Verdict::Allow {
+                        found.push(taken(&path, "a folder above it is moved, and takes it along"));
+                        if found.len() >= MOST_TAKEN {
+                            return found;
+                        }
+                    }
+                }
+            }
+        }
+        found
     }
 }
 
-/// What a permit is bound to: every thing that is touched, by path and identity.
-pub(super) fn digest(touches: &[(Touched<'_>, Since)]) -> Digest {
+/// Something below a folder, nobody knows what: the strictest of all places judges it, as it judges every path that is not plain.
+fn anything(touch: &Touched<'_>, why: &str) -> Operation {
+    Operation::new(Effect::Destroy, "file.rename", resource(&touch.path.join("..")), why)
+}
+
+/// The part of a pattern that every match begins with.
+fn literal(pattern: &Path) -> PathBuf {
+    pattern.components().take_while(|part| !globs::is_glob(Path::new(part))).collect()
+}
+
+/// Every thing that is touched, by path and identity, and every content that was judged.
+fn digest(touches: &[(Touched<'_>, Since)], meanings: &Meanings) -> Digest {
+    let judged = [&meanings.leaving, &meanings.target]
+        .into_iter()
+        .flatten()
+        .flat_map(|meaning| [meaning.action.as_bytes().to_vec(), meaning.reason.as_bytes().to_vec(), meaning.judged.clone().unwrap_or_default()]);
     let parts: Vec<Vec<u8>> = touches
         .iter()
         .flat_map(|(touch, _)| {
@@ -165,6 +253,7 @@ pub(super) fn digest(touches: &[(Touched<'_>, Since)]) -> Digest {
             let identity = [touch.stat.st_dev.to_le_bytes(), touch.stat.st_ino.to_le_bytes()].concat();
             [action(touch.what).as_bytes().to_vec(), touch.path.as_os_str().as_bytes().to_vec(), to, identity]
         })
+        .chain(judged)
         .collect();
     Digest::of(parts.iter().map(Vec::as_slice))
 }

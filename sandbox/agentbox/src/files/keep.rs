@@ -41,6 +41,9 @@ impl Keeper {
     }
 
     pub(super) fn since(&self, touch: &Touched<'_>) -> Since {
+        if touch.own {
+            return Since::Session;
+        }
         match self.session.age(touch.object) {
             Ok(Age::Born) => Since::Session,
             // What cannot be told is somebody's.
@@ -58,7 +61,8 @@ impl Keeper {
     /// # Errors
     /// Nothing may happen: the vault itself does not work. What it only does not take (too large, of a kind that has no content) is recorded as lost.
     pub(super) fn keep(&self, touches: &[(Touched<'_>, Since)]) -> Result<Vec<Kept<'_>>, Errno> {
-        let wanted = touches.iter().any(|(touch, since)| *since == Since::Before || matches!(touch.what, What::Move | What::Exchange));
+        // A folder of the agent's own can hold what is older; nothing in the box's own memory does.
+        let wanted = touches.iter().any(|(touch, since)| *since == Since::Before || (matches!(touch.what, What::Move | What::Exchange) && !touch.own));
         // Two names of one thing: nothing happens to it.
         let same = matches!(touches, [(one, _), (other, _)] if (one.stat.st_dev, one.stat.st_ino) == (other.stat.st_dev, other.stat.st_ino));
         if !wanted || same {

@@ -84,7 +84,14 @@ pub(crate) fn hand_over(gate: &Control, handles: &GateHandles) -> io::Result<()>
     let fds = [handles.listener.as_raw_fd(), handles.user_namespace.as_raw_fd(), handles.mount_namespace.as_raw_fd()];
     gate.send(&Handed, &fds)?;
     let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
-    while let Err(Errno::EINTR) = poll(&mut [PollFd::new(gate.as_fd(), PollFlags::POLLIN)], patience) {}
+    loop {
+        match poll(&mut [PollFd::new(gate.as_fd(), PollFlags::POLLIN)], patience) {
+            Ok(0) => return Err(io::Error::other("its process hangs")),
+            Ok(_) => break,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
     match gate.receive::<Ready>()? {
         Some((Ready::Yes, _)) => Ok(()),
         Some((Ready::No(why), _)) => Err(io::Error::other(why)),
@@ -221,10 +228,11 @@ impl Gate<'_> {
                 Ok(touches) => touches,
                 Err(errno) => return notice.refuse(errno),
             };
-            match self.judge.judge(&touches, notice.tid()) {
-                Word::Yes => {
+            match self.judge.judge(&touches, notice.tid(), &self.world) {
+                Word::Yes(still) => {
                     drop(touches);
                     next = self.act(notice, deed);
+                    drop(still);
                 }
                 Word::Ask(request) => {
                     drop(touches);
@@ -313,8 +321,8 @@ impl Gate<'_> {
             gate.line.done(number, format!("nothing was done: {why}"));
             notice.refuse(Errno::EPERM);
         };
-        let digest = match self.touches(&deed) {
-            Ok(touches) => judge::digest(&touches),
+        let (digest, still) = match self.touches(&deed) {
+            Ok(touches) => self.judge.digest(&touches, &self.world),
             Err(errno) => return void(self, notice, &errno.to_string()),
         };
         if let Err(unfit) = permit.consume(&digest, std::time::SystemTime::now()) {
@@ -329,6 +337,7 @@ impl Gate<'_> {
                 "nothing was done: another thing has the name now".to_owned()
             }
         };
+        drop(still);
         self.line.done(number, outcome);
     }
 

@@ -4,7 +4,7 @@ mod addresses;
 pub(crate) mod agents;
 mod attend;
 mod brokering;
-mod globs;
+pub(crate) mod globs;
 mod guarded;
 mod launchable;
 pub(crate) mod supervise;

@@ -155,10 +155,13 @@ fn opened(open: Open, tid: i32, world: &World) -> Result<Done, Errno> {
     match target {
         Target::Free(spot) => {
             // What is made gets the caller's mask. One thread does all deeds, so nobody else makes anything meanwhile.
-            umask(world.mask(tid)?);
+            let own = umask(world.mask(tid)?);
             // Exclusive also means that no link is followed.
             let how = flags | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-            match openat(&spot.folder, spot.name.as_c_str(), how, mode) {
+            let made = openat(&spot.folder, spot.name.as_c_str(), how, mode);
+            // What this process makes for itself must not get the mask of an agent, which could be one that nobody can read through.
+            umask(own);
+            match made {
                 Ok(fd) => Ok(Done::Opened(fd)),
                 Err(Errno::EEXIST) => {
                     let object = object_at(&spot)?;

@@ -7,8 +7,8 @@ use std::{
 
 use nix::{
     errno::Errno,
-    fcntl::{FallocateFlags, OFlag, RenameFlags},
-    sys::stat::{FileStat, Mode, SFlag},
+    fcntl::{AT_FDCWD, AtFlags, FallocateFlags, OFlag, RenameFlags},
+    sys::stat::{FileStat, Mode, SFlag, fstatat},
 };
 
 use super::{
@@ -55,6 +55,8 @@ pub struct Touched<'d> {
     pub folder: Option<BorrowedFd<'d>>,
     /// Its metadata.
     pub stat: FileStat,
+    /// Whether it lies in the box's own memory, where all was made in this box.
+    pub own: bool,
     /// Where it will be, if it is moved or gets one more name.
     pub to: Option<(PathBuf, BorrowedFd<'d>)>,
 }
@@ -187,10 +189,10 @@ impl Deed {
             Act::Link { object, from, to } => {
                 let path = match from {
                     Some(path) => path.clone(),
-                    None => world.path_of(object.fd.as_fd())?,
+                    None => path_of(world, object)?,
                 };
                 let to = Some((to.path(world)?, to.folder.as_fd()));
-                vec![Touched { what: What::Link, path, object: object.fd.as_fd(), folder: None, stat: object.stat, to }]
+                vec![Touched { to, ..plain(world, What::Link, path, object) }]
             }
             Act::Truncate { object, at, .. } => match at {
                 Where::Spot(spot) => vec![of(What::Truncate, object, spot)?],
@@ -205,7 +207,25 @@ impl Deed {
 }
 
 fn touched<'d>(world: &World, what: What, object: &'d Object, spot: &'d Spot) -> Result<Touched<'d>, Errno> {
-    Ok(Touched { what, path: spot.path(world)?, object: object.fd.as_fd(), folder: Some(spot.folder.as_fd()), stat: object.stat, to: None })
+    Ok(Touched { folder: Some(spot.folder.as_fd()), ..plain(world, what, spot.path(world)?, object) })
+}
+
+fn plain<'d>(world: &World, what: What, path: PathBuf, object: &'d Object) -> Touched<'d> {
+    let fd = object.fd.as_fd();
+    Touched { what, path, object: fd, folder: None, stat: object.stat, own: world.is_own(fd), to: None }
+}
+
+/// Where a thing is that was come by without a name. What the kernel calls it must still lead to it: one whose name was removed while it has
+/// others lies nobody knows where.
+fn path_of(world: &World, object: &Object) -> Result<PathBuf, Errno> {
+    let path = world.path_of(object.fd.as_fd())?;
+    if object.stat.st_nlink > 0 {
+        let there = fstatat(AT_FDCWD, &path, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|_| Errno::EPERM)?;
+        if (there.st_dev, there.st_ino) != (object.stat.st_dev, object.stat.st_ino) {
+            return Err(Errno::EPERM);
+        }
+    }
+    Ok(path)
 }
 
 fn nameless<'d>(world: &World, what: What, object: &'d Object) -> Result<Vec<Touched<'d>>, Errno> {
@@ -213,6 +233,5 @@ fn nameless<'d>(world: &World, what: What, object: &'d Object) -> Result<Vec<Tou
     if object.stat.st_nlink == 0 {
         return Ok(Vec::new());
     }
-    let path = world.path_of(object.fd.as_fd())?;
-    Ok(vec![Touched { what, path, object: object.fd.as_fd(), folder: None, stat: object.stat, to: None }])
+    Ok(vec![plain(world, what, path_of(world, object)?, object)])
 }

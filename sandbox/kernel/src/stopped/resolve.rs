@@ -263,7 +263,7 @@ impl Walk<'_, '_> {
     }
 
     fn spot(&self, folder: OwnedFd, name: CString, object: Option<Object>, trailing: Trailing, ground: &Ground) -> Spot {
-        Spot { folder, name, object, trailing, mount: ground.mount, scratch: self.from.world.is_own(ground.mount) }
+        Spot { folder, name, object, trailing, mount: ground.mount, scratch: self.from.world.is_alone(ground.mount) }
     }
 
     fn link(&mut self) -> Result<(), Errno> {

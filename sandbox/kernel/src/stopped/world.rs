@@ -23,7 +23,7 @@ use nix::{
 };
 use rustix::fs::{AtFlags, StatxFlags, statx};
 
-use crate::{mounts, sys::foreign};
+use crate::{lease, mounts, sys::foreign};
 
 /// For how long a mask that was read counts: a number of a process can be another's after that.
 const MASK_LASTS: Duration = Duration::from_millis(50);
@@ -62,8 +62,10 @@ pub struct World {
     last: RefCell<Option<(i32, OwnedFd)>>,
     /// The device of `/proc` outside.
     outer: u64,
-    /// Mounts that are the box's own memory, with nothing else mounted beneath them.
+    /// Mounts that are the box's own memory.
     own: Vec<u64>,
+    /// Those of them with nothing else mounted beneath.
+    alone: Vec<u64>,
     masks: RefCell<HashMap<i32, (Instant, Mode)>>,
     files: Files,
 }
@@ -112,13 +114,15 @@ impl World {
         let mounted = mounted(&proc)?;
         // Landlock grants what it grants to a folder to all that is mounted beneath it too: a workspace below /tmp.
         let is_alone = |folder: &Path| !mounted.iter().any(|at| at.starts_with(folder) && !folders.contains(at));
-        let own: Vec<u64> = folders.iter().filter(|folder| is_alone(folder)).filter_map(|folder| mount_at(folder)).filter(|mount| *mount != whole).collect();
+        let mount_of_own = |folder: &PathBuf| mount_at(folder).filter(|mount| *mount != whole);
+        let own: Vec<u64> = folders.iter().filter_map(mount_of_own).collect();
+        let alone: Vec<u64> = folders.iter().filter(|folder| is_alone(folder)).filter_map(mount_of_own).collect();
         let outer = fstat(&proc)?.st_dev;
         // Of ourselves, whom nothing but a filter keeps from it.
         let probe = foreign::open(nix::unistd::gettid().as_raw()).and_then(|me| foreign::take(me.as_fd(), root.as_raw_fd()));
         let files = if probe.is_ok() { Files::Had } else { Files::Refused };
         let fds = openat(&proc, "self/fd", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-        Ok(Self { proc, fds, last: RefCell::default(), root, roots, outer, own, masks: RefCell::default(), files })
+        Ok(Self { proc, fds, last: RefCell::default(), root, roots, outer, own, alone, masks: RefCell::default(), files })
     }
 
     pub(super) fn files(&self) -> Files {
@@ -197,9 +201,25 @@ impl World {
         readlinkat(&self.fds, Self::name_of(fd).as_str()).map(PathBuf::from)
     }
 
-    /// Whether a mount is the box's own memory, where nothing is that anybody could miss.
-    pub(super) fn is_own(&self, mount: u64) -> bool {
-        self.own.contains(&mount)
+    /// Whether a mount is the box's own memory, where nothing is that anybody could miss, and the kernel may do what is done there: Landlock
+    /// lets the box do the same in all that is mounted beneath.
+    pub(super) fn is_alone(&self, mount: u64) -> bool {
+        self.alone.contains(&mount)
+    }
+
+    /// Whether a thing lies in the box's own memory: then it was made in this box, whatever else is mounted beneath.
+    pub(super) fn is_own(&self, object: BorrowedFd<'_>) -> bool {
+        mount_of(object).is_ok_and(|mount| self.own.contains(&mount))
+    }
+
+    /// Keeps a file as it is for as long as the descriptor lives: nobody has it open for writing, and an opening for writing waits.
+    ///
+    /// # Errors
+    /// Somebody has it open for writing, or has it mapped so; or its file system cannot tell.
+    pub fn hold_still(&self, object: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+        let file = self.reopen(object, OFlag::O_RDONLY)?;
+        lease::read_lease(file.as_fd()).map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+        Ok(file)
     }
 
     /// The number that a process has in the box.

@@ -13,6 +13,7 @@ use std::{
 };
 
 use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     pty::openpty,
     sys::{
         signal::Signal,
@@ -106,6 +107,11 @@ fn signal(signal: Signal) -> FromShim {
     FromShim::Signal(u8::try_from(signal as i32).unwrap())
 }
 
+/// Whether there is something to read, or comes within a moment.
+fn readable(file: &File) -> bool {
+    poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLIN)], PollTimeout::from(50_u8)).unwrap() == 1
+}
+
 fn reads(from: &mut File, words: &str) {
     let mut bytes = vec![0; words.len()];
     from.read_exact(&mut bytes).unwrap();
@@ -143,6 +149,10 @@ fn five_megabytes_come_whole_through_a_slow_terminal() {
     let mut chunk = vec![0; 1 << 20];
     // The agent ends while most of its output is still on the way.
     while !writer.is_finished() {
+        // All of it may have been read before the writer's thread has ended: then nothing more comes.
+        if !readable(&reader) {
+            continue;
+        }
         let count = reader.read(&mut chunk).unwrap();
         seen.extend_from_slice(&chunk[..count]);
         if seen.len() < 5000 {
