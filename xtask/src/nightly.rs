@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Command, ExitCode, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -18,6 +19,9 @@ use crate::{
 
 /// Cases of each property, where the environment does not say; a landing runs 256.
 const CASES: &str = "20000";
+
+/// How long a test program may say nothing while it tries that many.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Nobody: an ordinary user that is on every machine, and owns nothing.
 const NOBODY: &str = "65534";
@@ -36,7 +40,7 @@ pub(crate) fn run(_: &[String]) -> Result<ExitCode> {
     let cases = env::var("PROPTEST_CASES").unwrap_or_else(|_| CASES.to_owned());
     let mut command = cargo();
     command.env("PROPTEST_CASES", cases).args(["test", "--workspace", "--locked", "--no-fail-fast", "--", "--show-output", "--include-ignored"]);
-    step("tests", watch(&mut command, &mut seen)?);
+    step("tests", watch(&mut command, &mut seen, PATIENCE)?);
     tell(&seen.summary());
 
     if is_root() && find("setpriv").is_some() {
@@ -74,7 +78,7 @@ fn as_nobody(seen: &mut Seen) -> Result<ExitCode> {
         for variable in ["XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_DATA_HOME"] {
             command.env_remove(variable);
         }
-        if watch(&mut command, seen)? != ExitCode::SUCCESS {
+        if watch(&mut command, seen, PATIENCE)? != ExitCode::SUCCESS {
             code = ExitCode::FAILURE;
         }
     }
