@@ -19,6 +19,7 @@ mod packages;
 mod railway;
 mod refusal;
 mod route;
+pub mod sql;
 mod words;
 
 use agentbox_core::{Credential, HostName, Operation};
