@@ -233,7 +233,9 @@ fn signals_end_the_run_and_refuse_what_waits() {
 fn an_interrupt_refuses_what_waits_even_where_the_agent_goes_on() {
     let Some(origin) = Origin::start() else { return };
     let home = Home::new(&origin.policy());
-    let going = home.start(&format!("trap 'echo caught' INT; {DELETE} & wait; wait; echo end"));
+    let going = home.start(&format!(
+        "trap 'caught=1; echo caught' INT; {DELETE} & wait; wait; for look in $(seq 200); do [ \"$caught\" ] && break; sleep 0.1; done; echo end"
+    ));
     let _ = home.hold();
     going.signal(Signal::SIGINT);
     let out = going.finish().ended(0).out();

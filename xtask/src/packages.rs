@@ -51,6 +51,7 @@ pub(crate) const TOOLS: &[Tool] = &[
     Tool { name: "ed", there: There::Program("ed"), package: "ed", why: "as rsync" },
     Tool { name: "ex", there: There::Program("ex"), package: "vim-tiny", why: "as rsync" },
     Tool { name: "sponge", there: There::Program("sponge"), package: "moreutils", why: "as rsync" },
+    Tool { name: "toybox", there: There::Program("toybox"), package: "toybox", why: "as rsync" },
     Tool { name: "lua", there: There::Program("lua"), package: "lua5.4", why: "as rsync" },
     Tool { name: "ruby", there: There::Program("ruby"), package: "ruby", why: "as rsync" },
     Tool { name: "php", there: There::Program("php"), package: "php-cli", why: "as rsync" },

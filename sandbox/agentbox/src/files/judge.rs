@@ -2,7 +2,11 @@
 
 use std::{
     cell::RefCell,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
+    collections::HashMap,
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    },
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -24,6 +28,9 @@ const SHOWN: usize = 300;
 
 /// Entries of a folder that is moved which are looked through for what patterns of the policy name.
 const MOST_BENEATH: usize = 4096;
+
+/// Second names that are remembered; of what got one later, losing a name counts as losing it.
+const MOST_NAMES: usize = 4096;
 
 /// Of those that are found, so many are shown; more would only make the card longer.
 const MOST_TAKEN: usize = 16;
@@ -57,6 +64,8 @@ pub(super) struct Judge<'p> {
     patterns: Vec<PathBuf>,
     /// Knows what a file in a git directory is for. None where destroying is allowed wherever the agent may write: its word would change nothing.
     git: Option<RefCell<git::Judge>>,
+    /// Second names that things were given in this box: as long as one stands, losing another loses nothing.
+    names: RefCell<HashMap<(u64, u64), PathBuf>>,
 }
 
 impl<'p> Judge<'p> {
@@ -66,7 +75,7 @@ impl<'p> Judge<'p> {
         let (patterns, own): (Vec<PathBuf>, Vec<PathBuf>) = places.partition(|place| globs::is_glob(place));
         let patterns = patterns.iter().map(|pattern| literal(pattern)).collect();
         let git = (!files.gated.is_empty()).then(|| RefCell::new(git::Judge::new(Some(SystemTime::now()))));
-        Self { policy, session, own, patterns, git }
+        Self { policy, session, own, patterns, git, names: RefCell::default() }
     }
 
     /// Judges one call by all that it touches.
@@ -86,7 +95,10 @@ impl<'p> Judge<'p> {
             // Only counted: these are the agent's own works in a place that was given to it, and the vault's journal tells of each.
             Judgement::Allow(granted) => match ledger::commit(granted, self.session, &mut Counted) {
                 Ok(permit) => match permit.consume(&request.digest, SystemTime::now()) {
-                    Ok(()) => Word::Yes(still),
+                    Ok(()) => {
+                        self.remember(touches);
+                        Word::Yes(still)
+                    }
                     Err(_) => Word::Ask(Box::new(request)),
                 },
                 Err(refusal) => Word::No(refusal),
@@ -105,6 +117,10 @@ impl<'p> Judge<'p> {
     /// is, and one that somebody has open for writing could be another one a moment later.
     fn meanings(&self, touches: &[(Touched<'_>, Since)], world: &World) -> (Meanings, Vec<OwnedFd>) {
         let (Some(judge), Some((first, _))) = (&self.git, touches.first()) else { return (Meanings::default(), Vec::new()) };
+        // Git keeps nothing in what a thing is like, but whether a file may be executed, of which it has its own record.
+        if first.what == What::Attributes {
+            return (Meanings::default(), Vec::new());
+        }
         let comes = matches!(first.what, What::Move | What::Link) && first.stat.st_mode & libc::S_IFMT == libc::S_IFREG;
         let still = comes.then(|| world.hold_still(first.object));
         let mut meanings = judge.borrow_mut().judge(Self::deed(first));
@@ -130,7 +146,9 @@ impl<'p> Judge<'p> {
             (What::Link, Some(to)) => git::Deed::Link { from: path, to },
             (What::Overwrite | What::Truncate, _) => git::Deed::Overwrite(path),
             (What::Append, _) => git::Deed::Append(path),
-            (What::Remove | What::RemoveFolder | What::Replace, _) | (What::Move | What::Exchange | What::Link, None) => git::Deed::Remove(path),
+            (What::Remove | What::RemoveFolder | What::Replace | What::Attributes, _) | (What::Move | What::Exchange | What::Link, None) => {
+                git::Deed::Remove(path)
+            }
         }
     }
 
@@ -141,9 +159,15 @@ impl<'p> Judge<'p> {
             let meaning = match touch.what {
                 What::Move => meanings.leaving.as_ref(),
                 What::Exchange if first.is_some_and(|first| std::ptr::eq(touch, first)) => meanings.leaving.as_ref(),
-                What::Remove | What::RemoveFolder | What::Replace | What::Exchange | What::Overwrite | What::Append | What::Truncate | What::Link => {
-                    meanings.target.as_ref()
-                }
+                What::Remove
+                | What::RemoveFolder
+                | What::Replace
+                | What::Exchange
+                | What::Overwrite
+                | What::Append
+                | What::Truncate
+                | What::Link
+                | What::Attributes => meanings.target.as_ref(),
             };
             operations.push(match meaning {
                 Some(meaning) => by_git(meaning, &touch.path),
@@ -171,12 +195,37 @@ impl<'p> Judge<'p> {
             (What::Append, Since::Before) => (Effect::Write, "what is in it stays before what is appended"),
             (What::Overwrite, Since::Before) => (Effect::Destroy, "opened for writing, all that is in it can be destroyed"),
             (What::Truncate, Since::Before) => (Effect::Destroy, "what is behind the cut is destroyed"),
+            (What::Attributes, Since::Before) => (Effect::Write, "its mode, owner, times or attributes change, and nothing that is in it"),
+            (What::Remove | What::Replace, Since::Before) if self.has_another_name(touch) => (Effect::Write, "it keeps another name in the same place"),
             (What::Remove, Since::Before) => (Effect::Destroy, "the file is removed"),
             (What::RemoveFolder, Since::Before) => (Effect::Destroy, "the folder is removed"),
             (What::Replace, Since::Before) => (Effect::Destroy, "another thing takes its name"),
             (What::Link, Since::Before) => self.moved(touch, "by a name in another place its content can be destroyed"),
         };
         Operation::new(effect, action(touch.what), resource(&touch.path), reason)
+    }
+
+    /// Remembers what got a second name; whether it still has it is looked at when it counts.
+    fn remember(&self, touches: &[(Touched<'_>, Since)]) {
+        for (touch, _) in touches {
+            let mut names = self.names.borrow_mut();
+            if let (What::Link, Some((to, _))) = (touch.what, &touch.to)
+                && names.len() < MOST_NAMES
+            {
+                names.insert((touch.stat.st_dev, touch.stat.st_ino), to.clone());
+            }
+        }
+    }
+
+    /// Whether the thing stays under a name that it got in this box, where its loss would be judged alike. One call is done after the other, so
+    /// that nobody takes that name away meanwhile; and when it goes, it is that one that is judged.
+    fn has_another_name(&self, touch: &Touched<'_>) -> bool {
+        let id = (touch.stat.st_dev, touch.stat.st_ino);
+        self.names.borrow().get(&id).is_some_and(|other| {
+            *other != touch.path
+                && other.symlink_metadata().is_ok_and(|there| (there.dev(), there.ino()) == id)
+                && self.if_destroyed(other) == self.if_destroyed(&touch.path)
+        })
     }
 
     /// A move or another name inside one place loses nothing; elsewhere, the other place's cells count from then on.
@@ -284,6 +333,7 @@ fn action(what: What) -> &'static str {
         What::Append => "file.append",
         What::Truncate => "file.truncate",
         What::Link => "file.link",
+        What::Attributes => "file.setattr",
     }
 }
 
@@ -301,6 +351,7 @@ fn summary(touches: &[(Touched<'_>, Since)]) -> String {
         (None, What::Overwrite) => format!("open {} for writing", shown(&first.path)),
         (None, What::Truncate) => format!("truncate {}", shown(&first.path)),
         (None, What::RemoveFolder) => format!("remove the folder {}", shown(&first.path)),
+        (None, What::Attributes) => format!("change the mode, owner, times or attributes of {}", shown(&first.path)),
         (None, What::Remove | What::Replace | What::Move | What::Exchange | What::Link) => format!("remove {}", shown(&first.path)),
     }
 }

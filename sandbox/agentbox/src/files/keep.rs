@@ -101,6 +101,7 @@ fn kept<'s>(session: &'s Session, touch: &Touched<'_>, all: &[(Touched<'_>, Sinc
             let Some((to, folder)) = &touch.to else { return Ok(None) };
             return session.linked(touch.object, folder.as_fd(), to).map(Some).map_err(|why| refused(&why));
         }
+        What::Attributes => return session.changed_metadata(touch.object, &touch.path).map(Some).map_err(|why| refused(&why)),
         What::Remove | What::RemoveFolder | What::Replace => Loss::Name,
         What::Overwrite | What::Append | What::Truncate => Loss::Content,
     };

@@ -147,11 +147,11 @@ fn garbage_and_floods_end_one_connection_and_nothing_else() {
 }
 
 /// What a process in a box would do, with what every system has: connect, and print what comes back.
-const CLIENT: &str = "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.settimeout(20)\ns.connect(sys.argv[1])\nb=b'\"List\"'\ntry:\n s.sendall((len(b)+1).to_bytes(4,'little')+b'\\x01'+b)\nexcept BrokenPipeError: pass\nprint(s.recv(65536)[5:].decode())\n";
+const CLIENT: &str = "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.settimeout(20)\ns.connect(sys.argv[1])\nb=b'\"List\"'\ntry:\n s.sendall((len(b)+1).to_bytes(4,'little')+bytes([int(sys.argv[2])])+b)\nexcept BrokenPipeError: pass\nprint(s.recv(65536)[5:].decode())\n";
 
 fn knock_from(prefix: &[&str], path: &std::path::Path) -> Option<String> {
     let (first, rest) = prefix.split_first()?;
-    let output = Command::new(first).args(rest).args(["python3", "-c", CLIENT]).arg(path).stdin(Stdio::null()).output().ok()?;
+    let output = Command::new(first).args(rest).args(["python3", "-c", CLIENT]).arg(path).arg(wire::VERSION.to_string()).stdin(Stdio::null()).output().ok()?;
     if !output.status.success() {
         println!("SKIPPED: {prefix:?}: {}", String::from_utf8_lossy(&output.stderr));
         return None;

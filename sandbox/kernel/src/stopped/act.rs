@@ -15,6 +15,7 @@ use nix::{
 };
 
 use super::{
+    attributes,
     deed::{Act, Change, Deed, Open, Target, Where},
     listener::Notice,
     resolve::{Object, Spot},
@@ -65,7 +66,9 @@ impl Deed {
         }
         let on_exec = match &self.act {
             Act::Open(open) => open.on_exec,
-            Act::Remove { .. } | Act::Rename { .. } | Act::Link { .. } | Act::Truncate { .. } | Act::Change { .. } => crate::sys::notify::OnExec::Close,
+            Act::Remove { .. } | Act::Rename { .. } | Act::Link { .. } | Act::Truncate { .. } | Act::Change { .. } | Act::Attributes { .. } => {
+                crate::sys::notify::OnExec::Close
+            }
         };
         match perform(self.act, notice.tid(), world) {
             Ok(Done::Value) => {
@@ -102,6 +105,7 @@ fn perform(act: Act, tid: i32, world: &World) -> Result<Done, Errno> {
             ftruncate(world.reopen(object.fd.as_fd(), OFlag::O_WRONLY)?, length)?;
             Ok(Done::Value)
         }
+        Act::Attributes { object, how, .. } => attributes::apply(&object, &how, world).map(|()| Done::Value),
         Act::Change { file, change: how, .. } => change(world, &file, how).map(|()| Done::Value),
     }
 }

@@ -10,6 +10,7 @@
 
 use nix::errno::Errno;
 
+use super::attributes::Call;
 use crate::{
     calls::{Condition, Test},
     seccomp::{self, Allowed, SeccompError},
@@ -34,6 +35,8 @@ pub(super) enum Kind {
     Fallocate,
     SetFlags,
     Umask,
+    /// Changes what a thing is like.
+    Attributes(Call),
     /// Not offered, as on an older kernel.
     Unknown(Errno),
 }
@@ -112,6 +115,35 @@ const ROWS: &[Row] = &[
     Row { number: libc::SYS_pwritev2, kind: Kind::Unknown(Errno::EOPNOTSUPP), when: &[&[masked(5, RWF_NOAPPEND, RWF_NOAPPEND)]] },
     // Its requests may say RWF_NOAPPEND in memory.
     Row { number: libc::SYS_io_setup, kind: Kind::Unknown(Errno::ENOSYS), when: &[] },
+    // What a thing is like.
+    #[cfg(target_arch = "x86_64")]
+    Row { number: libc::SYS_chmod, kind: Kind::Attributes(Call::Chmod), when: &[] },
+    Row { number: libc::SYS_fchmod, kind: Kind::Attributes(Call::Fchmod), when: &[] },
+    Row { number: libc::SYS_fchmodat, kind: Kind::Attributes(Call::FchmodAt), when: &[] },
+    Row { number: libc::SYS_fchmodat2, kind: Kind::Attributes(Call::FchmodAt2), when: &[] },
+    #[cfg(target_arch = "x86_64")]
+    Row { number: libc::SYS_chown, kind: Kind::Attributes(Call::Chown), when: &[] },
+    #[cfg(target_arch = "x86_64")]
+    Row { number: libc::SYS_lchown, kind: Kind::Attributes(Call::Lchown), when: &[] },
+    Row { number: libc::SYS_fchown, kind: Kind::Attributes(Call::Fchown), when: &[] },
+    Row { number: libc::SYS_fchownat, kind: Kind::Attributes(Call::FchownAt), when: &[] },
+    #[cfg(target_arch = "x86_64")]
+    Row { number: libc::SYS_utime, kind: Kind::Attributes(Call::Utime), when: &[] },
+    #[cfg(target_arch = "x86_64")]
+    Row { number: libc::SYS_utimes, kind: Kind::Attributes(Call::Utimes), when: &[] },
+    #[cfg(target_arch = "x86_64")]
+    Row { number: libc::SYS_futimesat, kind: Kind::Attributes(Call::FutimesAt), when: &[] },
+    Row { number: libc::SYS_utimensat, kind: Kind::Attributes(Call::UtimensAt), when: &[] },
+    Row { number: libc::SYS_setxattr, kind: Kind::Attributes(Call::SetXattr), when: &[] },
+    Row { number: libc::SYS_lsetxattr, kind: Kind::Attributes(Call::LsetXattr), when: &[] },
+    Row { number: libc::SYS_fsetxattr, kind: Kind::Attributes(Call::FsetXattr), when: &[] },
+    Row { number: libc::SYS_removexattr, kind: Kind::Attributes(Call::RemoveXattr), when: &[] },
+    Row { number: libc::SYS_lremovexattr, kind: Kind::Attributes(Call::LremoveXattr), when: &[] },
+    Row { number: libc::SYS_fremovexattr, kind: Kind::Attributes(Call::FremoveXattr), when: &[] },
+    // Newer ways to the same, which every caller does without: setxattrat and removexattrat (6.13), file_setattr (6.17).
+    Row { number: 463, kind: Kind::Unknown(Errno::ENOSYS), when: &[] },
+    Row { number: 466, kind: Kind::Unknown(Errno::ENOSYS), when: &[] },
+    Row { number: 469, kind: Kind::Unknown(Errno::ENOSYS), when: &[] },
     // Not to be judged: what is made in the caller's place gets the caller's mask, which is read anew after this.
     Row { number: libc::SYS_umask, kind: Kind::Umask, when: &[] },
 ];

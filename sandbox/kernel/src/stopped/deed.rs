@@ -12,6 +12,7 @@ use nix::{
 };
 
 use super::{
+    attributes::Attributes,
     listener::Notice,
     read::{self, Read},
     resolve::{Object, Spot},
@@ -40,6 +41,8 @@ pub enum What {
     Truncate,
     /// Gives it one more name.
     Link,
+    /// Changes its mode, owner, times or extended attributes.
+    Attributes,
 }
 
 /// One thing that a call touches and that is there already.
@@ -76,6 +79,7 @@ pub(super) enum Act {
     Link { object: Object, from: Option<PathBuf>, to: Spot },
     Truncate { object: Object, at: Where, length: i64 },
     Change { file: OwnedFd, object: Object, change: Change },
+    Attributes { object: Object, at: Where, how: Attributes },
 }
 
 /// What is done through an open file.
@@ -197,6 +201,11 @@ impl Deed {
             Act::Truncate { object, at, .. } => match at {
                 Where::Spot(spot) => vec![of(What::Truncate, object, spot)?],
                 Where::Nowhere => nameless(world, What::Truncate, object)?,
+            },
+            Act::Attributes { object, at, .. } => match (object.kind(), at) {
+                (SFlag::S_IFREG | SFlag::S_IFDIR | SFlag::S_IFLNK, Where::Spot(spot)) => vec![of(What::Attributes, object, spot)?],
+                (SFlag::S_IFREG | SFlag::S_IFDIR | SFlag::S_IFLNK, Where::Nowhere) => nameless(world, What::Attributes, object)?,
+                _ => Vec::new(),
             },
             Act::Change { object, change, .. } => match change {
                 Change::Flags(_) | Change::Space { .. } => nameless(world, What::Overwrite, object)?,

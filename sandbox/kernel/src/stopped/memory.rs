@@ -15,6 +15,27 @@ const PAGE: u64 = 4096;
 /// Most paths are shorter, and are read at once.
 const FIRST: usize = 256;
 
+/// So many bytes at `address`.
+///
+/// # Errors
+/// EFAULT: they are not all there. EPERM: this process cannot be read.
+pub(super) fn bytes(tid: i32, address: u64, length: usize) -> Result<Vec<u8>, Errno> {
+    let mut bytes = vec![0; length];
+    let mut got = 0;
+    while let Some(room) = bytes.get_mut(got..).filter(|room| !room.is_empty()) {
+        let at = address.checked_add(got as u64).ok_or(Errno::EFAULT)?;
+        match read_memory(tid, at, room).map_err(gone)? {
+            0 => return Err(Errno::EFAULT),
+            read => got += read,
+        }
+    }
+    Ok(bytes)
+}
+
+fn gone(errno: Errno) -> Errno {
+    if errno == Errno::ESRCH { Errno::EINTR } else { errno }
+}
+
 /// The string at `address`, as the kernel would take it for a path.
 ///
 /// # Errors
@@ -27,7 +48,7 @@ pub(super) fn path(tid: i32, address: u64) -> Result<CString, Errno> {
         let wanted = if text.is_empty() { FIRST } else { PATH_MAX }.min(in_page).min(PATH_MAX - text.len());
         let mut chunk = [0; PATH_MAX];
         let room = chunk.get_mut(..wanted).ok_or(Errno::EFAULT)?;
-        let read = read_memory(tid, at, room).map_err(|errno| if errno == Errno::ESRCH { Errno::EINTR } else { errno })?;
+        let read = read_memory(tid, at, room).map_err(gone)?;
         let read = room.get(..read).unwrap_or_default();
         if read.is_empty() {
             return Err(Errno::EFAULT);

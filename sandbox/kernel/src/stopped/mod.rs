@@ -8,6 +8,7 @@
 //! One thread does all deeds, so that between judging a name and acting on it no stopped call of another thread comes in between.
 
 mod act;
+mod attributes;
 mod calls;
 mod deed;
 mod listener;

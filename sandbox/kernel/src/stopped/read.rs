@@ -11,7 +11,7 @@ use nix::{
 };
 
 use super::{
-    act,
+    act, attributes,
     calls::Kind,
     deed::{Act, Change, Open, Target, Where},
     listener::Notice,
@@ -48,6 +48,7 @@ pub(super) fn read(notice: &Notice, world: &World) -> Result<Read, Errno> {
             let how = FallocateFlags::from_bits_retain(notice.int(1));
             change(world, notice, Change::Space { how, offset: notice.argument(2).cast_signed(), length: notice.argument(3).cast_signed() })
         }
+        Kind::Attributes(call) => attributes::read(call, notice, world),
         Kind::Umask => {
             world.forget_masks();
             Ok(Read::GoOn)
@@ -144,10 +145,10 @@ fn remove(from: &From<'_>, path: Result<CString, Errno>, flags: i32) -> Result<R
     };
     let spot = match from.find(&path?, Follow::No)? {
         Found::Spot(spot) => spot,
-        Found::Folder(_) if !folder => return Err(Errno::EISDIR),
-        Found::Folder(Dots::One) => return Err(Errno::EINVAL),
-        Found::Folder(Dots::Two) => return Err(Errno::ENOTEMPTY),
-        Found::Folder(Dots::Root) => return Err(Errno::EBUSY),
+        Found::Folder(..) if !folder => return Err(Errno::EISDIR),
+        Found::Folder(Dots::One, _) => return Err(Errno::EINVAL),
+        Found::Folder(Dots::Two, _) => return Err(Errno::ENOTEMPTY),
+        Found::Folder(Dots::Root, _) => return Err(Errno::EBUSY),
         Found::Itself(_) => return Err(Errno::EPERM),
     };
     let object = spot.object.as_ref().ok_or(Errno::ENOENT)?;

@@ -60,7 +60,7 @@ impl Object {
         libc::major(self.stat.st_dev) == 0 && is_proc(self.fd.as_fd())
     }
 
-    fn of(fd: OwnedFd) -> Result<Self, Errno> {
+    pub(super) fn of(fd: OwnedFd) -> Result<Self, Errno> {
         let stat = fstat(&fd)?;
         Ok(Self { fd, stat })
     }
@@ -86,7 +86,7 @@ pub(super) enum Found {
     /// To something by a magic link: by no name.
     Itself(Object),
     /// To `.`, `..` or the root: to no name that could be removed or made.
-    Folder(Dots),
+    Folder(Dots, OwnedFd),
 }
 
 /// How a path without a last name ends.
@@ -225,9 +225,9 @@ impl Walk<'_, '_> {
             }
         };
         match last {
-            b"" => return Ok(Found::Folder(Dots::Root)),
-            b"." => return Ok(Found::Folder(Dots::One)),
-            b".." => return Ok(Found::Folder(Dots::Two)),
+            b"" => return Ok(Found::Folder(Dots::Root, folder)),
+            b"." => return Ok(Found::Folder(Dots::One, folder)),
+            b".." => return Ok(Found::Folder(Dots::Two, up(folder.as_fd())?)),
             _ => {}
         }
         self.last((folder, ground), last, trailing, follow)
@@ -290,7 +290,7 @@ impl Walk<'_, '_> {
                 }
                 at = up(at.as_fd())?;
                 if is_last {
-                    return Ok(Found::Folder(Dots::Two));
+                    return Ok(Found::Folder(Dots::Two, at));
                 }
                 continue;
             }
@@ -299,7 +299,7 @@ impl Walk<'_, '_> {
             if in_proc && fstat(&at)?.st_ino == PROC_ROOT && self.is_caller(&name)? {
                 at = self.from.world.folder_of(self.from.tid)?;
                 if is_last {
-                    return Ok(Found::Folder(Dots::One));
+                    return Ok(Found::Folder(Dots::One, at));
                 }
                 continue;
             }
@@ -342,7 +342,7 @@ impl Walk<'_, '_> {
                 rest.push_front(name);
             }
         }
-        Ok(Found::Folder(Dots::One))
+        Ok(Found::Folder(Dots::One, at))
     }
 
     /// Whether a name in the root of a `/proc` is the caller.

@@ -3,8 +3,11 @@ import ctypes, errno, os, stat, sys
 
 libc = ctypes.CDLL(None, use_errno=True)
 X = {'open': 2, 'creat': 85, 'truncate': 76, 'rename': 82, 'rmdir': 84, 'unlink': 87, 'link': 86, 'openat': 257, 'unlinkat': 263, 'renameat': 264,
-     'linkat': 265, 'renameat2': 316, 'ftruncate': 77, 'fallocate': 285, 'fcntl': 72}
-A = {'truncate': 45, 'openat': 56, 'unlinkat': 35, 'linkat': 37, 'renameat2': 276, 'ftruncate': 46, 'fallocate': 47, 'fcntl': 25}
+     'linkat': 265, 'renameat2': 316, 'ftruncate': 77, 'fallocate': 285, 'fcntl': 72, 'chmod': 90, 'fchmod': 91, 'fchmodat': 268, 'fchmodat2': 452,
+     'chown': 92, 'fchown': 93, 'lchown': 94, 'fchownat': 260, 'utime': 132, 'utimes': 235, 'futimesat': 261, 'utimensat': 280, 'setxattr': 188, 'lsetxattr': 189,
+     'fsetxattr': 190, 'removexattr': 197, 'lremovexattr': 198, 'fremovexattr': 199}
+A = {'truncate': 45, 'openat': 56, 'unlinkat': 35, 'linkat': 37, 'renameat2': 276, 'ftruncate': 46, 'fallocate': 47, 'fcntl': 25, 'fchmod': 52, 'fchmodat': 53, 'fchmodat2': 452,
+     'fchown': 55, 'fchownat': 54, 'utimensat': 88, 'setxattr': 5, 'lsetxattr': 6, 'fsetxattr': 7, 'removexattr': 14, 'lremovexattr': 15, 'fremovexattr': 16}
 NR = X if os.uname().machine == 'x86_64' else A
 FD, CW = -100, -100
 W, R, RW, C, E, T, A_, D, NF, NB, P = (os.O_WRONLY, os.O_RDONLY, os.O_RDWR, os.O_CREAT, os.O_EXCL, os.O_TRUNC, os.O_APPEND, os.O_DIRECTORY,
@@ -151,3 +154,71 @@ for old in (b'f', b'f/', b'd', b'nothing', b'', b'ld', b'ld/', b'lf', b'lf/', b'
 call('link', b'f', b'h'); call('linkat', file, b'', CW, b'h2', 0x1000); call('linkat', not_there, b'', CW, b'h3', 0x1000)
 nameless = os.open('.', TMP | W, 0o600); call('linkat', CW, b'/proc/self/fd/%d' % nameless, CW, b'named', 0x400)
 print(show())
+# What things are like.
+fresh()
+import struct
+
+
+def like():
+    found = []
+    for name in sorted(os.listdir('.')) + ['d/e', 'full/x', 'shut/s']:
+        try:
+            s = os.lstat(name)
+            # What is set here is old: what is young is the clock's.
+            times = [t if t < 2 * 10 ** 18 // 2 else 'now' for t in (s.st_atime_ns, s.st_mtime_ns)]
+            extra = {} if stat.S_ISLNK(s.st_mode) else {k: os.getxattr(name, k) for k in os.listxattr(name) if k.startswith('user.')}
+        except OSError as error:
+            found.append((name, error.errno))
+            continue
+        found.append((name, oct(s.st_mode), s.st_uid, s.st_gid, times, extra))
+    return found
+
+
+def change(name, *args):
+    call(name, *args)
+    print(hash_of(like()))
+
+
+me, mine, theirs = os.geteuid(), os.getegid(), 4242
+paths = (b'f', b'f/', b'f/.', b'd', b'd/', b'd/.', b'd/..', b'.', b'', b'nothing', b'nothing/', b'nothing/x', b'lf', b'lf/', b'ld', b'ld/', b'dangling', b'loop', b'loop/x', b'p', b'sock', b'ro',
+         b'shut', b'shut/s', b'blind/b', b'/dev/null', b'/proc/self', b'/etc/hostname', long_name, long_path, b'/proc/self/cwd/g', 0, 1)
+old, micro, odd = struct.pack('4l', 1000, 1234, 2000, 5678), struct.pack('4l', 5, 999999, 6, 1), struct.pack('4l', 1, 10 ** 9, 1, 0)
+now_omit, omit, negative = struct.pack('4l', 7, 2 ** 30 - 1, 8, 2 ** 30 - 2), struct.pack('4l', 7, 2 ** 30 - 2, 8, 2 ** 30 - 2), struct.pack('4l', -5, 1, -6, 2)
+for path in paths:
+    # The kernel's own folders are not for changing, whoever asks.
+    if not (path in (b'/dev/null', b'/proc/self', b'/etc/hostname') and me == 0):
+        # The ground itself must stay open.
+        for mode in (0o755 if path in (b'.', b'd/..') else 0o644, 0o7777, 0o1170000 | 0o755):
+            change('chmod', path, mode); change('fchmodat', CW, path, mode); change('fchmodat2', CW, path, mode, 0x100)
+        change('fchmodat2', CW, path, 0o700, 0x1000); change('fchmodat2', CW, path, 0o700, 0x400)
+        for owner, group in ((-1, -1), (me, mine), (theirs, -1), (-1, theirs)):
+            change('chown', path, owner, group); change('lchown', path, owner, group); change('fchownat', CW, path, owner, group, 0x100)
+        for times in (old, now_omit, omit, odd, negative, 0, 1):
+            change('utimensat', CW, path, times, 0); change('utimensat', CW, path, times, 0x100); change('utimensat', CW, path, times, 0x1000)
+        change('utimensat', CW, path, old, 4)
+        for times in (micro, odd, negative, 0):
+            change('utimes', path, times); change('futimesat', CW, path, times)
+        change('utime', path, old[:16]); change('utime', path, 0)
+    for name in ('setxattr', 'lsetxattr'):
+        for args in ((b'user.a', b'12345', 5, 0), (b'user.a', b'12345', 3, 1), (b'user.a', b'', 0, 2), (b'user.a', b'1', 1, 4), (b'', b'1', 1, 0), (b'user.', b'1', 1, 0), (b'odd', b'1', 1, 0),
+                     (b'user.' + b'n' * 251, b'1', 1, 0), (b'user.b', 1, 3, 0), (1, b'', 0, 0), (b'user.c', b'', 1 << 17, 0)):
+            # The caller's own link is walked for it, and is a folder then: refused with another word.
+            path == b'/proc/self' and args[0] == b'odd' or change(name, path, *args)
+    for name in ('removexattr', 'lremovexattr'):
+        for attribute in (b'user.a', b'user.a', b'', b'user.nothing', b'odd', 1):
+            path == b'/proc/self' and attribute == b'odd' or change(name, path, attribute)
+os.chmod('blind', 0o700); os.chmod('shut', 0o700)
+for flags in (R, P, RW):
+    number = os.open('g', flags)
+    change('fchmod', number, 0o640); change('fchown', number, me, -1); change('fchown', number, theirs, -1); change('utimensat', number, 0, old, 0); change('utimensat', number, 0, 0, 0)
+    change('futimesat', number, 0, micro); change('fsetxattr', number, b'user.a', b'xyz', 3, 0); change('fremovexattr', number, b'user.a'); change('fchmodat2', number, b'', 0o600, 0x1000)
+    change('fchownat', number, b'', me, mine, 0x1000); change('utimensat', number, b'', old, 0x1000); change('utimensat', number, 0, old, 0x100)
+    if flags != P:
+        os.unlink('g'); change('fchmod', number, 0o606); print(oct(os.fstat(number).st_mode)); open('g', 'w').write('67'); os.utime('g', (3, 3))
+    os.close(number)
+for number in (99, -1, CW):
+    change('fchmod', number, 0o600); change('fchown', number, me, mine); change('utimensat', number, 0, old, 0); change('futimesat', number, 0, micro)
+    # Newer kernels take the caller's folder for it.
+    number == CW or change('fsetxattr', number, b'user.a', b'x', 1, 0)
+ends = os.pipe()
+change('fchmod', ends[0], 0o600); change('utimensat', ends[0], 0, old, 0); change('fsetxattr', ends[0], b'user.a', b'x', 1, 0); print(oct(os.fstat(ends[0]).st_mode))
