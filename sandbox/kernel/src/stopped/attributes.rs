@@ -10,7 +10,7 @@ use std::{
 
 use nix::{
     errno::Errno,
-    fcntl::{AtFlags, OFlag},
+    fcntl::{AtFlags, OFlag, openat},
     libc,
     sys::{
         stat::{FchmodatFlags, Mode, SFlag, UtimensatFlags, fchmodat, utimensat},
@@ -252,7 +252,8 @@ fn find(named: &Named, notice: &Notice, world: &World) -> Result<(Object, Where)
         return Ok((from.itself()?, Where::Nowhere));
     }
     Ok(match from.find(&path, follow)? {
-        Found::Folder(_, fd) => (Object::of(fd)?, Where::Nowhere),
+        // Whoever may not look into it has no `.` in it.
+        Found::Folder(_, fd) => (Object::of(openat(&fd, c".", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?)?, Where::Nowhere),
         Found::Itself(object) => (object, Where::Nowhere),
         Found::Spot(mut spot) => {
             let object = spot.object.take().ok_or(Errno::ENOENT)?;
