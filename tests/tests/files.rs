@@ -1,7 +1,7 @@
 //! The file gate: what destroys in a place that holds waits for a person, what a box destroys in its workspace comes back.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
-use std::fs;
+use std::{fs, process::Command};
 
 use agentbox_tests::{
     Home, Who,
@@ -78,10 +78,13 @@ fn a_session_is_undone_whole() {
     for who in Who::each() {
         let home = home(who);
         let before = snapshot(&home.path("work"));
-        let ended = home.run("rm free; mkdir made; echo x > made/x; mv kept/b kept/c; echo done").ended(0);
+        let ended = home.run("chmod 600 free; touch -d @5 free; python3 -c 'import os; os.utime(\"kept/a\", (5, 5)); os.setxattr(\"kept/b\", \"user.ours\", b\"x\")'; chmod 700 kept .; rm free; mkdir made; echo x > made/x; mv kept/b kept/c; echo done").ended(0);
         assert!(ended.err().contains("agentbox undo"), "{}", ended.err());
         home.outside(&["undo", "--made"]).ended(0);
         assert_eq!(snapshot(&home.path("work")), before);
+        let mut attributes = Command::new("python3");
+        attributes.args(["-c", "import os, sys; print(os.listxattr(sys.argv[1]))"]).arg(home.path("work/kept/b"));
+        assert_eq!(finish(&mut attributes).ended(0).out(), "[]\n");
         home.outside(&["undo", "--list"]).ended(0);
     }
 }
