@@ -34,6 +34,15 @@ pub struct Identity {
     pub born: Option<Stamp>,
 }
 
+impl Identity {
+    /// From a device as in `st_dev`, and a birth time in seconds and nanoseconds.
+    #[must_use]
+    pub fn new(device: u64, ino: u64, born: Option<(i64, u32)>) -> Self {
+        let dev = u64::from(rustix::fs::major(device)) << 32 | u64::from(rustix::fs::minor(device));
+        Self { dev, ino, born: born.map(|(seconds, nanoseconds)| Stamp(seconds, nanoseconds)) }
+    }
+}
+
 /// What kind of file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -139,12 +139,10 @@ impl Session {
         id.dev == self.dev && id.born.is_some_and(|born| born > self.after)
     }
 
-    /// The same for a descriptor.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn age(&self, object: BorrowedFd<'_>) -> io::Result<Age> {
-        Ok(self.age_of(facts::identity(object)?))
+    /// The same for what `statx` has told already: the device as in `st_dev`, and the birth in seconds and nanoseconds.
+    #[must_use]
+    pub fn age(&self, device: u64, inode: u64, born: Option<(i64, u32)>) -> Age {
+        self.age_of(Identity::new(device, inode, born))
     }
 
     /// Keeps the first version of a thing, before the deed. To be called with the supervisor's own credentials.

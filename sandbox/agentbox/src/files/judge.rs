@@ -17,10 +17,13 @@ use agentbox_core::{
     policy::Policy,
     safe,
 };
-use agentbox_kernel::stopped::{Touched, What, World};
-use nix::libc;
+use agentbox_kernel::stopped::{Thing, Touched, What, World};
+use nix::sys::stat::SFlag;
 
-use super::git::{self, Meanings};
+use super::{
+    git::{self, Meanings},
+    keep::may_hold_older,
+};
 use crate::run::globs;
 
 /// Characters of a path that are shown.
@@ -78,18 +81,15 @@ impl<'p> Judge<'p> {
         Self { policy, session, own, patterns, git, names: RefCell::default() }
     }
 
+    /// Whether what happens to a thing needs no judging, wherever it is: the box's own memory holds nothing but the agent's own works, and what
+    /// the agent made elsewhere it may unmake, since where it could make it the policy lets it write. Git's files are judged by their place.
+    pub(super) fn is_free(&self, thing: &Thing, since: Since) -> bool {
+        thing.own || (since == Since::Session && self.git.is_none() && !may_hold_older(thing.what, &thing.stat, thing.own))
+    }
+
     /// Judges one call by all that it touches.
     pub(super) fn judge(&self, touches: &[(Touched<'_>, Since)], tid: i32, world: &World) -> Word {
-        // The box's own memory holds nothing but the agent's own works, whatever the policy says of the path elsewhere.
-        if touches.iter().all(|(touch, _)| touch.own) {
-            return Word::Yes(Vec::new());
-        }
         let (meanings, still) = self.meanings(touches, world);
-        // What the agent made itself it may unmake: where it could make it, the policy lets it write. A folder may hold what is older.
-        let is_free = |(touch, since): &(Touched<'_>, Since)| *since == Since::Session && !matches!(touch.what, What::Move | What::Exchange);
-        if touches.iter().all(is_free) && meanings.leaving.is_none() && meanings.target.is_none() {
-            return Word::Yes(still);
-        }
         let request = self.request(touches, &meanings, tid);
         match self.policy.judge(request.clone()) {
             // Only counted: these are the agent's own works in a place that was given to it, and the vault's journal tells of each.
@@ -121,7 +121,7 @@ impl<'p> Judge<'p> {
         if first.what == What::Attributes {
             return (Meanings::default(), Vec::new());
         }
-        let comes = matches!(first.what, What::Move | What::Link) && first.stat.st_mode & libc::S_IFMT == libc::S_IFREG;
+        let comes = matches!(first.what, What::Move | What::Link) && first.stat.kind() == SFlag::S_IFREG;
         let still = comes.then(|| world.hold_still(first.object));
         let mut meanings = judge.borrow_mut().judge(Self::deed(first));
         let mut held = Vec::new();
@@ -187,10 +187,10 @@ impl<'p> Judge<'p> {
 
     fn operation(&self, touch: &Touched<'_>, since: Since) -> Operation {
         let (effect, reason) = match (touch.what, since) {
-            (What::Move | What::Exchange, Since::Session) if touch.stat.st_mode & libc::S_IFMT != libc::S_IFDIR => (Effect::Write, "it was made in this box"),
+            (What::Move | What::Exchange, Since::Session) if touch.stat.kind() != SFlag::S_IFDIR => (Effect::Write, "it was made in this box"),
             (What::Move | What::Exchange, _) => self.moved(touch, "it leaves its place"),
             (_, Since::Session) => (Effect::Write, "it was made in this box"),
-            (What::Overwrite | What::Truncate, Since::Before) if touch.stat.st_size == 0 => (Effect::Write, "nothing is in it"),
+            (What::Overwrite | What::Truncate, Since::Before) if touch.stat.size == 0 => (Effect::Write, "nothing is in it"),
             // Such a descriptor can be made to write anywhere, or to cut the file short: so the first version is kept all the same.
             (What::Append, Since::Before) => (Effect::Write, "what is in it stays before what is appended"),
             (What::Overwrite, Since::Before) => (Effect::Destroy, "opened for writing, all that is in it can be destroyed"),
@@ -212,7 +212,7 @@ impl<'p> Judge<'p> {
             if let (What::Link, Some((to, _))) = (touch.what, &touch.to)
                 && names.len() < MOST_NAMES
             {
-                names.insert((touch.stat.st_dev, touch.stat.st_ino), to.clone());
+                names.insert(touch.stat.id(), to.clone());
             }
         }
     }
@@ -220,7 +220,7 @@ impl<'p> Judge<'p> {
     /// Whether the thing stays under a name that it got in this box, where its loss would be judged alike. One call is done after the other, so
     /// that nobody takes that name away meanwhile; and when it goes, it is that one that is judged.
     fn has_another_name(&self, touch: &Touched<'_>) -> bool {
-        let id = (touch.stat.st_dev, touch.stat.st_ino);
+        let id = touch.stat.id();
         self.names.borrow().get(&id).is_some_and(|other| {
             *other != touch.path
                 && other.symlink_metadata().is_ok_and(|there| (there.dev(), there.ino()) == id)
@@ -249,7 +249,7 @@ impl<'p> Judge<'p> {
         let taken = |path: &Path, why: &str| Operation::new(Effect::Destroy, "file.rename", resource(path), why);
         let there = self.own.iter().filter(|own| own.starts_with(&touch.path) && **own != touch.path && own.symlink_metadata().is_ok());
         let mut found: Vec<Operation> = there.map(|own| taken(own, "a folder above it is moved, and takes it along")).collect();
-        let is_folder = touch.stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
+        let is_folder = touch.stat.kind() == SFlag::S_IFDIR;
         // A pattern may name anything below its literal part.
         if is_folder && self.patterns.iter().any(|literal| literal.starts_with(&touch.path) || touch.path.starts_with(literal)) {
             let mut left = MOST_BENEATH;
@@ -299,7 +299,7 @@ fn digest(touches: &[(Touched<'_>, Since)], meanings: &Meanings) -> Digest {
         .iter()
         .flat_map(|(touch, _)| {
             let to = touch.to.as_ref().map_or_else(Vec::new, |(path, _)| path.as_os_str().as_bytes().to_vec());
-            let identity = [touch.stat.st_dev.to_le_bytes(), touch.stat.st_ino.to_le_bytes()].concat();
+            let identity = [touch.stat.device.to_le_bytes(), touch.stat.inode.to_le_bytes()].concat();
             [action(touch.what).as_bytes().to_vec(), touch.path.as_os_str().as_bytes().to_vec(), to, identity]
         })
         .chain(judged)
@@ -358,7 +358,7 @@ fn summary(touches: &[(Touched<'_>, Since)]) -> String {
 
 fn excerpt(touches: &[(Touched<'_>, Since)], meanings: &Meanings) -> String {
     let line = |(touch, since): &(Touched<'_>, Since)| {
-        let size = touch.stat.st_size;
+        let size = touch.stat.size;
         let age = match since {
             Since::Before => "there before this box",
             Since::Session => "made in this box",

@@ -2,9 +2,9 @@
 
 use std::{cell::Cell, os::fd::AsFd as _, sync::Arc};
 
-use agentbox_kernel::stopped::{Touched, What, with_reading};
+use agentbox_kernel::stopped::{Stat, Touched, What, with_reading};
 use agentbox_vault::{Age, Kept, Loss, Move, NotKept, SYNC_EVERY, Session, Subject, Why};
-use nix::errno::Errno;
+use nix::{errno::Errno, sys::stat::SFlag};
 
 use super::judge::Since;
 
@@ -40,14 +40,14 @@ impl Keeper {
         self.used.get()
     }
 
-    pub(super) fn since(&self, touch: &Touched<'_>) -> Since {
-        if touch.own {
+    /// Since when a thing is there.
+    pub(super) fn since(&self, stat: &Stat, own: bool) -> Since {
+        if own {
             return Since::Session;
         }
-        match self.session.age(touch.object) {
-            Ok(Age::Born) => Since::Session,
-            // What cannot be told is somebody's.
-            Ok(Age::Old) | Err(_) => Since::Before,
+        match self.session.age(stat.device, stat.inode, stat.born) {
+            Age::Born => Since::Session,
+            Age::Old => Since::Before,
         }
     }
 
@@ -61,10 +61,9 @@ impl Keeper {
     /// # Errors
     /// Nothing may happen: the vault itself does not work. What it only does not take (too large, of a kind that has no content) is recorded as lost.
     pub(super) fn keep(&self, touches: &[(Touched<'_>, Since)]) -> Result<Vec<Kept<'_>>, Errno> {
-        // A folder of the agent's own can hold what is older; nothing in the box's own memory does.
-        let wanted = touches.iter().any(|(touch, since)| *since == Since::Before || (matches!(touch.what, What::Move | What::Exchange) && !touch.own));
+        let wanted = touches.iter().any(|(touch, since)| *since == Since::Before || may_hold_older(touch.what, &touch.stat, touch.own));
         // Two names of one thing: nothing happens to it.
-        let same = matches!(touches, [(one, _), (other, _)] if (one.stat.st_dev, one.stat.st_ino) == (other.stat.st_dev, other.stat.st_ino));
+        let same = matches!(touches, [(one, _), (other, _)] if one.stat.id() == other.stat.id());
         if !wanted || same {
             return Ok(Vec::new());
         }
@@ -80,6 +79,11 @@ impl Keeper {
         let _ = self.dirty.try_send(());
         Ok(proofs)
     }
+}
+
+/// A folder of the agent's own can hold what is older; nothing in the box's own memory does.
+pub(super) fn may_hold_older(what: What, stat: &Stat, own: bool) -> bool {
+    matches!(what, What::Move | What::Exchange) && stat.kind() == SFlag::S_IFDIR && !own
 }
 
 fn kept<'s>(session: &'s Session, touch: &Touched<'_>, all: &[(Touched<'_>, Since)]) -> Result<Option<Kept<'s>>, Errno> {

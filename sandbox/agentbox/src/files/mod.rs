@@ -188,7 +188,7 @@ impl Gate<'_> {
                 Err(errno) => return Err(format!("poll: {errno}")),
             }
             let rung = fds.first().is_some_and(|bell| bell.any() == Some(true));
-            let called = fds.get(1).is_some_and(|listener| listener.any() != Some(false));
+            let called = fds.get(1).map(|listener| listener.revents().unwrap_or(PollFlags::POLLERR)).filter(|events| !events.is_empty());
             drop(fds);
             if rung {
                 loop {
@@ -200,8 +200,8 @@ impl Gate<'_> {
                     }
                 }
             }
-            if called {
-                match self.listener.receive().map_err(|errno| format!("the listener: {errno}"))? {
+            if let Some(events) = called {
+                match self.listener.take(events).map_err(|errno| format!("the listener: {errno}"))? {
                     Received::Call(notice) => self.called(notice),
                     Received::Nothing => {}
                     Received::End => calls = Calls::AreOver,
@@ -224,14 +224,19 @@ impl Gate<'_> {
         let mut next = Some((notice, deed));
         for _ in 0..MOST_TURNS {
             let Some((notice, deed)) = next.take() else { return };
-            let touches = match self.touches(&deed) {
+            if deed.things(&self.world).all(|thing| self.judge.is_free(&thing, self.keeper.since(&thing.stat, thing.own))) {
+                next = self.performed(deed.perform(notice, &self.world));
+                continue;
+            }
+            let touches = match deed.stands_to_reason().and_then(|()| self.touches(&deed)) {
                 Ok(touches) => touches,
                 Err(errno) => return notice.refuse(errno),
             };
             match self.judge.judge(&touches, notice.tid(), &self.world) {
                 Word::Yes(still) => {
+                    let kept = self.keeper.keep(&touches);
                     drop(touches);
-                    next = self.act(notice, deed);
+                    next = self.performed(Self::done_with(kept, notice, deed, &self.world));
                     drop(still);
                 }
                 Word::Ask(request) => {
@@ -260,15 +265,15 @@ impl Gate<'_> {
         Ok(touches
             .into_iter()
             .map(|touch| {
-                let since = self.keeper.since(&touch);
+                let since = self.keeper.since(&touch.stat, touch.own);
                 (touch, since)
             })
             .collect())
     }
 
-    /// Keeps and does it. What comes back is another deed, to be judged.
-    fn act(&mut self, notice: Notice, deed: Deed) -> Option<(Notice, Deed)> {
-        match self.keep_and_do(notice, deed, Asked::Nobody) {
+    /// What became of a deed. What comes back is another one, to be judged.
+    fn performed(&mut self, performed: Performed) -> Option<(Notice, Deed)> {
+        match performed {
             Performed::Answered(_) => None,
             Performed::Another(notice, deed) => Some((notice, deed)),
             Performed::Later(notice, deed) => {
@@ -280,13 +285,15 @@ impl Gate<'_> {
         }
     }
 
-    fn keep_and_do(&self, notice: Notice, deed: Deed, asked: Asked) -> Performed {
+    /// Does what a person said yes to: it is not lost with the machine's power either.
+    fn keep_and_do(&self, notice: Notice, deed: Deed) -> Performed {
         let kept = self.touches(&deed).and_then(|touches| self.keeper.keep(&touches));
-        let kept = kept.and_then(|proofs| match asked {
-            Asked::Nobody => Ok(proofs),
-            // What a person said yes to is not lost with the machine's power either.
-            Asked::APerson => self.keeper.sync().map(|()| proofs),
-        });
+        let kept = kept.and_then(|proofs| self.keeper.sync().map(|()| proofs));
+        Self::done_with(kept, notice, deed, &self.world)
+    }
+
+    /// Does it, unless what it would lose could not be kept.
+    fn done_with(kept: Result<Vec<Kept<'_>>, Errno>, notice: Notice, deed: Deed, world: &World) -> Performed {
         let proofs = match kept {
             Ok(proofs) => proofs,
             Err(errno) => {
@@ -294,7 +301,7 @@ impl Gate<'_> {
                 return Performed::Answered(Err(errno));
             }
         };
-        let performed = deed.perform(notice, &self.world);
+        let performed = deed.perform(notice, world);
         if !matches!(performed, Performed::Answered(Ok(()))) {
             proofs.into_iter().for_each(Kept::failed);
         }
@@ -328,7 +335,7 @@ impl Gate<'_> {
         if let Err(unfit) = permit.consume(&digest, std::time::SystemTime::now()) {
             return void(self, notice, &unfit.to_string());
         }
-        let outcome = match self.keep_and_do(notice, deed, Asked::APerson) {
+        let outcome = match self.keep_and_do(notice, deed) {
             Performed::Answered(Ok(())) => "done".to_owned(),
             Performed::Answered(Err(errno)) => format!("it failed: {errno}"),
             // Another thing than the one that was shown: it is not done, and whoever wants it asks anew.
@@ -355,18 +362,14 @@ impl Gate<'_> {
         for (notice, deed) in std::mem::take(&mut self.later) {
             if !notice.is_waiting() || notice.is_wanted_elsewhere(&self.world) {
                 notice.refuse(Errno::EINTR);
-            } else if let Some((notice, deed)) = self.act(notice, deed) {
+            } else if let Some((notice, deed)) = {
+                let performed = deed.perform(notice, &self.world);
+                self.performed(performed)
+            } {
                 self.decide(notice, deed);
             }
         }
     }
-}
-
-/// Who was asked about a deed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    Nobody,
-    APerson,
 }
 
 /// What the agent's program is told.

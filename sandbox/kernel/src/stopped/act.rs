@@ -150,8 +150,7 @@ fn renamed(from: Spot, to: Spot, flags: RenameFlags) -> Result<Done, Errno> {
 
 fn object_at(spot: &Spot) -> Result<Object, Errno> {
     let fd = openat(&spot.folder, spot.name.as_c_str(), OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?;
-    let stat = fstat(&fd)?;
-    Ok(Object { fd, stat })
+    Object::of(fd)
 }
 
 fn opened(open: Open, tid: i32, world: &World) -> Result<Done, Errno> {
@@ -211,7 +210,7 @@ fn file(object: &Object, flags: OFlag, world: &World) -> Result<Done, Errno> {
     let access = flags & OFlag::O_ACCMODE;
     // The kernel, too, asks for the right to write.
     let cut = if access == OFlag::O_WRONLY || access == OFlag::O_RDWR { None } else { Some(world.reopen(object.fd.as_fd(), OFlag::O_WRONLY)?) };
-    if object.stat.st_size == 0 {
+    if object.stat.size == 0 {
         // Nothing to lose: only its time of change is set.
         ftruncate(cut.as_ref().unwrap_or(&fd), 0)?;
         return Ok(Done::Opened(fd));
@@ -222,7 +221,7 @@ fn file(object: &Object, flags: OFlag, world: &World) -> Result<Done, Errno> {
 /// A device; `/dev/tty` is the caller's terminal, not ours.
 fn device(object: &Object, flags: OFlag, tid: i32, world: &World) -> Result<OwnedFd, Errno> {
     let flags = flags | OFlag::O_NOCTTY;
-    if object.stat.st_rdev != libc::makedev(5, 0) {
+    if object.stat.stands_for != libc::makedev(5, 0) {
         return world.reopen(object.fd.as_fd(), flags);
     }
     let terminal = terminal_of(tid, world)?;

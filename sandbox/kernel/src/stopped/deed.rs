@@ -2,13 +2,13 @@
 
 use std::{
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use nix::{
     errno::Errno,
     fcntl::{AT_FDCWD, AtFlags, FallocateFlags, OFlag, RenameFlags},
-    sys::stat::{FileStat, Mode, SFlag, fstatat},
+    sys::stat::{Mode, SFlag, fstatat},
 };
 
 use super::{
@@ -16,9 +16,10 @@ use super::{
     listener::Notice,
     read::{self, Read},
     resolve::{Object, Spot},
+    stat::Stat,
     world::{Files, World},
 };
-use crate::sys::notify::OnExec;
+use crate::sys::{access::may_write, notify::OnExec};
 
 /// What a call would do to one thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,12 +57,23 @@ pub struct Touched<'d> {
     pub object: BorrowedFd<'d>,
     /// The folder that its name is in; none for what has been opened by no name.
     pub folder: Option<BorrowedFd<'d>>,
-    /// Its metadata.
-    pub stat: FileStat,
+    /// What it is.
+    pub stat: Stat,
     /// Whether it lies in the box's own memory, where all was made in this box.
     pub own: bool,
     /// Where it will be, if it is moved or gets one more name.
     pub to: Option<(PathBuf, BorrowedFd<'d>)>,
+}
+
+/// A thing that a call touches, wherever it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Thing {
+    /// What happens to it.
+    pub what: What,
+    /// What it is.
+    pub stat: Stat,
+    /// Whether it lies in the box's own memory, where all was made in this box.
+    pub own: bool,
 }
 
 /// A call with all that it takes to judge it and to do it.
@@ -153,94 +165,126 @@ impl Deed {
         }
     }
 
-    /// All that is there and that it touches, for judging and keeping. Nothing for what only makes.
+    /// What modes and mounts refuse anyway, as the kernel would tell it when it is done: nobody is asked about that, and nothing is kept.
+    ///
+    /// # Errors
+    /// That.
+    pub fn stands_to_reason(&self) -> Result<(), Errno> {
+        match &self.act {
+            Act::Open(Open { target: Target::Object(object, _), .. }) if object.kind() == SFlag::S_IFREG => may_write(object.fd.as_fd()),
+            Act::Open(_) | Act::Change { .. } => Ok(()),
+            Act::Truncate { object, .. } => may_write(object.fd.as_fd()),
+            Act::Remove { spot, folder } => may_write(spot.folder.as_fd()).and_then(|()| if *folder { read::is_empty(spot) } else { Ok(()) }),
+            Act::Rename { from, to, .. } => may_write(from.folder.as_fd()).and_then(|()| may_write(to.folder.as_fd())),
+            Act::Link { to, .. } => may_write(to.folder.as_fd()),
+            // The owner may change what nobody may write.
+            Act::Attributes { object, .. } => match may_write(object.fd.as_fd()) {
+                Err(Errno::EROFS) => Err(Errno::EROFS),
+                Ok(()) | Err(_) => Ok(()),
+            },
+        }
+    }
+
+    /// All that is there and that it touches, without where it is: that is costly to tell.
+    pub fn things(&self, world: &World) -> impl Iterator<Item = Thing> {
+        self.parts(world).into_iter().flatten().map(|part| Thing { what: part.what, stat: part.object.stat, own: world.is_own(part.object.stat.mount) })
+    }
+
+    /// The same, for judging and keeping. Nothing for what only makes.
     ///
     /// # Errors
     /// Where it is cannot be told: then it cannot be judged.
     pub fn touches(&self, world: &World) -> Result<Vec<Touched<'_>>, Errno> {
-        let of = |what, object, spot| touched(world, what, object, spot);
-        Ok(match &self.act {
-            Act::Open(Open { target: Target::Free(_) | Target::Control(_), .. }) => Vec::new(),
-            Act::Open(Open { target: Target::Object(object, at), flags, .. }) if object.kind() == SFlag::S_IFREG => {
+        self.parts(world).into_iter().flatten().map(|part| part.whole(world)).collect()
+    }
+
+    fn parts(&self, world: &World) -> [Option<Part<'_>>; 2] {
+        let one = match &self.act {
+            Act::Open(Open { target: Target::Object(object, place), flags, .. }) if object.kind() == SFlag::S_IFREG => {
                 // Read through as well, it could be mapped and written anywhere.
                 let appends = *flags & (OFlag::O_ACCMODE | OFlag::O_APPEND | OFlag::O_TRUNC) == OFlag::O_WRONLY | OFlag::O_APPEND;
-                let what = if appends && world.files() == Files::Had { What::Append } else { What::Overwrite };
-                match at {
-                    Where::Spot(spot) => vec![of(what, object, spot)?],
-                    Where::Nowhere => nameless(world, what, object)?,
-                }
+                found(if appends && world.files() == Files::Had { What::Append } else { What::Overwrite }, object, place)
             }
-            // Devices and pipes hold nothing that could be lost.
-            Act::Open(_) => Vec::new(),
+            // What is new, and devices and pipes, hold nothing that could be lost.
+            Act::Open(_) => None,
             Act::Remove { spot, folder } => {
                 let what = if *folder { What::RemoveFolder } else { What::Remove };
-                spot.object.iter().map(|object| of(what, object, spot)).collect::<Result<_, _>>()?
+                spot.object.as_ref().map(|object| Part { what, object, at: At::Spot(spot), to: None })
             }
             Act::Rename { from, to, flags } => {
                 let exchange = flags.contains(RenameFlags::RENAME_EXCHANGE);
-                let mut all = Vec::with_capacity(2);
-                if let Some(object) = &from.object {
-                    let what = if exchange { What::Exchange } else { What::Move };
-                    all.push(Touched { to: Some((to.path(world)?, to.folder.as_fd())), ..of(what, object, from)? });
-                }
-                if let Some(object) = &to.object {
-                    let what = if exchange { What::Exchange } else { What::Replace };
-                    let back = if exchange { Some((from.path(world)?, from.folder.as_fd())) } else { None };
-                    all.push(Touched { to: back, ..of(what, object, to)? });
-                }
-                all
+                let (moves, gives) = if exchange { (What::Exchange, What::Exchange) } else { (What::Move, What::Replace) };
+                let source = from.object.as_ref().map(|object| Part { what: moves, object, at: At::Spot(from), to: Some(to) });
+                let target = to.object.as_ref().map(|object| Part { what: gives, object, at: At::Spot(to), to: exchange.then_some(from) });
+                return [source, target];
             }
             Act::Link { object, from, to } => {
-                let path = match from {
-                    Some(path) => path.clone(),
-                    None => path_of(world, object)?,
-                };
-                let to = Some((to.path(world)?, to.folder.as_fd()));
-                vec![Touched { to, ..plain(world, What::Link, path, object) }]
+                let place = from.as_ref().map_or(At::Nowhere, |path| At::Path(path));
+                Some(Part { what: What::Link, object, at: place, to: Some(to) })
             }
-            Act::Truncate { object, at, .. } => match at {
-                Where::Spot(spot) => vec![of(What::Truncate, object, spot)?],
-                Where::Nowhere => nameless(world, What::Truncate, object)?,
-            },
-            Act::Attributes { object, at, .. } => match (object.kind(), at) {
-                (SFlag::S_IFREG | SFlag::S_IFDIR | SFlag::S_IFLNK, Where::Spot(spot)) => vec![of(What::Attributes, object, spot)?],
-                (SFlag::S_IFREG | SFlag::S_IFDIR | SFlag::S_IFLNK, Where::Nowhere) => nameless(world, What::Attributes, object)?,
-                _ => Vec::new(),
+            Act::Truncate { object, at: place, .. } => found(What::Truncate, object, place),
+            Act::Attributes { object, at: place, .. } => match object.kind() {
+                SFlag::S_IFREG | SFlag::S_IFDIR | SFlag::S_IFLNK => found(What::Attributes, object, place),
+                _ => None,
             },
             Act::Change { object, change, .. } => match change {
-                Change::Flags(_) | Change::Space { .. } => nameless(world, What::Overwrite, object)?,
-                Change::Length(_) => nameless(world, What::Truncate, object)?,
+                Change::Flags(_) | Change::Space { .. } => nameless(What::Overwrite, object),
+                Change::Length(_) => nameless(What::Truncate, object),
             },
-        })
+        };
+        [one, None]
     }
 }
 
-fn touched<'d>(world: &World, what: What, object: &'d Object, spot: &'d Spot) -> Result<Touched<'d>, Errno> {
-    Ok(Touched { folder: Some(spot.folder.as_fd()), ..plain(world, what, spot.path(world)?, object) })
+/// One thing that is there, in the words of the act.
+struct Part<'d> {
+    what: What,
+    object: &'d Object,
+    at: At<'d>,
+    /// Where it will be.
+    to: Option<&'d Spot>,
 }
 
-fn plain<'d>(world: &World, what: What, path: PathBuf, object: &'d Object) -> Touched<'d> {
-    let fd = object.fd.as_fd();
-    Touched { what, path, object: fd, folder: None, stat: object.stat, own: world.is_own(fd), to: None }
+impl<'d> Part<'d> {
+    fn whole(self, world: &World) -> Result<Touched<'d>, Errno> {
+        let (path, folder) = match self.at {
+            At::Spot(spot) => (spot.path(world)?, Some(spot.folder.as_fd())),
+            At::Path(path) => (path.to_owned(), None),
+            At::Nowhere => (path_of(world, self.object)?, None),
+        };
+        let to = self.to.map(|to| Ok::<_, Errno>((to.path(world)?, to.folder.as_fd()))).transpose()?;
+        let Object { fd, stat } = self.object;
+        Ok(Touched { what: self.what, path, object: fd.as_fd(), folder, stat: *stat, own: world.is_own(stat.mount), to })
+    }
+}
+
+fn found<'d>(what: What, object: &'d Object, at: &'d Where) -> Option<Part<'d>> {
+    match at {
+        Where::Spot(spot) => Some(Part { what, object, at: At::Spot(spot), to: None }),
+        Where::Nowhere => nameless(what, object),
+    }
+}
+
+enum At<'d> {
+    Spot(&'d Spot),
+    Path(&'d Path),
+    Nowhere,
+}
+
+/// Removed: nobody else can have it any more.
+fn nameless(what: What, object: &Object) -> Option<Part<'_>> {
+    (object.stat.links > 0).then_some(Part { what, object, at: At::Nowhere, to: None })
 }
 
 /// Where a thing is that was come by without a name. What the kernel calls it must still lead to it: one whose name was removed while it has
 /// others lies nobody knows where.
 fn path_of(world: &World, object: &Object) -> Result<PathBuf, Errno> {
     let path = world.path_of(object.fd.as_fd())?;
-    if object.stat.st_nlink > 0 {
+    if object.stat.links > 0 {
         let there = fstatat(AT_FDCWD, &path, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|_| Errno::EPERM)?;
-        if (there.st_dev, there.st_ino) != (object.stat.st_dev, object.stat.st_ino) {
+        if (there.st_dev, there.st_ino) != object.stat.id() {
             return Err(Errno::EPERM);
         }
     }
     Ok(path)
-}
-
-fn nameless<'d>(world: &World, what: What, object: &'d Object) -> Result<Vec<Touched<'d>>, Errno> {
-    // Removed: nobody else can have it any more.
-    if object.stat.st_nlink == 0 {
-        return Ok(Vec::new());
-    }
-    Ok(vec![plain(world, what, path_of(world, object)?, object)])
 }

@@ -59,7 +59,14 @@ impl Listener {
             Err(errno) => return Err(errno),
         }
         let [fd] = &fds;
-        let events = fd.revents().unwrap_or(PollFlags::POLLERR);
+        self.take(fd.revents().unwrap_or(PollFlags::POLLERR))
+    }
+
+    /// Takes a call after `poll` has just told this of the listener. Never waits itself.
+    ///
+    /// # Errors
+    /// As [`Listener::receive`].
+    pub fn take(&self, events: PollFlags) -> Result<Received, Errno> {
         if !events.contains(PollFlags::POLLIN) {
             return if events.contains(PollFlags::POLLHUP) { Ok(Received::End) } else { Err(Errno::EIO) };
         }

@@ -15,12 +15,14 @@ mod listener;
 mod memory;
 mod read;
 mod resolve;
+mod stat;
 #[cfg(test)]
 mod tests;
 mod world;
 
 pub use act::Performed;
 pub use calls::install;
-pub use deed::{Deed, Reading, Touched, What};
+pub use deed::{Deed, Reading, Thing, Touched, What};
 pub use listener::{Listener, Notice, Received};
+pub use stat::Stat;
 pub use world::{Roots, World, with_reading};

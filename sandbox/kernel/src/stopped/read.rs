@@ -7,7 +7,7 @@ use nix::{
     errno::Errno,
     fcntl::{FallocateFlags, FcntlArg, OFlag, RenameFlags, fcntl},
     libc,
-    sys::stat::{Mode, SFlag, fstat},
+    sys::stat::{Mode, SFlag},
 };
 
 use super::{
@@ -17,7 +17,8 @@ use super::{
     listener::Notice,
     memory,
     resolve::{Dots, Follow, Found, From, Object, Spot},
-    world::{Files, Roots, Trailing, World, mount_of},
+    stat::Stat,
+    world::{Files, Roots, Trailing, World},
 };
 use crate::sys::{access::may_write, notify::OnExec};
 
@@ -115,21 +116,17 @@ fn open(world: &World, from: &From<'_>, path: Result<CString, Errno>, flags: i32
             Where::Spot(_) | Where::Nowhere => Err(Errno::EACCES),
         };
     }
-    if kind == SFlag::S_IFREG {
-        // Here and below: nobody is asked about what modes and mounts refuse anyway.
-        may_write(object.fd.as_fd())?;
-    }
     opening(Target::Object(object, at))
 }
 
 /// A name that something is mounted on stays, whoever asks.
 fn is_no_mount(spot: &Spot) -> Result<(), Errno> {
     let Some(object) = &spot.object else { return Ok(()) };
-    if mount_of(object.fd.as_fd())? == mount_of(spot.folder.as_fd())? { Ok(()) } else { Err(Errno::EBUSY) }
+    if object.stat.mount == spot.ground.mount { Ok(()) } else { Err(Errno::EBUSY) }
 }
 
 /// Git tries to remove every folder above a file that it has removed, and relies on its failing.
-fn is_empty(spot: &Spot) -> Result<(), Errno> {
+pub(super) fn is_empty(spot: &Spot) -> Result<(), Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     // What may not be read is left to the kernel.
     let Ok(mut entries) = Dir::openat(&spot.folder, spot.name.as_c_str(), flags, Mode::empty()) else { return Ok(()) };
@@ -156,19 +153,17 @@ fn remove(from: &From<'_>, path: Result<CString, Errno>, flags: i32) -> Result<R
     if !folder && spot.trailing == Trailing::Slash {
         return Err(if is_folder { Errno::EISDIR } else { Errno::ENOTDIR });
     }
-    may_write(spot.folder.as_fd())?;
+    // Whoever may not change the folder is told that first.
+    let told = |errno| may_write(spot.folder.as_fd()).and(Err(errno));
     match (folder, is_folder) {
-        (true, false) => return Err(Errno::ENOTDIR),
-        (false, true) => return Err(Errno::EISDIR),
+        (true, false) => return told(Errno::ENOTDIR),
+        (false, true) => return told(Errno::EISDIR),
         (true, true) | (false, false) => {}
     }
     if spot.scratch {
         return Ok(Read::GoOn);
     }
     is_no_mount(&spot)?;
-    if folder {
-        is_empty(&spot)?;
-    }
     Ok(Read::Act(Act::Remove { spot, folder }))
 }
 
@@ -191,9 +186,11 @@ fn rename(from: (&From<'_>, &CString), to: (&From<'_>, &CString), flags: i32) ->
         return Err(Errno::EINVAL);
     }
     let exchange = flags.contains(RenameFlags::RENAME_EXCHANGE);
-    let (from, to) = (from.0.find(from.1, Follow::No)?, to.0.find(to.1, Follow::No)?);
+    let first = from.0.find(from.1, Follow::No)?;
+    let to = to.0.find_beside((from.0, from.1, &first), to.1, Follow::No)?;
+    let from = first;
     if let (Found::Spot(from), Found::Spot(to)) = (&from, &to)
-        && from.mount != to.mount
+        && from.ground.mount != to.ground.mount
     {
         return Err(Errno::EXDEV);
     }
@@ -217,10 +214,9 @@ fn rename(from: (&From<'_>, &CString), to: (&From<'_>, &CString), flags: i32) ->
     if from.scratch && to.scratch {
         return Ok(Read::GoOn);
     }
-    if to.object.as_ref().is_some_and(|target| (target.stat.st_dev, target.stat.st_ino) == (source.stat.st_dev, source.stat.st_ino)) {
+    if to.object.as_ref().is_some_and(|target| target.stat.id() == source.stat.id()) {
         return Ok(Read::Nothing);
     }
-    may_write(from.folder.as_fd()).and_then(|()| may_write(to.folder.as_fd()))?;
     is_no_mount(&from).and_then(|()| is_no_mount(&to))?;
     Ok(Read::Act(Act::Rename { from, to, flags }))
 }
@@ -241,7 +237,7 @@ fn link(world: &World, from: (&From<'_>, &CString), to: (&From<'_>, &CString), f
                 if spot.trailing == Trailing::Slash && object.kind() != SFlag::S_IFDIR {
                     return Err(Errno::ENOTDIR);
                 }
-                (Some(object), Some(spot.path(world)?), Some(spot.mount))
+                (Some(object), Some(spot.path(world)?), Some(spot.ground.mount))
             }
         }
     };
@@ -255,12 +251,13 @@ fn link(world: &World, from: (&From<'_>, &CString), to: (&From<'_>, &CString), f
     if to.trailing == Trailing::Slash {
         return Err(Errno::ENOENT);
     }
-    if mount.is_some_and(|mount| mount != to.mount) {
+    if mount.is_some_and(|mount| mount != to.ground.mount) {
         return Err(Errno::EXDEV);
     }
-    may_write(to.folder.as_fd())?;
-    let object = object.filter(|object| object.kind() != SFlag::S_IFDIR).ok_or(Errno::EPERM)?;
-    Ok(Read::Act(Act::Link { object, from: path, to }))
+    match object.filter(|object| object.kind() != SFlag::S_IFDIR) {
+        None => may_write(to.folder.as_fd()).and(Err(Errno::EPERM)),
+        Some(object) => Ok(Read::Act(Act::Link { object, from: path, to })),
+    }
 }
 
 fn truncate(_: &World, from: &From<'_>, path: &CString, length: i64) -> Result<Read, Errno> {
@@ -276,10 +273,7 @@ fn truncate(_: &World, from: &From<'_>, path: &CString, length: i64) -> Result<R
         return Err(Errno::ENOTDIR);
     }
     match object.kind() {
-        SFlag::S_IFREG => {
-            may_write(object.fd.as_fd())?;
-            Ok(Read::Act(Act::Truncate { object, at, length }))
-        }
+        SFlag::S_IFREG => Ok(Read::Act(Act::Truncate { object, at, length })),
         SFlag::S_IFDIR => Err(Errno::EISDIR),
         _ => Err(Errno::EINVAL),
     }
@@ -298,8 +292,8 @@ fn change(world: &World, notice: &Notice, change: Change) -> Result<Read, Errno>
     let file = world.file_of(notice.tid(), number)?;
     let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
     let is_writable = flags & OFlag::O_ACCMODE != OFlag::O_RDONLY && !flags.contains(OFlag::O_PATH);
-    let stat = fstat(&file)?;
-    if is_writable && flags.contains(OFlag::O_APPEND) && SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG {
+    let stat = Stat::of(&file)?;
+    if is_writable && flags.contains(OFlag::O_APPEND) && stat.kind() == SFlag::S_IFREG {
         let fd = world.reopen(file.as_fd(), OFlag::O_PATH)?;
         return Ok(Read::Act(Act::Change { file, object: Object { fd, stat }, change }));
     }

@@ -9,6 +9,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     os::unix::ffi::OsStrExt as _,
     path::PathBuf,
+    rc::Rc,
 };
 
 use nix::{
@@ -16,13 +17,15 @@ use nix::{
     fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat},
     libc,
     sys::{
-        stat::{FileStat, Mode, SFlag, fstat},
+        stat::{Mode, SFlag, fstat},
         statfs::{PROC_SUPER_MAGIC, fstatfs},
     },
 };
-use rustix::fs::{AtFlags, StatxFlags, statx};
 
-use super::world::{Roots, Trailing, World, joined, split};
+use super::{
+    stat::Stat,
+    world::{Roots, Trailing, World, joined, split},
+};
 
 /// Links that are followed, as the kernel's own bound.
 const MOST_LINKS: usize = 40;
@@ -46,22 +49,22 @@ pub(super) enum Follow {
 #[derive(Debug)]
 pub(super) struct Object {
     pub(super) fd: OwnedFd,
-    pub(super) stat: FileStat,
+    pub(super) stat: Stat,
 }
 
 impl Object {
     pub(super) fn kind(&self) -> SFlag {
-        SFlag::from_bits_truncate(self.stat.st_mode) & SFlag::S_IFMT
+        self.stat.kind()
     }
 
     /// Whether it is of a `/proc`.
     pub(super) fn is_of_proc(&self) -> bool {
         // It has no disk.
-        libc::major(self.stat.st_dev) == 0 && is_proc(self.fd.as_fd())
+        self.stat.is_of_no_disk() && is_proc(self.fd.as_fd())
     }
 
     pub(super) fn of(fd: OwnedFd) -> Result<Self, Errno> {
-        let stat = fstat(&fd)?;
+        let stat = Stat::of(&fd)?;
         Ok(Self { fd, stat })
     }
 }
@@ -69,12 +72,12 @@ impl Object {
 /// A name in a folder, with what has it at the moment.
 #[derive(Debug)]
 pub(super) struct Spot {
-    pub(super) folder: OwnedFd,
+    pub(super) folder: Rc<OwnedFd>,
     pub(super) name: CString,
     pub(super) object: Option<Object>,
     pub(super) trailing: Trailing,
-    /// The mount that the folder is in.
-    pub(super) mount: u64,
+    /// What the folder lies in.
+    pub(super) ground: Ground,
     /// Whether the folder is in the box's own memory, where nothing is that anybody could miss.
     pub(super) scratch: bool,
 }
@@ -107,7 +110,7 @@ impl Spot {
     pub(super) fn stands(&self) -> Result<(), Errno> {
         let now = nix::sys::stat::fstatat(&self.folder, self.name.as_c_str(), nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW);
         match (now, &self.object) {
-            (Ok(now), Some(object)) if (now.st_dev, now.st_ino) == (object.stat.st_dev, object.stat.st_ino) => Ok(()),
+            (Ok(now), Some(object)) if (now.st_dev, now.st_ino) == object.stat.id() => Ok(()),
             (Err(Errno::ENOENT), None) => Ok(()),
             // Another thing has the name: it was not judged. The caller is told what a race of its own would have told it.
             (Ok(_), _) => Err(Errno::EBUSY),
@@ -133,6 +136,19 @@ impl From<'_> {
         let base = self.base(path.to_bytes())?;
         let mut walk = Walk { from: self, links: 0 };
         walk.path(base, path, follow)
+    }
+
+    /// Resolves a second path of the same call, which often leads to the folder of the first.
+    pub(super) fn find_beside(&self, first: (&From<'_>, &CStr, &Found), path: &CStr, follow: Follow) -> Result<Found, Errno> {
+        let (from, other, found) = first;
+        let (before, last, trailing) = split(path);
+        match found {
+            Found::Spot(spot) if from.dirfd == self.dirfd && split(other).0 == before && !spot.ground.proc && !matches!(last, b"" | b"." | b"..") => {
+                let mut walk = Walk { from: self, links: 0 };
+                walk.last((spot.folder.clone(), spot.ground), last, trailing, follow)
+            }
+            Found::Spot(_) | Found::Itself(_) | Found::Folder(..) => self.find(path, follow),
+        }
     }
 
     /// What the descriptor argument itself leads to.
@@ -230,14 +246,14 @@ impl Walk<'_, '_> {
             b".." => return Ok(Found::Folder(Dots::Two, up(folder.as_fd())?)),
             _ => {}
         }
-        self.last((folder, ground), last, trailing, follow)
+        self.last((Rc::new(folder), ground), last, trailing, follow)
     }
 
     /// The end of a path: what has the name, and where a link leads.
-    fn last(&mut self, (folder, ground): (OwnedFd, Ground), name: &[u8], trailing: Trailing, follow: Follow) -> Result<Found, Errno> {
+    fn last(&mut self, (folder, ground): (Rc<OwnedFd>, Ground), name: &[u8], trailing: Trailing, follow: Follow) -> Result<Found, Errno> {
         let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
         if ground.proc {
-            return self.slowly(folder, name.to_bytes(), follow);
+            return self.slowly(folder.try_clone().map_err(|_| Errno::EMFILE)?, name.to_bytes(), follow);
         }
         let object = match openat(&folder, name.as_c_str(), OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
             Ok(fd) => Some(Object::of(fd)?),
@@ -251,19 +267,19 @@ impl Walk<'_, '_> {
                 if trailing == Trailing::Slash {
                     target.push(b'/');
                 }
-                let base = if target.first() == Some(&b'/') { self.from.root()? } else { Base::Own(folder) };
+                let base = if target.first() == Some(&b'/') { self.from.root()? } else { Base::Own(folder.try_clone().map_err(|_| Errno::EMFILE)?) };
                 let target = CString::new(target).map_err(|_| Errno::EINVAL)?;
                 if target.is_empty() {
                     return Err(Errno::ENOENT);
                 }
                 self.path(base, &target, follow)
             }
-            object => Ok(Found::Spot(self.spot(folder, name, object, trailing, &ground))),
+            object => Ok(Found::Spot(self.spot(folder, name, object, trailing, ground))),
         }
     }
 
-    fn spot(&self, folder: OwnedFd, name: CString, object: Option<Object>, trailing: Trailing, ground: &Ground) -> Spot {
-        Spot { folder, name, object, trailing, mount: ground.mount, scratch: self.from.world.is_alone(ground.mount) }
+    fn spot(&self, folder: Rc<OwnedFd>, name: CString, object: Option<Object>, trailing: Trailing, ground: Ground) -> Spot {
+        Spot { folder, name, object, trailing, ground, scratch: self.from.world.is_alone(ground.mount) }
     }
 
     fn link(&mut self) -> Result<(), Errno> {
@@ -306,13 +322,13 @@ impl Walk<'_, '_> {
             let text = CString::new(name).map_err(|_| Errno::EINVAL)?;
             let object = match openat(&at, text.as_c_str(), OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
                 Ok(fd) => Object::of(fd)?,
-                Err(Errno::ENOENT) if is_last => return Ok(Found::Spot(self.spot(at, text, None, trailing, &ground))),
+                Err(Errno::ENOENT) if is_last => return Ok(Found::Spot(self.spot(Rc::new(at), text, None, trailing, ground))),
                 Err(errno) => return Err(errno),
             };
             let ends = is_last && (follow == Follow::No || (follow == Follow::Folders && trailing == Trailing::None));
             if object.kind() != SFlag::S_IFLNK || ends {
                 if is_last {
-                    return Ok(Found::Spot(self.spot(at, text, Some(object), trailing, &ground)));
+                    return Ok(Found::Spot(self.spot(Rc::new(at), text, Some(object), trailing, ground)));
                 }
                 if object.kind() != SFlag::S_IFDIR {
                     return Err(Errno::ENOTDIR);
@@ -370,19 +386,16 @@ impl Walk<'_, '_> {
 }
 
 /// What a folder lies in.
-struct Ground {
-    mount: u64,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ground {
+    pub(super) mount: u64,
     proc: bool,
 }
 
 impl Ground {
     fn of(folder: BorrowedFd<'_>) -> Result<Self, Errno> {
-        let found = statx(folder, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map_err(|error| Errno::from_raw(error.raw_os_error()))?;
-        // Since 5.8.
-        if found.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
-            return Err(Errno::ENOSYS);
-        }
-        Ok(Self { mount: found.stx_mnt_id, proc: found.stx_dev_major == 0 && is_proc(folder) })
+        let stat = Stat::of(folder)?;
+        Ok(Self { mount: stat.mount, proc: stat.is_of_no_disk() && is_proc(folder) })
     }
 }
 

@@ -207,9 +207,9 @@ impl World {
         self.alone.contains(&mount)
     }
 
-    /// Whether a thing lies in the box's own memory: then it was made in this box, whatever else is mounted beneath.
-    pub(super) fn is_own(&self, object: BorrowedFd<'_>) -> bool {
-        mount_of(object).is_ok_and(|mount| self.own.contains(&mount))
+    /// Whether what is come by through this mount lies in the box's own memory: then it was made in this box, whatever else is mounted beneath.
+    pub(super) fn is_own(&self, mount: u64) -> bool {
+        self.own.contains(&mount)
     }
 
     /// Keeps a file as it is for as long as the descriptor lives: nobody has it open for writing, and an opening for writing waits.
