@@ -186,3 +186,55 @@ fn a_ref_that_is_still_open_for_writing_is_not_put_in_place() {
     assert_eq!(ended.out(), "refused\n", "{}", ended.err());
     assert_eq!(outside("git rev-parse main"), now);
 }
+
+/// A file system mounted over a folder for as long as this lives.
+struct Mounted(std::path::PathBuf);
+
+impl Mounted {
+    fn over(at: std::path::PathBuf, kind: &str, options: &str) -> Option<Self> {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", kind, "-o", options, "none"]).arg(&at);
+        let mounted = finish(&mut mount);
+        if mounted.code != 0 {
+            println!("SKIPPED: {kind} cannot be mounted here: {}", mounted.err().trim());
+            return None;
+        }
+        Some(Self(at))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_layered_file_system_makes_nothing_old_the_agents_own() {
+    let home = home(Who::Me);
+    for folder in ["upper", "layers"] {
+        fs::create_dir(home.path(folder)).expect("a folder");
+    }
+    let at = |name: &str| home.path(name).display().to_string();
+    let options = format!("lowerdir={},upperdir={},workdir={}", at("work"), at("upper"), at("layers"));
+    let Some(_mounted) = Mounted::over(home.path("work"), "overlay", &options) else { return };
+    // Appending and a new mode copy the file up: a new inode, born now.
+    let going = home.start("echo more >> kept/a; chmod 600 kept/a; rm kept/a && echo removed; sleep 300");
+    let card = &home.waiting(1)[0];
+    assert_eq!(card["operations"][0]["action"].as_str(), Some("file.unlink"), "{card}");
+    drop(going);
+    assert!(exists(&home.path("work/kept/a")));
+}
+
+#[test]
+fn what_the_agent_made_on_another_disk_is_its_own_too() {
+    let home = home(Who::Me);
+    let Some(_mounted) = Mounted::over(home.path("work"), "tmpfs", "size=1m") else { return };
+    home.write("work/kept/old", "precious");
+    let ended = home.run("echo x > kept/new; rm kept/new && echo removed").ended(0);
+    assert!(ended.out().contains("removed"));
+    let going = home.start("rm kept/old; sleep 300");
+    let _ = home.hold();
+    drop(going);
+    assert!(exists(&home.path("work/kept/old")));
+}

@@ -8,7 +8,10 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::bytes::Bytes;
+use crate::{
+    births::{self, Births},
+    bytes::Bytes,
+};
 
 /// Longest list of attribute names, and longest value, that Linux allows (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`).
 const XATTR_MOST: usize = 64 * 1024;
@@ -35,11 +38,12 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// From a device as in `st_dev`, and a birth time in seconds and nanoseconds.
-    #[must_use]
-    pub fn new(device: u64, ino: u64, born: Option<(i64, u32)>) -> Self {
-        let dev = u64::from(rustix::fs::major(device)) << 32 | u64::from(rustix::fs::minor(device));
-        Self { dev, ino, born: born.map(|(seconds, nanoseconds)| Stamp(seconds, nanoseconds)) }
+    /// From a device as in `st_dev`, and a birth time in seconds and nanoseconds; the descriptor leads to the thing.
+    pub(crate) fn new(fd: BorrowedFd<'_>, device: u64, ino: u64, born: Option<(i64, u32)>) -> Result<Self, Errno> {
+        let dev = pair(fs::major(device), fs::minor(device));
+        let births = births::of(dev, fd)?;
+        let born = born.filter(|_| births != Births::Never);
+        Ok(Self { dev, ino, born: born.map(|(seconds, nanoseconds)| Stamp(seconds, nanoseconds)) })
     }
 }
 
@@ -134,22 +138,31 @@ pub(crate) const SETTABLE: IFlags = IFlags::APPEND
 
 /// Which inode and all facts that do not need the file to be opened.
 pub(crate) fn look(fd: BorrowedFd<'_>) -> Result<(Identity, Facts), Errno> {
-    told(&fs::statx(fd, c"", AtFlags::EMPTY_PATH, mask())?)
+    let stat = fs::statx(fd, c"", AtFlags::EMPTY_PATH, mask())?;
+    told(&stat, births::of(device(&stat), fd)?)
 }
 
 /// The same for a name in a folder, not followed.
 pub(crate) fn look_at(folder: BorrowedFd<'_>, name: &std::ffi::OsStr) -> Result<(Identity, Facts), Errno> {
-    told(&fs::statx(folder, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, mask())?)
+    let stat = fs::statx(folder, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, mask())?;
+    told(&stat, births::of_name(device(&stat), folder, name)?)
 }
 
 fn mask() -> StatxFlags {
     StatxFlags::BASIC_STATS | StatxFlags::BTIME
 }
 
-fn told(stat: &Statx) -> Result<(Identity, Facts), Errno> {
-    let born = (stat.stx_mask & StatxFlags::BTIME.bits() != 0).then(|| stat.stx_btime.into());
-    let pair = |major: u32, minor: u32| u64::from(major) << 32 | u64::from(minor);
-    let identity = Identity { dev: pair(stat.stx_dev_major, stat.stx_dev_minor), ino: stat.stx_ino, born };
+fn pair(major: u32, minor: u32) -> u64 {
+    u64::from(major) << 32 | u64::from(minor)
+}
+
+fn device(stat: &Statx) -> u64 {
+    pair(stat.stx_dev_major, stat.stx_dev_minor)
+}
+
+fn told(stat: &Statx, births: Births) -> Result<(Identity, Facts), Errno> {
+    let born = (births != Births::Never && stat.stx_mask & StatxFlags::BTIME.bits() != 0).then(|| stat.stx_btime.into());
+    let identity = Identity { dev: device(stat), ino: stat.stx_ino, born };
     let mode = u32::from(stat.stx_mode);
     let kind = Kind::of(mode).ok_or(Errno::IO)?;
     let facts = Facts {

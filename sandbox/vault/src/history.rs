@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    births::{self, Births},
     facts::{Facts, Identity, Kind, Stamp},
     record::{Age, Body, Digest, Loss, Print, Record},
     sessions::{State, Told},
@@ -217,9 +218,9 @@ impl History {
         path
     }
 
-    /// Whether an inode is from the session.
+    /// Whether an inode is from the session, as far as that can be told afterwards.
     pub(crate) fn born(&self, id: Identity) -> bool {
-        id.born.zip(self.after).is_some_and(|(born, after)| born > after)
+        births::known(id.dev) == Some(Births::OurClock) && id.born.zip(self.after).is_some_and(|(born, after)| born > after)
     }
 }
 

@@ -25,6 +25,7 @@
 //! [`Vault`] is for the supervisor and for people's commands. [`Session`] keeps, in a process that may be in another mount namespace:
 //! all its work is relative to descriptors ([`Hands`]) that were opened before.
 
+mod births;
 mod bytes;
 mod crash;
 mod discard;

@@ -15,6 +15,7 @@ use rustix::{
 };
 
 use crate::{
+    births::{self, Births},
     bytes::Bytes,
     crash::step,
     error::{NotKept, Why},
@@ -72,6 +73,8 @@ pub struct Session {
     after: Stamp,
     /// The file system that the vault is on.
     dev: u64,
+    /// Whether its clock is this kernel's.
+    our_clock: bool,
     room: Room,
     state: Mutex<State>,
 }
@@ -119,7 +122,17 @@ impl Session {
             dirty: true,
             fresh: true,
         };
-        Self { name, folder, hands, settings, after: after.1, dev: after.0.dev, room, state: Mutex::new(state) }
+        Self {
+            name,
+            folder,
+            hands,
+            settings,
+            after: after.1,
+            dev: after.0.dev,
+            our_clock: births::known(after.0.dev) == Some(Births::OurClock),
+            room,
+            state: Mutex::new(state),
+        }
     }
 
     /// Its name.
@@ -136,13 +149,15 @@ impl Session {
     /// Whether the session made an inode. Where the file system tells no birth time, nothing is.
     #[must_use]
     pub fn born(&self, id: Identity) -> bool {
-        id.dev == self.dev && id.born.is_some_and(|born| born > self.after)
+        let comparable = id.dev == self.dev || self.our_clock && births::known(id.dev) == Some(Births::OurClock);
+        comparable && id.born.is_some_and(|born| born > self.after)
     }
 
     /// The same for what `statx` has told already: the device as in `st_dev`, and the birth in seconds and nanoseconds.
     #[must_use]
-    pub fn age(&self, device: u64, inode: u64, born: Option<(i64, u32)>) -> Age {
-        self.age_of(Identity::new(device, inode, born))
+    pub fn age(&self, object: BorrowedFd<'_>, device: u64, inode: u64, born: Option<(i64, u32)>) -> Age {
+        // What cannot be told is somebody's.
+        Identity::new(object, device, inode, born).map_or(Age::Old, |id| self.age_of(id))
     }
 
     /// Keeps the first version of a thing, before the deed. To be called with the supervisor's own credentials.

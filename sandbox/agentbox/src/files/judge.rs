@@ -83,7 +83,7 @@ impl<'p> Judge<'p> {
 
     /// Whether what happens to a thing needs no judging, wherever it is: the box's own memory holds nothing but the agent's own works, and what
     /// the agent made elsewhere it may unmake, since where it could make it the policy lets it write. Git's files are judged by their place.
-    pub(super) fn is_free(&self, thing: &Thing, since: Since) -> bool {
+    pub(super) fn is_free(&self, thing: &Thing<'_>, since: Since) -> bool {
         thing.own || (since == Since::Session && self.git.is_none() && !may_hold_older(thing.what, &thing.stat, thing.own))
     }
 

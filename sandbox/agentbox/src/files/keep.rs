@@ -1,6 +1,10 @@
 //! Keeps what a deed would lose, before it is done.
 
-use std::{cell::Cell, os::fd::AsFd as _, sync::Arc};
+use std::{
+    cell::Cell,
+    os::fd::{AsFd as _, BorrowedFd},
+    sync::Arc,
+};
 
 use agentbox_kernel::stopped::{Stat, Touched, What, with_reading};
 use agentbox_vault::{Age, Kept, Loss, Move, NotKept, SYNC_EVERY, Session, Subject, Why};
@@ -41,11 +45,11 @@ impl Keeper {
     }
 
     /// Since when a thing is there.
-    pub(super) fn since(&self, stat: &Stat, own: bool) -> Since {
+    pub(super) fn since(&self, object: BorrowedFd<'_>, stat: &Stat, own: bool) -> Since {
         if own {
             return Since::Session;
         }
-        match self.session.age(stat.device, stat.inode, stat.born) {
+        match self.session.age(object, stat.device, stat.inode, stat.born) {
             Age::Born => Since::Session,
             Age::Old => Since::Before,
         }

@@ -224,7 +224,7 @@ impl Gate<'_> {
         let mut next = Some((notice, deed));
         for _ in 0..MOST_TURNS {
             let Some((notice, deed)) = next.take() else { return };
-            if deed.things(&self.world).all(|thing| self.judge.is_free(&thing, self.keeper.since(&thing.stat, thing.own))) {
+            if deed.things(&self.world).all(|thing| self.judge.is_free(&thing, self.keeper.since(thing.object, &thing.stat, thing.own))) {
                 next = self.performed(deed.perform(notice, &self.world));
                 continue;
             }
@@ -265,7 +265,7 @@ impl Gate<'_> {
         Ok(touches
             .into_iter()
             .map(|touch| {
-                let since = self.keeper.since(&touch.stat, touch.own);
+                let since = self.keeper.since(touch.object, &touch.stat, touch.own);
                 (touch, since)
             })
             .collect())

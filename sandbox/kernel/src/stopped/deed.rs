@@ -67,9 +67,11 @@ pub struct Touched<'d> {
 
 /// A thing that a call touches, wherever it is.
 #[derive(Clone, Copy, Debug)]
-pub struct Thing {
+pub struct Thing<'d> {
     /// What happens to it.
     pub what: What,
+    /// The thing itself: a bare path's descriptor.
+    pub object: BorrowedFd<'d>,
     /// What it is.
     pub stat: Stat,
     /// Whether it lies in the box's own memory, where all was made in this box.
@@ -186,8 +188,8 @@ impl Deed {
     }
 
     /// All that is there and that it touches, without where it is: that is costly to tell.
-    pub fn things(&self, world: &World) -> impl Iterator<Item = Thing> {
-        self.parts(world).into_iter().flatten().map(|part| Thing { what: part.what, stat: part.object.stat, own: world.is_own(part.object.stat.mount) })
+    pub fn things(&self, world: &World) -> impl Iterator<Item = Thing<'_>> {
+        self.parts(world).into_iter().flatten().map(|part| part.bare(world))
     }
 
     /// The same, for judging and keeping. Nothing for what only makes.
@@ -246,6 +248,11 @@ struct Part<'d> {
 }
 
 impl<'d> Part<'d> {
+    fn bare(&self, world: &World) -> Thing<'d> {
+        let Object { fd, stat } = self.object;
+        Thing { what: self.what, object: fd.as_fd(), stat: *stat, own: world.is_own(stat.mount) }
+    }
+
     fn whole(self, world: &World) -> Result<Touched<'d>, Errno> {
         let (path, folder) = match self.at {
             At::Spot(spot) => (spot.path(world)?, Some(spot.folder.as_fd())),
