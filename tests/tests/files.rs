@@ -7,6 +7,7 @@ use agentbox_tests::{
     Home, Who,
     home::{exists, is_gone},
     process::{children, finish, until},
+    skip,
     tree::snapshot,
 };
 use nix::{sys::signal::Signal, unistd::Pid};
@@ -196,7 +197,7 @@ impl Mounted {
         mount.args(["-t", kind, "-o", options, "none"]).arg(&at);
         let mounted = finish(&mut mount);
         if mounted.code != 0 {
-            println!("SKIPPED: {kind} cannot be mounted here: {}", mounted.err().trim());
+            skip::not_here(&format!("{kind} cannot be mounted: {}", mounted.err().trim()));
             return None;
         }
         Some(Self(at))
