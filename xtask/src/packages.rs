@@ -46,6 +46,8 @@ pub(crate) const TOOLS: &[Tool] = &[
     Tool { name: "ip", there: There::Program("ip"), package: "iproute2", why: "the box's routes and the sockets of a network namespace" },
     Tool { name: "nft", there: There::Program("nft"), package: "nftables", why: "reading back the rules of a box" },
     Tool { name: "strace", there: There::Program("strace"), package: "strace", why: "that tracing is refused where it must be" },
+    Tool { name: "podman", there: There::Program("podman"), package: "podman", why: "boxes inside other people's containers" },
+    Tool { name: "runc", there: There::Program("runc"), package: "runc", why: "as podman" },
     Tool { name: "rsync", there: There::Program("rsync"), package: "rsync", why: "one of the ways in which people lose files" },
     Tool { name: "busybox", there: There::Program("busybox"), package: "busybox", why: "as rsync" },
     Tool { name: "ed", there: There::Program("ed"), package: "ed", why: "as rsync" },

@@ -74,7 +74,7 @@ impl Settings {
         }
         match self.container {
             Container::Some => "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined …   \
-                 (Kubernetes: securityContext.seccompProfile.type: Unconfined, procMount: Unmasked)"
+                 (Podman: podman run --security-opt seccomp=unconfined --security-opt unmask=ALL …; Kubernetes: securityContext.seccompProfile.type: Unconfined, procMount: Unmasked)"
                 .to_owned(),
             Container::None => "a security module or a chroot refuses it: look at `journalctl -k -g DENIED` and run agentbox outside of chroots".to_owned(),
         }
@@ -85,7 +85,7 @@ impl Settings {
         match self.container {
             Container::Some => {
                 "the container's own /proc is masked, and the kernel then gives no full one: docker run --security-opt systempaths=unconfined … \
-                 (Kubernetes: securityContext.procMount: Unmasked)"
+                 (Podman: podman run --security-opt unmask=ALL …; Kubernetes: securityContext.procMount: Unmasked)"
                     .to_owned()
             }
             Container::None => "something is mounted over parts of /proc: `grep /proc/ /proc/mounts` shows it; unmount it".to_owned(),

@@ -1,0 +1,129 @@
+//! Inside other people's containers: the box works there, or says exactly why not and what would help.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{fs, process::Command};
+
+use agentbox_tests::{
+    Home,
+    binary::agentbox,
+    process::{Finished, finish},
+    skip,
+};
+use serde_json::{Value, json};
+
+/// What Docker's own profile refuses to a container without CAP_SYS_ADMIN, and Podman's does not.
+const NOT_IN_DOCKER: &[&str] = &[
+    "clone",
+    "clone3",
+    "unshare",
+    "setns",
+    "mount",
+    "mount_setattr",
+    "move_mount",
+    "open_tree",
+    "fsopen",
+    "fsconfig",
+    "fsmount",
+    "fspick",
+    "pivot_root",
+    "umount",
+    "umount2",
+    "sethostname",
+    "setdomainname",
+    "bpf",
+    "perf_event_open",
+    "quotactl",
+];
+
+/// CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP.
+const NAMESPACES: u64 = 0x7e02_0000;
+
+/// Whether containers run here at all.
+fn have() -> bool {
+    skip::is_root("a container on this machine's own files") && skip::have(&["podman", "runc"])
+}
+
+/// Runs a script in a container over this machine's own files, in an empty folder that is gone with it.
+fn contained(options: &[&str], user: &str, script: &str) -> Finished {
+    let mut command = Command::new("podman");
+    command.args(["--runtime", "runc", "run", "--rm", "--network", "none", "--user", user, "--env", "HOME=/tmp/contained"]);
+    // Podman's own defaults are more than this machine may give.
+    command.args(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4000:4000"]).args(options);
+    let script = format!("mkdir -p /tmp/contained/work && cd /tmp/contained/work && {script}");
+    command.args(["--rootfs", "/:O", "sh", "-c", &script.replace("agentbox", &agentbox().display().to_string())]);
+    finish(&mut command)
+}
+
+const WORK: &str = "agentbox run -- sh -c 'id -u; echo x > made && rm made; cat /proc/1/comm; echo done'";
+
+#[test]
+fn in_a_container_whose_proc_is_not_masked_it_works() {
+    if !have() {
+        return;
+    }
+    for user in ["0:0", "1000:1000"] {
+        let ended = contained(&["--security-opt", "unmask=ALL"], user, WORK).ended(0);
+        assert!(ended.out().ends_with("done\n") && ended.out().starts_with(user.split(':').next().unwrap_or_default()), "{}", ended.out());
+    }
+}
+
+#[test]
+fn in_podmans_default_it_says_what_would_help() {
+    if !have() {
+        return;
+    }
+    let ended = contained(&[], "0:0", WORK).ended(125);
+    assert!(ended.out().is_empty(), "nothing ran: {}", ended.out());
+    for words in ["/proc is masked", "--security-opt unmask=ALL", "procMount: Unmasked"] {
+        assert!(ended.err().contains(words), "{words}: {}", ended.err());
+    }
+}
+
+/// Podman's profile without what Docker's has not.
+fn docker_like() -> Option<Value> {
+    let mut profile: Value = serde_json::from_str(&fs::read_to_string("/usr/share/containers/seccomp.json").ok()?).expect("a profile");
+    let rules = profile["syscalls"].as_array_mut().expect("rules");
+    for rule in rules.iter_mut() {
+        rule["names"].as_array_mut().expect("names").retain(|name| !NOT_IN_DOCKER.contains(&name.as_str().unwrap_or_default()));
+    }
+    rules.retain(|rule| rule["names"].as_array().is_some_and(|names| !names.is_empty()));
+    rules.push(json!({"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]}));
+    rules.push(json!({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}));
+    Some(profile)
+}
+
+#[test]
+fn under_dockers_default_it_says_what_would_help() {
+    if !have() {
+        return;
+    }
+    let Some(profile) = docker_like() else { return skip::skip("no seccomp profile of Podman's is installed") };
+    let home = Home::new("");
+    home.write("docker.json", &profile.to_string());
+    let profile = format!("seccomp={}", home.path("docker.json").display());
+    let ended = contained(&["--security-opt", &profile], "0:0", WORK).ended(125);
+    assert!(ended.out().is_empty(), "nothing ran: {}", ended.out());
+    for words in
+        ["user-namespace", "docker run --security-opt seccomp=unconfined", "podman run --security-opt seccomp=unconfined", "seccompProfile.type: Unconfined"]
+    {
+        assert!(ended.err().contains(words), "{words}: {}", ended.err());
+    }
+}
+
+#[test]
+fn inside_bubblewrap_it_works_or_says_why_not() {
+    if !skip::have(&["bwrap"]) {
+        return;
+    }
+    let home = Home::new("");
+    let work = home.path("work").display().to_string();
+    let nested = |options: &[&str]| {
+        let mut command = home.program("bwrap");
+        command.args(["--unshare-user", "--dev-bind", "/", "/"]).args(options).args(["--chdir", &work]).arg(agentbox()).args(["run", "--", "echo", "done"]);
+        finish(&mut command)
+    };
+    assert_eq!(nested(&[]).ended(0).out(), "done\n");
+    // Its /proc covers parts of the outer one, and the kernel gives no full one below.
+    let ended = nested(&["--unshare-pid", "--proc", "/proc"]);
+    assert!(ended.code == 0 || ended.err().contains("/proc"), "{}", ended.err());
+}
