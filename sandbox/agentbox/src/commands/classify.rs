@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use agentbox_core::{Effect, Operation, Request, Verdict, policy::Policy};
+use agentbox_core::{Digest, Effect, Evidence, Operation, Request, Verdict, policy::Policy};
 use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,7 +17,8 @@ const LONGEST_ROW: u64 = 64 << 20;
 
 /// Arguments of `agentbox classify`.
 ///
-/// Rows are JSON objects, one a line: `id`, `method`, `url`, `headers`, `body` and `body_encoding` (`utf8` or `base64`).
+/// Rows are JSON objects, one a line: `id`, `method`, `url`, `headers`, `body` and `body_encoding` (`utf8` or `base64`);
+/// or `id`, `engine` (`sql`, `redis`, `mongodb`), `dialect`, `sql` or `wire_base64`, and `context`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ClassifyArguments {
     /// Say too in which place each is, and the verdict: a policy file or the name of a shipped profile
@@ -37,6 +38,10 @@ struct Row {
     body: Option<String>,
     body_encoding: Option<String>,
     engine: Option<String>,
+    dialect: Option<String>,
+    sql: Option<String>,
+    wire_base64: Option<String>,
+    context: Option<String>,
 }
 
 /// One line of output.
@@ -148,8 +153,8 @@ fn of_request(policy: Option<&Policy>, id: Value, request: &Request) -> Line {
 
 /// The row as a request, or why it is opaque.
 fn told(row: &Row) -> Result<Request, String> {
-    if row.engine.is_some() {
-        return Err("SQL is not decoded in this version".to_owned());
+    if let Some(engine) = &row.engine {
+        return statement(row, engine);
     }
     let (Some(method), Some(url)) = (&row.method, &row.url) else { return Err("the row has no method and URL".to_owned()) };
     let body = match (&row.body, row.body_encoding.as_deref()) {
@@ -159,6 +164,31 @@ fn told(row: &Row) -> Result<Request, String> {
         (Some(_), Some(_)) => return Err("the row's body_encoding is neither utf8 nor base64".to_owned()),
     };
     agentbox_broker::meaning::request(method, url, &headers(row)?, body.as_deref())
+}
+
+/// A row with a statement: `engine`, `dialect`, `sql` or `wire_base64`, and `context`.
+fn statement(row: &Row, engine: &str) -> Result<Request, String> {
+    let wire = match &row.wire_base64 {
+        Some(text) => Some(base64::engine::general_purpose::STANDARD.decode(text).map_err(|error| format!("the row's wire_base64: {error}"))?),
+        None => None,
+    };
+    if wire.is_none() && row.sql.is_none() {
+        return Err("the row has neither sql nor wire_base64".to_owned());
+    }
+    let text = row.sql.as_deref().unwrap_or_default();
+    let told = agentbox_broker::meaning::sql::Row {
+        engine,
+        dialect: row.dialect.as_deref().unwrap_or_default(),
+        text,
+        wire: wire.as_deref(),
+        context: row.context.as_deref(),
+    };
+    Ok(Request {
+        operations: agentbox_broker::meaning::sql::of_row(&told),
+        destination: None,
+        digest: Digest::of([engine.as_bytes(), text.as_bytes(), wire.as_deref().unwrap_or_default()]),
+        evidence: Evidence { summary: engine.to_owned(), excerpt: text.to_owned(), ..Evidence::default() },
+    })
 }
 
 /// The row's headers without those of the framing, which the broker takes off before it judges.
@@ -211,8 +241,7 @@ nonsense
         assert_eq!((lines[1]["id"].as_u64(), lines[1]["effect"].as_str()), (Some(2), Some("read")));
         assert_eq!(lines[2]["effect"], "destroy");
         assert_eq!(lines[2]["operations"].as_array().unwrap().len(), 2);
-        assert_eq!(lines[3]["effect"], "opaque");
-        assert!(lines[3]["reason"].as_str().unwrap().contains("SQL"));
+        assert_eq!(lines[3]["effect"], "read");
         assert_eq!(lines[4]["effect"], "opaque");
     }
 }

@@ -2,27 +2,50 @@
 //!
 //! A pure function of the text and of what was said before on the same connection. What cannot be read is opaque, which is held.
 
+mod alter;
+mod block;
+mod change;
+mod condition;
+mod define;
 mod dialect;
+mod dynamic;
+mod functions;
+mod judge;
+mod lexer;
+mod lexis;
+mod mongo;
+mod name;
+mod part;
+mod query;
+mod redis;
+mod row;
 mod said;
+mod server;
+mod session;
+mod value;
+mod wire;
 
-use agentbox_core::{Effect, Operation, Resource, ResourceId};
+use agentbox_core::Operation;
 
 pub use dialect::Dialect;
+pub use row::{Row, of_row};
 pub use said::Said;
 
 /// Longest text that is judged, in bytes; what is longer is opaque.
 pub const LONGEST_TEXT: usize = 16 << 20;
 
+/// The action of what cannot be read; its effect is [`agentbox_core::Effect::Opaque`].
+pub const UNCLEAR: &str = "sql.unclear";
+
 /// Every operation of every statement in `text`, as `dialect`'s server would read it after what was `said`. Never empty.
 ///
-/// A statement that cannot be read is [`Effect::Opaque`] with the action `sql.unclear`.
+/// A statement that cannot be read is opaque, with the action [`UNCLEAR`].
 #[must_use]
 pub fn understand(dialect: Dialect, text: &[u8], said: &Said) -> Vec<Operation> {
-    let _ = (text, said);
-    vec![unclear(dialect, said, "the statement is not read in this version")]
+    let mut judge = judge::Judge::new(dialect, said);
+    judge.text(text);
+    judge.finish()
 }
 
-fn unclear(dialect: Dialect, said: &Said, why: &str) -> Operation {
-    let path = said.database.as_ref().map_or_else(|| "database".to_owned(), |name| format!("database/{name}"));
-    Operation::new(Effect::Opaque, "sql.unclear", Resource::unplaced(ResourceId::new(dialect.scheme(), &path)), why)
-}
+#[cfg(test)]
+mod tests;

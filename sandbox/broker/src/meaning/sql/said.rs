@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Dialect;
+use super::{Dialect, block, lexer, lexis::Lexis, part::Part, session};
 
 /// Most prepared statements and settings that are kept of a connection; further ones are not known, so that executing them is opaque.
 const MOST_KEPT: usize = 4096;
@@ -21,6 +21,7 @@ pub struct Said {
     pub search_path: Option<Vec<String>>,
     prepared: BTreeMap<String, Vec<u8>>,
     settings: BTreeMap<String, String>,
+    functions: BTreeMap<String, Vec<u8>>,
 }
 
 impl Said {
@@ -63,6 +64,103 @@ impl Said {
 
     /// Takes in a text that succeeded: `SET`, `USE`, `PREPARE`, `DEALLOCATE`, `DISCARD`, definitions of functions.
     pub fn observe(&mut self, dialect: Dialect, text: &[u8]) {
-        let _ = (dialect, text);
+        let Ok(lexed) = lexer::lex(text, Lexis::first(dialect, text, self)) else { return };
+        let all = Part::new(text, &lexed.tokens);
+        let (mut from, mut work) = (0, 0);
+        // Each turn takes at least one token.
+        while from < all.len() {
+            let rest = all.from(from);
+            let length = block::length(&rest, dialect, &mut work);
+            let statement = rest.slice(0, length);
+            if session::may_teach(&statement) {
+                session::observe(self, dialect, &statement);
+            }
+            from += length + 1;
+        }
+    }
+
+    /// What people write of a connection: `statement id 1 was prepared as "DELETE …"`, `sql_mode = ANSI_QUOTES`, or statements that were run.
+    pub fn hear(&mut self, dialect: Dialect, context: &str) {
+        if let (Some(at), Some(from), Some(to)) = (context.find("prepared"), context.find('"'), context.rfind('"')) {
+            let text = context.get(from + 1..to).unwrap_or_default();
+            for name in context.get(..at).unwrap_or_default().split_ascii_whitespace() {
+                self.prepare(name.trim_matches(['\'', '`', ',']), text.as_bytes());
+            }
+            self.prepare("", text.as_bytes());
+            return;
+        }
+        for piece in context.split([';', '\n']) {
+            self.observe(dialect, piece.trim().as_bytes());
+            if let Some((name, value)) = piece.split_once('=').or_else(|| piece.split_once(" is ")) {
+                let name = name.trim().rsplit(' ').next().unwrap_or_default();
+                self.set(name, value.trim().trim_matches(['\'', '"']));
+            }
+        }
+        if context.contains("CREATE") || context.contains("create") {
+            self.observe(dialect, context.as_bytes());
+        }
+    }
+
+    /// A function was defined; `text` is its definition.
+    pub(super) fn define(&mut self, name: &str, text: &[u8]) {
+        if self.functions.len() < MOST_KEPT || self.functions.contains_key(name) {
+            self.functions.insert(name.to_owned(), text.to_vec());
+        }
+    }
+
+    /// The definition of a function of this session.
+    pub(super) fn defined(&self, name: &str) -> Option<&[u8]> {
+        self.functions.get(name).map(Vec::as_slice)
+    }
+
+    pub(super) fn forget_all(&mut self) {
+        self.prepared.clear();
+    }
+
+    pub(super) fn unset(&mut self, name: &str) {
+        self.settings.remove(&name.to_ascii_lowercase());
+    }
+
+    pub(super) fn unset_all(&mut self) {
+        self.settings.clear();
+    }
+
+    /// Whether a setting is known to be off.
+    pub(super) fn is_off(&self, name: &str) -> bool {
+        self.setting(name).is_some_and(|value| ["off", "0", "false", "no"].iter().any(|off| value.eq_ignore_ascii_case(off)))
+    }
+
+    /// Whether the bytes above 127 of `text` can be read: as UTF-8, or one by one. In some encodings a backslash or a quote is the second half of a letter.
+    pub(super) fn is_readable(&self, dialect: Dialect, text: &[u8]) -> bool {
+        let encoding = match dialect {
+            Dialect::PostgreSql => self.setting("client_encoding"),
+            Dialect::MySql => self.setting("character_set_client").or_else(|| self.setting("names")),
+            _ => None,
+        };
+        let Some(encoding) = encoding.map(|name| name.to_ascii_lowercase().replace(['-', '_'], "")) else {
+            return std::str::from_utf8(text).is_ok();
+        };
+        const BY_BYTE: &[&str] = &[
+            "latin",
+            "iso8859",
+            "win125",
+            "windows125",
+            "win866",
+            "win874",
+            "koi8",
+            "sqlascii",
+            "ascii",
+            "binary",
+            "cp125",
+            "cp85",
+            "cp866",
+            "euckr",
+            "eucjp",
+            "euccn",
+        ];
+        match encoding.as_str() {
+            "utf8" | "unicode" | "utf8mb4" | "utf8mb3" => std::str::from_utf8(text).is_ok() || dialect == Dialect::MySql,
+            other => BY_BYTE.iter().any(|known| other.starts_with(known)),
+        }
     }
 }

@@ -1,0 +1,177 @@
+//! `ALTER`: which of its actions take something away.
+
+use agentbox_core::Effect;
+
+use super::{Dialect, condition, define::About, judge::Judge, lexer::Kind, name::Name, part::Part, session};
+
+/// What one action takes away.
+type Hazard = (Effect, &'static str, &'static str);
+
+/// Judges an `ALTER` of anything.
+pub(super) fn judge(judge: &mut Judge<'_>, part: &Part<'_>) {
+    let about = About::read(part);
+    let name = Name::read(part, about.names_at, judge.dialect);
+    let rest = part.from(name.as_ref().map_or(about.names_at.max(1), |(_, next)| *next));
+    let hazard = hazards(judge.dialect, &about, &rest, part);
+    let (effect, verb, why) = hazard.unwrap_or((Effect::Write, "alter", "changes a definition"));
+    match &name {
+        Some((name, _)) => judge.add(effect, verb, about.kind, name, why),
+        None => judge.add_here(effect, verb, why),
+    }
+    // ALTER SYSTEM SET, ALTER DATABASE … SET, ALTER ROLE … SET: settings that outlive the session.
+    let settings = ["system", "database", "role", "user", "session", "cluster", "account", "instance", "global"];
+    if settings.iter().any(|word| part.is(1, word)) {
+        session::lasting(judge, part);
+    }
+    if about.has("event") && part.has(&["do"]) {
+        judge.unclear("what the server is to do later is not told");
+    }
+}
+
+fn hazards(dialect: Dialect, about: &About, rest: &Part<'_>, whole: &Part<'_>) -> Option<Hazard> {
+    rest.level().find_map(|at| at_word(dialect, about, rest, at)).or_else(|| options(whole))
+}
+
+/// What the word at `at` takes away, if it is an action.
+fn at_word(dialect: Dialect, about: &About, part: &Part<'_>, at: usize) -> Option<Hazard> {
+    const DESTROY: Effect = Effect::Destroy;
+    let word = part.word(at)?;
+    let after_name = at > 0 && part.is_any(at - 1, &["add", "rename", "to", "column", "constraint", "index", "key"]);
+    let next = |words: &[&str]| part.is_any(at + 1, words);
+    let is = |keyword: &str| word.eq_ignore_ascii_case(keyword.as_bytes());
+    match () {
+        () if after_name => None,
+        () if is("drop") => drops(part, at, about),
+        () if is("truncate") => Some((DESTROY, "truncate", "empties partitions")),
+        () if is("discard") => Some((DESTROY, "discard", "discards the table's data")),
+        () if is("disable") && (next(&["trigger", "row", "rule", "flashback"]) || part.are(at + 1, &["all", "triggers"])) => {
+            Some((DESTROY, "unprotect", "switches off a protection"))
+        }
+        () if is("disable") && about.has("trigger") => Some((DESTROY, "unprotect", "switches a trigger off")),
+        () if is("no") && part.are(at + 1, &["force", "row"]) => Some((DESTROY, "unprotect", "switches row security off for the owner")),
+        () if is("nocheck") => Some((DESTROY, "unprotect", "switches a check off")),
+        () if is("exchange") && next(&["partition", "subpartition"]) => Some((DESTROY, "exchange", "puts other rows in a partition's place")),
+        () if is("replace") && next(&["partition"]) => Some((DESTROY, "replacePartition", "replaces a partition's rows")),
+        () if is("coalesce") && next(&["partition"]) => None,
+        () if is("clear") && next(&["column", "index", "projection"]) => Some((DESTROY, "clear", "resets values")),
+        () if is("delete") && dialect == Dialect::ClickHouse => Some((DESTROY, "delete", "deletes the rows that match")),
+        () if is("update") && dialect == Dialect::ClickHouse => clickhouse_update(part, at),
+        () if is("ttl") || is("modify") && next(&["ttl"]) => Some((DESTROY, "expire", "lets rows expire")),
+        () if is("unused") => Some((DESTROY, "drop", "makes a column unusable")),
+        () if is("type") && at > 0 && !about.has("type") => narrows(part, at + 1),
+        () if is("set") && part.are(at + 1, &["data", "type"]) => narrows(part, at + 3),
+        () if (is("modify") || is("change") || is("alter")) && !about.has("type") => restated(dialect, part, at),
+        () if is("gc") || is("configure") && next(&["zone"]) && part.mentions(&["gc", "discard"]) => {
+            Some((DESTROY, "retention", "shortens how long old versions are kept"))
+        }
+        () if is("recovery") && next(&["simple"]) => Some((DESTROY, "unprotect", "ends the chain of log backups")),
+        () if is("noarchivelog") || is("flashback") && next(&["off"]) || is("resetlogs") => Some((DESTROY, "unprotect", "ends recovery by logs")),
+        () if is("clear") && next(&["logfile", "unarchived"]) => Some((DESTROY, "unprotect", "clears logs")),
+        () if is("reset") && about.has("master") => None,
+        _ => None,
+    }
+}
+
+fn drops(part: &Part<'_>, at: usize, about: &About) -> Option<Hazard> {
+    // What is taken away here is a rule for new rows or a label, no data and no check that anybody would miss.
+    if part.is_any(at + 1, &["default", "expression", "identity", "not", "dependency"]) && !about.has("publication") {
+        return None;
+    }
+    // ALTER GROUP … DROP USER, ALTER ROLE … DROP …: membership.
+    if about.has("group") && part.is(at + 1, "user") || about.has("server") || about.has("wrapper") || part.is_any(at + 1, &["replica"]) && about.has("schema")
+    {
+        return None;
+    }
+    Some((Effect::Destroy, "alterDrop", "takes a column, a check, an index, a partition or a member away"))
+}
+
+fn clickhouse_update(part: &Part<'_>, at: usize) -> Option<Hazard> {
+    let all = match part.level().find(|here| *here > at && part.is(*here, "where")) {
+        Some(here) => condition::holds_for_all(Dialect::ClickHouse, &part.from(here + 1), None),
+        None => true,
+    };
+    all.then_some((Effect::Destroy, "update", "overwrites every row"))
+}
+
+/// `TYPE smallint`, `TYPE date USING NULL`: values are cut, rounded or thrown away.
+fn narrows(part: &Part<'_>, at: usize) -> Option<Hazard> {
+    const NARROW: Hazard = (Effect::Destroy, "narrow", "the new type or what is put into it may lose values");
+    let end = part.level().find(|here| *here > at && part.is_mark(*here, ",")).unwrap_or(part.len());
+    let action = part.slice(at, end);
+    if let Some(using) = action.find(&["using"]) {
+        let mut expression = action.from(using + 1);
+        while expression.is_mark(0, "(") && expression.after(0) >= expression.len() {
+            expression = expression.inside(0);
+        }
+        // `USING lower(email)` and `USING a::int` keep what they can; a constant keeps nothing.
+        let names_column = (0..expression.len()).any(|here| {
+            expression.begins_name(here)
+                && !expression.is_mark(here + 1, "(")
+                && !expression.is_any(here, &["null", "true", "false"])
+                && (here == 0 || !expression.is_mark(here - 1, "::"))
+        });
+        let cuts = expression.is_any(0, &["left", "right", "substr", "substring", "case", "nullif", "date_trunc", "round", "trunc", "floor"]);
+        if !names_column || cuts {
+            return Some(NARROW);
+        }
+    }
+    is_narrow(&action).then_some(NARROW)
+}
+
+/// Longest text type that is thought to cut what people write.
+const SHORT: usize = 16;
+
+fn is_narrow(kind: &Part<'_>) -> bool {
+    let length = || kind.is_mark(1, "(").then(|| std::str::from_utf8(kind.raw(2)).ok().and_then(|digits| digits.parse::<usize>().ok())).flatten();
+    match () {
+        () if kind.is_any(0, &["smallint", "int2", "tinyint", "date", "bool", "boolean", "bit"]) => true,
+        () if kind.is_any(0, &["char", "character", "nchar"]) && !kind.is(1, "varying") => true,
+        () if kind.is_any(0, &["varchar", "nvarchar", "varchar2", "varbinary", "binary"]) => length().is_some_and(|length| length < SHORT),
+        () if kind.are(0, &["character", "varying"]) => {
+            kind.from(1).is_mark(1, "(")
+                && std::str::from_utf8(kind.raw(3)).ok().and_then(|digits| digits.parse::<usize>().ok()).is_some_and(|length| length < SHORT)
+        }
+        _ => false,
+    }
+}
+
+/// MySQL's `MODIFY a type` and `CHANGE a b type`, SQL Server's `ALTER COLUMN a type`, Oracle's `MODIFY (a type)`.
+fn restated(dialect: Dialect, part: &Part<'_>, at: usize) -> Option<Hazard> {
+    const NARROW: Hazard = (Effect::Destroy, "narrow", "the new type may cut values");
+    if dialect == Dialect::PostgreSql {
+        return None;
+    }
+    let changes_name = part.is(at, "change");
+    let column = at + 1 + usize::from(part.is(at + 1, "column"));
+    if part.is_mark(column, "(") {
+        let inside = part.inside(column);
+        return is_narrow(&inside.from(1)).then_some(NARROW);
+    }
+    let kind = column + 1 + usize::from(changes_name);
+    is_narrow(&part.from(kind)).then_some(NARROW)
+}
+
+/// Options in any tongue that shorten how long something is kept: `DATA_RETENTION_TIME_IN_DAYS = 0`, `OPTIONS (expiration_timestamp = …)`.
+fn options(part: &Part<'_>) -> Option<Hazard> {
+    const LOSES: Hazard = (Effect::Destroy, "retention", "shortens how long data or its old versions are kept");
+    const NAMES: &[&str] = &["retention", "expiration", "expire", "time_travel", "ttl", "timetravel", "fail_safe", "gc"];
+    for at in 0..part.len() {
+        if !matches!(part.kind(at), Some(Kind::Word | Kind::Quoted | Kind::Text)) {
+            continue;
+        }
+        let name = String::from_utf8_lossy(part.raw(at)).to_ascii_lowercase();
+        if !NAMES.iter().any(|known| name.contains(known)) {
+            continue;
+        }
+        let value = at + 1 + usize::from(part.is_mark(at + 1, "="));
+        if value == at + 1 && part.kind(value) != Some(Kind::Number) || value >= part.len() {
+            continue;
+        }
+        // Without an expiry nothing is lost.
+        if part.is_any(value, &["null", "default", "none"]) || part.is(0, "set") {
+            continue;
+        }
+        return Some(LOSES);
+    }
+    None
+}

@@ -1,0 +1,79 @@
+//! MySQL's packets from the client: a length, a number, a command.
+
+use agentbox_core::{Effect, Operation};
+
+use super::{
+    super::{Dialect, Said, judge::Judge, name::Name},
+    Malformed, little, take,
+};
+
+/// Judges every packet of `bytes`.
+pub(in super::super) fn judge(bytes: &[u8], said: &Said) -> Vec<Operation> {
+    let mut judge = Judge::new(Dialect::MySql, said);
+    if let Err(why) = packets(bytes, &mut judge) {
+        judge.unclear(why.to_string());
+    }
+    judge.finish()
+}
+
+fn packets(bytes: &[u8], judge: &mut Judge<'_>) -> Result<(), Malformed> {
+    let mut rest = bytes;
+    // Each turn takes at least four bytes.
+    while !rest.is_empty() {
+        let size = super::length(little(take(&mut rest, 3)?))?;
+        if take(&mut rest, 1)? != [0] {
+            return Err(Malformed("a packet is out of its order"));
+        }
+        if size == 0xff_ffff {
+            return Err(Malformed("a command goes on in a further packet"));
+        }
+        command(take(&mut rest, size)?, judge)?;
+    }
+    Ok(())
+}
+
+fn command(packet: &[u8], judge: &mut Judge<'_>) -> Result<(), Malformed> {
+    let (number, body) = packet.split_first().ok_or(Malformed("a packet is empty"))?;
+    let mut write = |why: &str, effect: Effect| judge.add_here(effect, "command", why);
+    match number {
+        0x01 => write("ends the connection", Effect::Read),
+        0x02 => write("chooses the database", Effect::Write),
+        0x03 => query(body, judge)?,
+        0x04 => write("lists columns", Effect::Read),
+        0x05 => judge.add(Effect::Write, "create", "database", &Name::of(body), "makes a database"),
+        0x06 => judge.add(Effect::Destroy, "drop", "database", &Name::of(body), "removes a database with all that it holds"),
+        0x07 => write("reloads logs, rights or caches", Effect::Write),
+        0x08 => write("stops the server", Effect::Destroy),
+        0x09 | 0x0a | 0x0d | 0x0e => write("asks how the server is", Effect::Read),
+        0x0c => write("ends a connection", Effect::Write),
+        0x11 | 0x1f => write("logs in anew", Effect::Write),
+        // What is prepared is judged when it is executed.
+        0x16 => write("prepares a statement", Effect::Write),
+        0x17 | 0x1c => {
+            let id = little(body.get(..4).ok_or(Malformed("a command ends too soon"))?);
+            match judge.said.prepared(&id.to_string()).map(<[u8]>::to_vec) {
+                Some(text) => judge.text(&text),
+                None => judge.unclear("it executes what was prepared under a number that is not known here"),
+            }
+        }
+        0x18..=0x1b => write("steers a prepared statement", Effect::Write),
+        0x12..=0x15 | 0x1e => return Err(Malformed("replication is not spoken")),
+        0x20 => write("copies the server's data", Effect::Opaque),
+        _ => return Err(Malformed("a command is not known")),
+    }
+    Ok(())
+}
+
+/// `COM_QUERY`. Where query attributes were agreed on, a count of parameters and of their sets stands before the text; whether they were
+/// agreed on the packet does not tell, and no statement begins with a control character.
+fn query(body: &[u8], judge: &mut Judge<'_>) -> Result<(), Malformed> {
+    let mut text = body;
+    if let [count @ 0..=0xfa, 1, ..] = body {
+        if *count != 0 {
+            return Err(Malformed("the query has attributes that are not read"));
+        }
+        take(&mut text, 2)?;
+    }
+    judge.text(text);
+    Ok(())
+}
