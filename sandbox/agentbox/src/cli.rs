@@ -37,6 +37,9 @@ enum Command {
     Undo(commands::undo::UndoArguments),
     /// What a session did to the files: made, changed, destroyed, moved
     Diff(commands::diff::DiffArguments),
+    /// What boxes wrote into a layer (`run --scratch`): list, diff, apply, drop
+    #[command(subcommand)]
+    Scratch(commands::scratch::ScratchCommand),
     /// The ledger: every decision, each sealed to the one before
     Log(commands::log::LogArguments),
     /// The policy: check, explain, test, trust
@@ -72,6 +75,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Why(arguments) => commands::why::run(&arguments),
         Command::Undo(arguments) => commands::undo::run(&arguments),
         Command::Diff(arguments) => commands::diff::run(&arguments),
+        Command::Scratch(command) => commands::scratch::run(&command),
         Command::Log(arguments) => commands::log::run(&arguments),
         Command::Policy(command) => commands::policy::run(&command),
         Command::Classify(arguments) => commands::classify::run(&arguments),

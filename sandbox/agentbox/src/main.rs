@@ -7,6 +7,7 @@ mod files;
 mod ledger;
 mod policy_files;
 mod run;
+mod scratch;
 mod supervisor;
 
 fn main() -> std::process::ExitCode {

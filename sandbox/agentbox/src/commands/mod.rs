@@ -13,6 +13,7 @@ pub(crate) mod log;
 pub(crate) mod man;
 pub(crate) mod policy;
 pub(crate) mod run;
+pub(crate) mod scratch;
 pub(crate) mod show;
 pub(crate) mod undo;
 pub(crate) mod why;

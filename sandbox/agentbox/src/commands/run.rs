@@ -12,7 +12,7 @@ use crate::{
     policy_files::{self, Loaded, PolicyArguments},
     run::{
         agents,
-        supervise::{self, Order, Whose},
+        supervise::{self, Order, Whose, Writes},
     },
     supervisor::Mode,
 };
@@ -29,6 +29,9 @@ pub(crate) struct RunArguments {
     /// Nobody can be asked: what would wait for a person is refused, and the exit code tells
     #[arg(long)]
     unattended: bool,
+    /// Let the box write to a layer instead of the files: `agentbox scratch` shows it, makes it real or drops it
+    #[arg(long)]
+    scratch: bool,
     /// Whose exit code an unattended run ends with when the agent exited 0 but something was refused
     #[arg(long, value_name = "WHOSE", default_value = "box")]
     exit_code: ExitCodeOf,
@@ -91,6 +94,7 @@ fn start(arguments: RunArguments) -> Result<u8, String> {
         command,
         workspace,
         stdio,
+        writes: if arguments.scratch { Writes::ToALayer } else { Writes::ToTheFiles },
         mode: if arguments.unattended { Mode::Unattended } else { Mode::Attended },
         whose: match arguments.exit_code {
             ExitCodeOf::Box => Whose::Box,

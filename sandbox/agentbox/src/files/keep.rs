@@ -115,10 +115,18 @@ fn kept<'s>(session: &'s Session, touch: &Touched<'_>, all: &[(Touched<'_>, Sinc
     };
     let folder = if loss == Loss::Name { touch.folder } else { None };
     let subject = Subject { object: touch.object, folder, path: &touch.path, loss };
-    match session.keep(&subject) {
+    keep_or_tell(session, &subject).map_err(|why| refused(&why))
+}
+
+/// Keeps a thing, or has it recorded as lost where the vault does not take it.
+///
+/// # Errors
+/// The vault itself does not work: nothing may be lost now.
+pub(crate) fn keep_or_tell<'s>(session: &'s Session, subject: &Subject<'_>) -> Result<Option<Kept<'s>>, NotKept> {
+    match session.keep(subject) {
         Ok(proof) => Ok(Some(proof)),
-        Err(not) if is_too_much(&not) => session.lost(&subject, &not).map(|()| None).map_err(|why| refused(&why)),
-        Err(not) => Err(refused(&not)),
+        Err(not) if is_too_much(&not) => session.lost(subject, &not).map(|()| None),
+        Err(not) => Err(not),
     }
 }
 

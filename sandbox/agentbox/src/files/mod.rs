@@ -3,7 +3,7 @@
 mod ask;
 pub(crate) mod git;
 mod judge;
-mod keep;
+pub(crate) mod keep;
 
 use std::{
     collections::HashMap,

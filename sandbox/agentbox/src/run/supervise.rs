@@ -26,7 +26,7 @@ use agentbox_core::{
 use agentbox_desk::{channel::Screen, control::Folder};
 use agentbox_kernel::{
     control::{Control, Exit},
-    launch::{FileGate, NestedUserns, Plan, Remains, Running, Stdio, launch},
+    launch::{FileGate, GateHandles, NestedUserns, Plan, Remains, Running, Stdio, launch},
     layer::Requirement,
     lineage,
     mounts::{FileFence, Provided},
@@ -48,6 +48,10 @@ use crate::{
     commands::run::{SESSION_VARIABLE, chain},
     files, ledger,
     policy_files::Loaded,
+    scratch::{
+        self, Layers,
+        changes::{self, Effect},
+    },
     supervisor::{self, End, Mode, Outcome, Setup, WhoAsked, supervise},
 };
 
@@ -78,12 +82,22 @@ pub(crate) enum Whose {
     Agent,
 }
 
+/// Where what the box writes goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writes {
+    /// To the files, through the file gate.
+    ToTheFiles,
+    /// To a layer, which a person applies or drops.
+    ToALayer,
+}
+
 /// What is to be run, decided by the shim.
 pub(crate) struct Order {
     pub(crate) loaded: Loaded,
     pub(crate) command: Vec<OsString>,
     pub(crate) workspace: PathBuf,
     pub(crate) stdio: Stdio,
+    pub(crate) writes: Writes,
     pub(crate) mode: Mode,
     pub(crate) whose: Whose,
     pub(crate) shares_terminal: bool,
@@ -143,7 +157,7 @@ fn own(error: &dyn std::error::Error) -> Failed {
 fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains), Failed> {
     selfguard::guard(Role::Supervisor).map_err(|error| own(&error))?;
     let session = session_name().map_err(|error| own(&error))?;
-    let Order { loaded, command, workspace, stdio, mode, whose, shares_terminal } = order;
+    let Order { loaded, command, workspace, stdio, writes, mode, whose, shares_terminal } = order;
     let mut masked: Vec<PathBuf> = loaded.own_folders.to_vec();
     for folder in &masked {
         // A folder that is not there cannot be masked, and could be made in a box whose workspace is the home.
@@ -181,20 +195,13 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     let looker = looker(&policy, voice)?;
     let environment = environment(&policy, &session);
     let mut fence = fence(&policy, masked, &policy_files).map_err(|error| own(&error))?;
-    let site = site::choose(&workspace, &state, &fence.writable).map_err(|error| own(&error))?;
-    if !site.folder.starts_with(&state) {
-        fence.masked.push(site.folder.clone());
-    }
-    let vault = site.folder;
     let writable = fence.writable.clone();
+    let files = match writes {
+        Writes::ToTheFiles => Files::gate(&policy, &session, &workspace, &state, &mut fence, told(&command))?,
+        Writes::ToALayer => Files::layer(&session, &state, &mut fence, told(&command))?,
+    };
     let unguarded: Vec<PathBuf> =
         policy.settings().files.read_only.iter().map(|path| path.pattern.clone()).filter(|path| path.symlink_metadata().is_err()).collect();
-    let (to_gate, gates_end) = Control::pair().map_err(|error| own(&error))?;
-    let gate = {
-        let brief = files::Brief { policy: policy.clone(), session: session.clone(), writable: writable.clone(), vault: vault.clone(), about: told(&command) };
-        let keep = [gates_end.as_raw_fd()];
-        fork_child(First::Parent, &keep, move |socket| files::run(brief, &gates_end, socket)).map_err(|error| own(&error))?
-    };
     // Last, since the broker makes it meanwhile.
     fence.provided = provided(&certificate(&broker)?);
     let plan = Plan {
@@ -207,7 +214,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         require: requirements,
         nested_userns: if policy.settings().nested_userns { NestedUserns::Allowed } else { NestedUserns::Refused },
         stdio,
-        file_gate: FileGate::On,
+        file_gate: files.gate_of_the_box(),
         hostname: format!("agentbox-{session}"),
     };
     let began = SystemTime::now();
@@ -217,13 +224,14 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         ledger = Some(supervisor::begin(&ledger_folder, &session).map_err(|error| io::Error::other(chain(&error)))?);
         Ok(())
     };
-    let running = match launch(plan, prepare, |handles| files::hand_over(&to_gate, &handles)) {
+    let running = match launch(plan, prepare, |handles| files.hand_over(&handles)) {
         Ok(running) => running,
         Err(error) => {
             if let Some(ledger) = ledger {
                 let note = safe::line(&format!("it did not start: {error}"), 300);
                 let _ = ledger.close(Draft { note, ..Draft::new(Event::SessionEnded, &session) });
             }
+            files.did_not_begin();
             return Err((error.code(), error.to_string()));
         }
     };
@@ -235,7 +243,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         session,
         ledger,
         broker: broker.socket.try_clone().map_err(|error| own(&error))?,
-        files: Some(gate.socket.try_clone().map_err(|error| own(&error))?),
+        files: files.socket().map_err(|error| own(&error))?,
         looker: looker.as_ref().map(|child| child.socket.try_clone()).transpose().map_err(|error| own(&error))?,
         can_look,
         who: Box::new({
@@ -260,9 +268,90 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     for child in [Some(broker), looker].into_iter().flatten() {
         child.kill();
     }
-    tell_of_the_vault(&vault, &name, gate_used(&gate), voice);
-    tell_of_launchable(&unguarded, &writable, began, voice);
+    match files {
+        Files::Gate { process, vault, .. } => {
+            tell_of_the_vault(&vault, &name, gate_used(&process), voice);
+            tell_of_launchable(&unguarded, &writable, began, voice);
+        }
+        Files::Layer(layers) => tell_of_the_layer(&layers, voice),
+    }
     Ok((conclude(&outcome, mode, whose, voice), remains))
+}
+
+/// What becomes of the files.
+enum Files {
+    /// They are written to, as the process of the file gate allows; what is lost is kept in the vault.
+    Gate { process: Child, line: Control, vault: PathBuf },
+    /// They stay.
+    Layer(Layers),
+}
+
+impl Files {
+    fn gate(policy: &Arc<Policy>, session: &str, workspace: &Path, state: &Path, fence: &mut FileFence, about: String) -> Result<Self, Failed> {
+        let site = site::choose(workspace, state, &fence.writable).map_err(|error| own(&error))?;
+        if !site.folder.starts_with(state) {
+            fence.masked.push(site.folder.clone());
+        }
+        let (line, gates_end) = Control::pair().map_err(|error| own(&error))?;
+        let vault = site.folder;
+        let brief = files::Brief { policy: policy.clone(), session: session.to_owned(), writable: fence.writable.clone(), vault: vault.clone(), about };
+        let keep = [gates_end.as_raw_fd()];
+        let process = fork_child(First::Parent, &keep, move |socket| files::run(brief, &gates_end, socket)).map_err(|error| own(&error))?;
+        Ok(Self::Gate { process, line, vault })
+    }
+
+    fn layer(session: &str, state: &Path, fence: &mut FileFence, about: String) -> Result<Self, Failed> {
+        let prepared = scratch::prepare(state, session, about, &fence.writable);
+        let (layered, layers) = prepared.map_err(|error| (crate::cli::FAILED, format!("the layer cannot be made in {}: {error}", state.display())))?;
+        fence.scratch = layered;
+        Ok(Self::Layer(layers))
+    }
+
+    /// Nothing that a layer holds is lost to anybody, so nothing that is done in it needs to be stopped.
+    fn gate_of_the_box(&self) -> FileGate {
+        match self {
+            Files::Gate { .. } => FileGate::On,
+            Files::Layer(_) => FileGate::Off,
+        }
+    }
+
+    fn hand_over(&self, handles: &GateHandles) -> io::Result<()> {
+        match self {
+            Files::Gate { line, .. } => files::hand_over(line, handles),
+            Files::Layer(_) => Ok(()),
+        }
+    }
+
+    fn socket(&self) -> io::Result<Option<UnixStream>> {
+        match self {
+            Files::Gate { process, .. } => process.socket.try_clone().map(Some),
+            Files::Layer(_) => Ok(None),
+        }
+    }
+
+    fn did_not_begin(self) {
+        if let Files::Layer(layers) = self {
+            let _ = layers.drop_all();
+        }
+    }
+}
+
+/// Tells what is in the layer, and what can be done with it.
+fn tell_of_the_layer(layers: &Layers, voice: Voice) {
+    let session = &layers.about.session;
+    match changes::of(layers) {
+        Err(error) => voice.say(&format!("agentbox: the layer cannot be looked through: {error}")),
+        Ok((found, _)) if found.is_empty() => voice.say("agentbox: nothing was changed in the scratch layer"),
+        Ok((found, _)) => {
+            let count = |effect| found.iter().filter(|change| change.effect == effect).count();
+            voice.say(&format!(
+                "agentbox: {} made, {} changed, {} removed, all in a scratch layer: the files outside are as they were\n  look    agentbox scratch diff {session}\n  keep    agentbox scratch apply {session}\n  forget  agentbox scratch drop {session}",
+                count(Effect::Made),
+                count(Effect::Changed),
+                count(Effect::Removed)
+            ));
+        }
+    }
 }
 
 fn serve(setup: Setup, running: &Running, shim: &UnixStream, voice: Voice) -> Result<Outcome<Exit>, Failed> {
@@ -398,7 +487,7 @@ fn can_look(resource: &ResourceId, destination: &Destination) -> bool {
 }
 
 /// Short, easy to tell apart, and no secret.
-fn session_name() -> Result<String, io::Error> {
+pub(crate) fn session_name() -> Result<String, io::Error> {
     let mut bytes = [0; 5];
     getrandom::fill(&mut bytes).map_err(|_| io::Error::other("the system gives no random numbers"))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
@@ -495,7 +584,7 @@ fn fence(policy: &Policy, own: Vec<PathBuf>, policy_files: &[PathBuf]) -> Result
     // And so must this program, by which the agent asks `agentbox why`, wherever it was built.
     let own = std::env::current_exe().ok().and_then(|program| real(&program));
     read_only.extend(own.filter(|program| !writable.iter().any(|tree| program.starts_with(tree))));
-    Ok(FileFence { writable, read_only, masked, provided: Vec::new() })
+    Ok(FileFence { writable, read_only, masked, ..FileFence::default() })
 }
 
 /// Files of ours that the box sees: whom to trust, whom to ask for names.

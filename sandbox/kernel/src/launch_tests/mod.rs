@@ -133,6 +133,7 @@ impl Ground {
             read_only: vec![self.path("work/hooks")],
             masked: vec![self.path("work/.env"), self.path("secret")],
             provided: vec![Provided { path: "/run/agentbox/hello".into(), contents: std::sync::Arc::new(b"hello".to_vec()) }],
+            scratch: Vec::new(),
         }
     }
 }

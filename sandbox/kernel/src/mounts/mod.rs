@@ -2,9 +2,11 @@
 
 pub(crate) mod devices;
 mod kernel_files;
+pub(crate) mod list;
 mod masks;
 mod pins;
 mod place;
+mod scratch;
 pub(crate) mod sockets;
 pub mod watch;
 
@@ -25,6 +27,7 @@ use nix::{
 };
 
 pub(crate) use self::place::MountError;
+pub use self::scratch::Scratch;
 use self::{
     devices::Devices,
     masks::{Masks, OURS},
@@ -52,6 +55,8 @@ pub struct FileFence {
     pub masked: Vec<PathBuf>,
     /// Files of ours.
     pub provided: Vec<Provided>,
+    /// Layers over writable trees, which then stay as they are: over all of them, or over none.
+    pub scratch: Vec<Scratch>,
 }
 
 /// A place that no policy can give.
@@ -117,7 +122,11 @@ impl FileFence {
         }
         let read_only = settle(&self.read_only)?;
         let masked = settle(&self.masked)?;
-        Ok(Self { writable, read_only, masked, provided: self.provided })
+        // A tree without a layer would be written to itself.
+        if let Some(bare) = writable.iter().find(|path| !self.scratch.is_empty() && !self.scratch.iter().any(|scratch| scratch.tree == **path)) {
+            return Err(FenceError::NotToGive { path: bare.clone(), why: "there is no layer for it" });
+        }
+        Ok(Self { writable, read_only, masked, provided: self.provided, scratch: self.scratch })
     }
 }
 
@@ -144,6 +153,8 @@ enum Layer {
     Memory(&'static str),
     /// A copy of what is outside, writable or not.
     Outside(Copy),
+    /// A mount of what lies there already in the box.
+    Itself,
     /// Nothing.
     Mask,
 }
@@ -170,6 +181,11 @@ pub(crate) fn set_up(fence: &FileFence, sockets: &[PathBuf], terminal: Option<Bo
         match layer {
             Layer::Memory(options) => memory(path, FLAGS, options)?,
             Layer::Outside(copy) => copy.cover(path)?,
+            Layer::Itself => {
+                if let Some(copy) = Copy::of(path, Depth::Tree, NOSUID | NODEV)? {
+                    copy.cover(path)?;
+                }
+            }
             Layer::Mask => masks.put(path)?,
         }
     }
@@ -194,9 +210,18 @@ fn layers(fence: &FileFence) -> Result<Vec<(PathBuf, Layer)>, MountError> {
     }
     let outside = |path: &Path, attributes| Copy::of(path, Depth::Tree, attributes);
     for path in &fence.writable {
+        if let Some(scratch) = fence.scratch.iter().find(|scratch| scratch.tree == *path) {
+            layers.push((path.clone(), Layer::Outside(scratch::layered(scratch)?)));
+            continue;
+        }
         layers.extend(outside(path, NOSUID | NODEV)?.map(|copy| (path.clone(), Layer::Outside(copy))));
     }
     for path in pins::pins(fence) {
+        if !fence.scratch.is_empty() {
+            // The folder outside would be written to.
+            layers.push((path, Layer::Itself));
+            continue;
+        }
         layers.extend(outside(&path, NOSUID | NODEV)?.map(|copy| (path, Layer::Outside(copy))));
     }
     let kept = KEPT_OF_RUN.iter().map(PathBuf::from);

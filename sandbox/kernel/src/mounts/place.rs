@@ -96,6 +96,11 @@ impl Copy {
         Ok(Self { mount, kind })
     }
 
+    /// A mount that was made for the purpose, whose root is a folder.
+    pub(super) fn of_folder(mount: OwnedFd) -> Self {
+        Self { mount, kind: Kind::Folder }
+    }
+
     /// Puts it over what is at `path`. A place that is not there is made, which can only succeed in memory of ours: everything else is
     /// read-only, or was there when the copy was taken.
     pub(super) fn cover(&self, path: &Path) -> Result<(), MountError> {

@@ -34,9 +34,6 @@ const MOST_MASKS: usize = 1024;
 /// A `status` file of `/proc` is a few kilobytes; the mask stands near its top.
 const STATUS: u64 = 4096;
 
-/// The list of mounts of a machine with many containers.
-const MOUNTS: u64 = 4 << 20;
-
 /// What somebody types, sends, or has set to end a call that takes long. Other handlers must not make an `open` fail that cannot fail so
 /// elsewhere: shells have one for SIGCHLD, Go for SIGURG.
 const ENDING: [Signal; 6] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGALRM, Signal::SIGTERM, Signal::SIGTSTP];
@@ -111,7 +108,7 @@ impl World {
         // A folder that is no mount of its own holds what was there before.
         let whole = mount_of(root.as_fd())?;
         let folders = mounts::private_folders();
-        let mounted = mounted(&proc)?;
+        let mounted = mounts::list::mounted(proc.as_fd())?;
         // Landlock grants what it grants to a folder to all that is mounted beneath it too: a workspace below /tmp.
         let is_alone = |folder: &Path| !mounted.iter().any(|at| at.starts_with(folder) && !folders.contains(at));
         let mount_of_own = |folder: &PathBuf| mount_at(folder).filter(|mount| *mount != whole);
@@ -296,33 +293,6 @@ fn keep_little() -> Result<(), Errno> {
     set(CapSet::Permitted, &[Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH])
 }
 
-/// Where something is mounted in this process's view.
-fn mounted(proc: &OwnedFd) -> Result<Vec<PathBuf>, Errno> {
-    use std::os::unix::ffi::OsStringExt as _;
-    let mut text = Vec::new();
-    let list = openat(proc, "self/mountinfo", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-    File::from(list).take(MOUNTS).read_to_end(&mut text).map_err(|_| Errno::EIO)?;
-    let at = |line: &[u8]| line.split(|byte| *byte == b' ').nth(4).map(|field| PathBuf::from(std::ffi::OsString::from_vec(unescaped(field))));
-    Ok(text.split(|byte| *byte == b'\n').filter_map(at).collect())
-}
-
-/// The kernel writes spaces, tabs, newlines and backslashes in octal.
-fn unescaped(field: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let [byte, after @ ..] = rest {
-        rest = after;
-        match (byte, after) {
-            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) => {
-                bytes.push(((a - b'0') << 6) | ((b - b'0') << 3) | (c - b'0'));
-                rest = after;
-            }
-            _ => bytes.push(*byte),
-        }
-    }
-    bytes
-}
-
 pub(super) fn mount_of(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     let found = statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map_err(|error| Errno::from_raw(error.raw_os_error()))?;
     if found.stx_mask & StatxFlags::MNT_ID.bits() == 0 { Err(Errno::ENOSYS) } else { Ok(found.stx_mnt_id) }
@@ -349,21 +319,4 @@ pub(super) enum Trailing {
 pub(super) fn joined(folder: &Path, name: &[u8]) -> PathBuf {
     use std::os::unix::ffi::OsStrExt as _;
     folder.join(std::ffi::OsStr::from_bytes(name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn odd_names_of_mounts_are_read_as_they_are() {
-        assert_eq!(unescaped(br"/a\040b\134c"), br"/a b\c");
-        assert_eq!(unescaped(br"/a\9\04"), br"/a\9\04");
-    }
-
-    #[test]
-    fn the_mounts_are_found() {
-        let mounted = mounted(&World::proc().unwrap()).unwrap();
-        assert!(mounted.iter().any(|at| at == Path::new("/proc")) && mounted.iter().any(|at| at == Path::new("/")), "{mounted:?}");
-    }
 }

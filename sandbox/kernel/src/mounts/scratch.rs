@@ -1,0 +1,50 @@
+//! A layer over a writable tree: what is written goes into it, and the tree below stays as it is.
+
+use std::{
+    ffi::CString,
+    io,
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen};
+
+use super::{
+    list,
+    place::{Copy, MountError, failed, find},
+};
+
+/// A tree that is only read, and where what would be written to it goes. Both folders of the layer are on one file system, and empty.
+#[derive(Clone, Debug)]
+pub struct Scratch {
+    /// The tree.
+    pub tree: PathBuf,
+    /// What is written, in overlayfs's own form.
+    pub upper: PathBuf,
+    /// For overlayfs's own use.
+    pub work: PathBuf,
+}
+
+/// Makes the layered tree, not attached anywhere yet. Everything is still as outside.
+pub(super) fn layered(scratch: &Scratch) -> Result<Copy, MountError> {
+    let tree = &scratch.tree;
+    let proc = find(Path::new("/proc")).map_err(failed("opening", Path::new("/proc")))?;
+    let mounted = list::mounted(proc.as_fd()).map_err(failed("reading the mounts below", tree))?;
+    if let Some(inner) = mounted.iter().find(|path| *path != tree && path.starts_with(tree)) {
+        return Err(failed("a layer holds one file system, and another is mounted at", inner)(io::Error::from(io::ErrorKind::Unsupported)));
+    }
+    let made = || -> Result<OwnedFd, rustix::io::Errno> {
+        let layers = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        let open = |path: &Path| find(path).map_err(|errno| rustix::io::Errno::from_raw_os_error(errno as i32));
+        // By descriptors: a path could hold what overlayfs takes for the end of it.
+        for (key, place) in [("lowerdir", open(tree)?), ("upperdir", open(&scratch.upper)?), ("workdir", open(&scratch.work)?)] {
+            let name = format!("/proc/self/fd/{}", place.as_raw_fd());
+            fsconfig_set_string(layers.as_fd(), key, CString::new(name).unwrap_or_default().as_c_str())?;
+        }
+        // What it notes of its own goes into attributes that a user may write.
+        fsconfig_set_flag(layers.as_fd(), "userxattr")?;
+        fsconfig_create(layers.as_fd())?;
+        fsmount(layers.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV)
+    };
+    made().map(Copy::of_folder).map_err(|errno| failed("layering (overlayfs of a user namespace needs Linux 5.11, and a state folder on a disk)", tree)(errno))
+}
