@@ -18,7 +18,6 @@ pub(crate) fn measure() -> Result<Figures> {
     let folder = std::env::current_dir()?;
     let here = folder.join("probe-file");
     fs::write(&here, "x")?;
-    let fresh = folder.join("probe-fresh");
     let mut sink = File::create(folder.join("probe-sink"))?;
     let figures = [
         (
@@ -38,13 +37,6 @@ pub(crate) fn measure() -> Result<Figures> {
             })?,
         ),
         (
-            "create+unlink",
-            batches(1_000, &mut || {
-                File::create(&fresh)?;
-                Ok(fs::remove_file(&fresh)?)
-            })?,
-        ),
-        (
             "fork+exec",
             batches(20, &mut || {
                 let status = Command::new("/bin/true").status().context("/bin/true")?;
@@ -59,7 +51,7 @@ pub(crate) fn measure() -> Result<Figures> {
     Ok(figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
-fn batches(times: u32, body: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
+pub(crate) fn batches(times: u32, body: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
     let mut means = Vec::new();
     for _ in 0..=BATCHES {
         let begin = Instant::now();

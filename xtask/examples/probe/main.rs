@@ -2,6 +2,7 @@
 
 mod calls;
 mod far;
+mod files;
 mod near;
 
 use std::{collections::BTreeMap, io::Write as _};
@@ -16,9 +17,11 @@ fn main() -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let figures = match words.as_slice() {
         ["calls"] => calls::measure()?,
+        ["files"] => files::loops()?,
+        ["work", stock] => files::work(stock.as_ref())?,
         ["far", folder] => return far::serve(folder.as_ref()),
         ["near", address, name, authority, what @ ..] => near::measure(address, name, authority.as_ref(), what)?,
-        _ => bail!("probe calls | far FOLDER | near ADDRESS NAME CA (new N | keep N | download BYTES | upload BYTES | delete)…"),
+        _ => bail!("probe calls | files | work STOCK | far FOLDER | near ADDRESS NAME CA (new N | keep N | download BYTES | upload BYTES | delete)…"),
     };
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, &figures)?;

@@ -2,6 +2,7 @@
 
 mod approval;
 mod calls;
+mod files;
 mod ground;
 mod meaning;
 mod memory;
@@ -32,6 +33,8 @@ const PARTS: &[(&str, Part)] = &[
     ("start", start::measure),
     ("memory", memory::measure),
     ("calls", calls::measure),
+    ("files", files::calls),
+    ("work", files::work),
     ("wire", wire::measure),
     ("meaning", meaning::measure),
     ("approval", approval::measure),
