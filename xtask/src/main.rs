@@ -6,6 +6,7 @@ mod docs;
 mod help;
 mod nightly;
 mod packages;
+mod score;
 mod test;
 mod test_output;
 mod tools;
@@ -25,6 +26,7 @@ const TASKS: &[Task] = &[
     Task { name: "test", about: "run the tests, and count what ran and what was skipped; extra arguments go to `cargo test`", run: test::run },
     Task { name: "bench", about: "measure against a bare run and bubblewrap, and write docs/performance.md; `--quick`, or names of parts", run: bench::run },
     Task { name: "nightly", about: "what takes too long for every landing: long property tests, ignored tests, both kinds of user, bench", run: nightly::run },
+    Task { name: "score", about: "recall and false alarms of `agentbox classify` on labelled rows; `--misses`, files", run: score::run },
     Task { name: "docs", about: "manual pages and completions, into target/docs", run: docs::run },
     Task { name: "help", about: "this list", run: help::run },
 ];

@@ -18,6 +18,7 @@ const LONGEST_ROW: u64 = 64 << 20;
 /// Arguments of `agentbox classify`.
 ///
 /// Rows are JSON objects, one a line: `id`, `method`, `url`, `headers`, `body` and `body_encoding` (`utf8` or `base64`);
+/// `EXEC` with an `ssh://` URL is a command line for another machine, in the header `x-ssh-exec` or the body;
 /// or `id`, `engine` (`sql`, `redis`, `mongodb`), `dialect`, `sql` or `wire_base64`, and `context`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ClassifyArguments {
@@ -163,6 +164,13 @@ fn told(row: &Row) -> Result<Request, String> {
         (Some(text), Some("utf8") | None) => Some(text.clone().into_bytes()),
         (Some(_), Some(_)) => return Err("the row's body_encoding is neither utf8 nor base64".to_owned()),
     };
+    // What is run on another machine by SSH: the command line, and what is sent to it.
+    if method == "EXEC" && url.starts_with("ssh://") {
+        let header = row.headers.iter().flatten().find(|(name, _)| name.eq_ignore_ascii_case("x-ssh-exec")).and_then(|(_, value)| value.as_str());
+        let text = body.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
+        let command = header.or(text).ok_or("the row has no command line")?;
+        return agentbox_broker::meaning::remote_command(url, command, body.as_deref());
+    }
     agentbox_broker::meaning::request(method, url, &headers(row)?, body.as_deref())
 }
 

@@ -7,6 +7,7 @@ use super::{
     call::Call,
     credentials, excerpt,
     http_rules::{self, HttpRules},
+    override_methods,
     route::Route,
 };
 
@@ -43,7 +44,11 @@ pub(crate) const APIS: &[&dyn Api] = &[
     &super::packages::Packages,
     &super::models::Models,
     &super::grpc::Grpc,
+    &super::aws::Aws,
+    &super::kubernetes::Kubernetes,
     &super::graphql::AnyGraphQl,
+    &super::elastic::Elastic,
+    &super::providers::Providers,
     &HttpRules,
 ];
 
@@ -60,7 +65,7 @@ pub(super) fn understand(head: &Head<'_>, body: Body<'_>) -> Meaning {
     let reading = APIS.iter().find_map(|api| api.read(&call));
     let Reading { mut operations, reply } = reading.unwrap_or_else(|| Reading::one(http_rules::opaque(&call, "nobody recognised this request")));
     // A framework behind the API may act on another method than the one in the request line: both are judged.
-    operations.extend(http_rules::overridden(&call));
+    operations.extend(override_methods::overridden(&call));
     if operations.len() > MOST_OPERATIONS {
         operations = vec![http_rules::opaque(&call, format!("one request with more than {MOST_OPERATIONS} operations"))];
     }

@@ -1,6 +1,6 @@
 //! A request written as one line in a policy's `[[example]]`, understood as if it had been sent.
 
-use agentbox_core::{Destination, Digest, Evidence, HostName, Request};
+use agentbox_core::{Destination, Digest, Evidence, HostName, Operation, Request, Resource, ResourceId};
 use http::{HeaderMap, HeaderValue, Method, header};
 
 use super::{Body, Head, Scheme, understand};
@@ -47,6 +47,32 @@ pub fn request(method: &str, url: &str, headers: &HeaderMap, body: Option<&[u8]>
         destination: Some(Destination { host: host.clone(), port, addresses: Vec::new() }),
         digest: Digest::of([method.as_str().as_bytes(), host.as_str().as_bytes(), &port.to_le_bytes(), target.as_bytes(), body.unwrap_or_default()]),
         evidence: Evidence { summary, excerpt: meaning.excerpt, credentials: meaning.credentials, ..Evidence::default() },
+    })
+}
+
+/// What a command line for another machine (`ssh host COMMAND`) would be judged as; `input` is what is sent to it.
+///
+/// # Errors
+/// One sentence on what is wrong with it.
+pub fn remote_command(url: &str, command: &str, input: Option<&[u8]>) -> Result<Request, String> {
+    let rest = url.strip_prefix("ssh://").ok_or("a remote command's URL begins with ssh://")?;
+    let authority = rest.split('/').next().unwrap_or_default();
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = HostName::parse(authority.split(':').next().unwrap_or_default()).map_err(str::to_owned)?;
+    // A push over SSH says the same as one over HTTP.
+    if let Some(path) = command.trim().strip_prefix("git-receive-pack ") {
+        let path = path.trim().trim_matches('\'').trim_start_matches('/');
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-git-receive-pack-request"));
+        return request("POST", &format!("https://{host}/{path}/git-receive-pack"), &headers, input);
+    }
+    let (effect, why) = super::shell::judge(command);
+    let resource = Resource::unplaced(ResourceId::new("ssh", host.as_str()));
+    Ok(Request {
+        operations: vec![Operation::new(effect, "ssh.exec", resource, why)],
+        destination: Some(Destination { host: host.clone(), port: 22, addresses: Vec::new() }),
+        digest: Digest::of([b"ssh".as_slice(), host.as_str().as_bytes(), command.as_bytes(), input.unwrap_or_default()]),
+        evidence: Evidence { summary: format!("ssh {host}"), excerpt: command.to_owned(), ..Evidence::default() },
     })
 }
 

@@ -1,4 +1,4 @@
-//! What HTTP itself says, where nothing more is known: methods, overrides of methods, verbs in names.
+//! What HTTP itself says, where nothing more is known: methods, verbs in names, settings in bodies.
 
 use agentbox_core::{Effect, Operation, Resource, ResourceId};
 use http::Method;
@@ -7,11 +7,13 @@ use serde_json::Value;
 use super::{
     BodyWant, Head,
     api::{Api, Reading},
-    bodies,
+    aws,
+    bodies::{self, Around, Found, Reads},
     call::Call,
     content::{Content, Kind, Media},
-    route::{Route, pairs},
-    words,
+    marks, paths,
+    route::Route,
+    rpc, words,
 };
 
 /// Most bytes of a body that are read where nothing more is known.
@@ -23,12 +25,6 @@ const SNIFFED: usize = 64 << 10;
 /// Most parents of a path that a policy can name.
 const DEEPEST: usize = 12;
 
-/// Headers by which frameworks let a client say another method.
-const OVERRIDE_HEADERS: &[&str] = &["x-http-method-override", "x-http-method", "x-method-override", "x-original-method", "x-original-http-method"];
-
-/// Fields of queries and forms that do the same, in lower case.
-const OVERRIDE_FIELDS: &[&str] = &["_method", "$httpmethod", "httpmethod", "_httpmethod", "x-http-method-override", "x-http-method", "x-method-override"];
-
 /// The last API of the table: it recognises everything.
 pub(crate) struct HttpRules;
 
@@ -39,7 +35,7 @@ impl Api for HttpRules {
     }
 
     fn read(&self, call: &Call<'_>) -> Option<Reading> {
-        Some(Reading::one(judge(call)))
+        Some(Reading::one(marks::of_path(judge(call), call)))
     }
 }
 
@@ -50,13 +46,18 @@ pub(crate) fn effect_of(method: &Method) -> Effect {
         "GET" | "HEAD" | "OPTIONS" => Effect::Read,
         "POST" | "PUT" | "PATCH" => Effect::Write,
         "DELETE" => Effect::Destroy,
+        // WebDAV (RFC 4918, RFC 3253, RFC 5323) reads by these and writes by those.
+        "PROPFIND" | "REPORT" | "SEARCH" | "QUERY" => Effect::Read,
+        "PROPPATCH" | "MKCOL" | "LOCK" | "UNLOCK" | "CHECKOUT" | "CHECKIN" => Effect::Write,
+        // What caches are told: they fill again.
+        "PURGE" | "BAN" | "REFRESH" => Effect::Write,
         // WebDAV's MOVE and COPY overwrite, CONNECT tunnels, TRACE echoes; of others nothing is known.
         _ => Effect::Opaque,
     }
 }
 
 /// `http.get`; a method of the agent's own invention is `http.other`.
-fn action(method: &Method) -> &'static str {
+pub(crate) fn action(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "http.get",
         "HEAD" => "http.head",
@@ -99,58 +100,116 @@ pub(crate) fn opaque(call: &Call<'_>, why: impl Into<String>) -> Operation {
 
 fn judge(call: &Call<'_>) -> Operation {
     let method = call.head.method;
-    let operation = |effect, why: String| Operation::new(effect, action(method), resource(call), why);
+    let (effect, why) = found(call);
+    Operation::new(effect, action(method), resource(call), why)
+}
+
+/// What is known around the body: the words of the path, and whether something that stands is changed.
+#[must_use]
+pub(crate) fn around(call: &Call<'_>) -> Around {
+    let words = paths::words(&call.route);
+    let method = call.head.method.as_str();
+    let last = call.route.last();
+    // A POST below an identifier, or to a verb that is not one of making, changes what stands.
+    let posts_change = method == "POST" && (paths::is_identifier(last) || words::split(last).iter().any(|word| is_changing(word)));
+    Around { changes: matches!(method, "PUT" | "PATCH" | "MERGE") || posts_change, words }
+}
+
+fn is_changing(word: &str) -> bool {
+    matches!(
+        word,
+        "update" | "set" | "modify" | "change" | "alter" | "edit" | "patch" | "configure" | "config" | "configs" | "settings" | "attributes" | "protection"
+    )
+}
+
+fn found(call: &Call<'_>) -> Found {
+    let method = call.head.method;
     if call.head.headers.contains_key(http::header::UPGRADE) {
-        return operation(Effect::Opaque, "it asks for another protocol on the same connection".into());
+        return (Effect::Opaque, "it asks for another protocol on the same connection".to_owned());
     }
-    let effect = effect_of(method);
-    match effect {
-        Effect::Read => match unreadable(call) {
-            // RFC 9110 gives a body here no meaning, but servers read some (search): what can be read is judged, what cannot is not.
-            Some(why) => operation(Effect::Opaque, format!("{method} with a body that cannot be read: {why}")),
-            None => match read_that_destroys(call) {
-                Some(why) => operation(Effect::Destroy, why),
-                None => operation(Effect::Read, format!("{method} reads")),
-            },
+    let unreadable = || unreadable(call).map(|why| (Effect::Opaque, format!("{method} with a body that cannot be read: {why}")));
+    match effect_of(method) {
+        // RFC 9110 gives a body here no meaning, but servers read some (search): what can be read is judged, what cannot is not.
+        Effect::Read => unreadable().or_else(|| read_that_destroys(call)).unwrap_or_else(|| (Effect::Read, format!("{method} reads"))),
+        Effect::Write => match unreadable() {
+            Some(found) => found,
+            None => rpc::named(call)
+                .or_else(|| paths::called(call))
+                .or_else(|| says_destroying(call))
+                .or_else(|| replaces_by_nothing(call))
+                .or_else(|| dns(call))
+                .unwrap_or_else(|| (Effect::Write, format!("{method} writes; nothing more is known of this API"))),
         },
-        Effect::Write => match unreadable(call) {
-            Some(why) => operation(Effect::Opaque, format!("{method} with a body that cannot be read: {why}")),
-            None => {
-                let nothing = || (*method == Method::PUT && replaces_by_nothing(call)).then(|| "PUT replaces what is there by nothing".to_owned());
-                let destroys = || says_destroying(call).or_else(nothing).map(|why| (Effect::Destroy, why));
-                // A call that AWS itself names as a read carries no order in its body.
-                let (effect, why) =
-                    named(call).or_else(destroys).unwrap_or_else(|| (Effect::Write, format!("{method} writes; nothing more is known of this API")));
-                operation(effect, why)
-            }
-        },
-        Effect::Destroy => operation(effect, format!("{method} deletes")),
-        Effect::Opaque => operation(effect, "of this method nothing is known".into()),
+        Effect::Destroy if aws::removes_tags(call) => (Effect::Write, "it removes tags".to_owned()),
+        Effect::Destroy => paths::deletes(call).unwrap_or_else(|| (Effect::Destroy, format!("{method} deletes"))),
+        Effect::Opaque
+            if matches!(method.as_str(), "MOVE" | "COPY")
+                && call.header_values("overwrite").all(|value| value == Some("F"))
+                && call.head.headers.contains_key("overwrite") =>
+        {
+            (Effect::Write, format!("{method} that overwrites nothing"))
+        }
+        Effect::Opaque => (Effect::Opaque, "of this method nothing is known".to_owned()),
     }
 }
 
 /// A GET is believed to read unless its query, or its path as an RPC's name, says otherwise.
-fn read_that_destroys(call: &Call<'_>) -> Option<String> {
-    let rpc = !call.has_no_body() || call.route.values("Action").next().is_some();
-    let by_name = named(call).filter(|(effect, _)| rpc && *effect == Effect::Destroy).map(|(_, why)| why);
-    by_name.or_else(|| bodies::query_destroys(call.route.query()?))
+fn read_that_destroys(call: &Call<'_>) -> Option<Found> {
+    let is_rpc = !call.has_no_body() || call.route.values("Action").next().is_some();
+    let by_name = || rpc::named(call).or_else(|| paths::called(call)).filter(|(effect, _)| *effect == Effect::Destroy);
+    let by_name = if is_rpc { by_name() } else { None };
+    let around = Around { words: paths::words(&call.route), ..Around::default() };
+    by_name
+        .or_else(|| paths::page_that_deletes(call))
+        .or_else(|| bodies::query_destroys(call.route.query()?, Reads::Yes, &around))
+        .or_else(|| if call.has_no_body() { None } else { bodies::destroys(call.content(), &around).filter(|(effect, _)| *effect == Effect::Destroy) })
 }
 
-fn says_destroying(call: &Call<'_>) -> Option<String> {
-    bodies::query_destroys(call.route.query().unwrap_or_default()).or_else(|| bodies::destroys(call.content()))
+fn says_destroying(call: &Call<'_>) -> Option<Found> {
+    let around = around(call);
+    bodies::query_destroys(call.route.query().unwrap_or_default(), Reads::No, &around).or_else(|| bodies::destroys(call.content(), &around))
 }
 
-fn replaces_by_nothing(call: &Call<'_>) -> bool {
-    match call.content() {
-        // `{}` is what many clients send for "all defaults", so it says nothing.
-        Content::Json(Value::Null) => true,
-        Content::Json(Value::Array(items)) => items.is_empty(),
-        Content::Text(text) => text.trim() == "null",
+/// A PUT that leaves nothing: null, an empty list, or an object that is empty but for its name.
+fn replaces_by_nothing(call: &Call<'_>) -> Option<Found> {
+    /// Fields that say which thing it is, not what is in it.
+    const NAMES: &[&str] = &["id", "key", "name", "kind", "apiVersion", "metadata", "type", "uid", "version", "revision", "rev"];
+    let is_empty = |value: &Value| match value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
         _ => false,
-    }
+    };
+    let holds_nothing = |fields: &serde_json::Map<String, Value>| {
+        let (names, rest): (Vec<_>, Vec<_>) = fields.iter().partition(|(name, _)| NAMES.contains(&name.as_str()));
+        !names.is_empty() && !rest.is_empty() && rest.iter().all(|(_, value)| is_empty(value))
+    };
+    let nothing = *call.head.method == Method::PUT
+        && match call.content() {
+            // `{}` is what many clients send for "all defaults", so it says nothing.
+            Content::Json(Value::Null) => true,
+            Content::Json(Value::Array(items)) => items.is_empty(),
+            Content::Json(Value::Object(fields)) => {
+                let records = fields.get("records").or_else(|| fields.get("items")).and_then(Value::as_array);
+                holds_nothing(fields) || records.is_some_and(|items| items.iter().filter_map(Value::as_object).any(holds_nothing))
+            }
+            Content::Text(text) => text.trim() == "null",
+            _ => false,
+        };
+    nothing.then(|| (Effect::Destroy, "PUT replaces what is there by nothing".to_owned()))
 }
 
-fn unreadable(call: &Call<'_>) -> Option<String> {
+/// A record of the DNS that is put or patched: the old one is gone, and with it whoever it led to.
+fn dns(call: &Call<'_>) -> Option<Found> {
+    let changes = matches!(call.head.method.as_str(), "PUT" | "PATCH");
+    let is_record = call.route.segments().any(|segment| matches!(segment, "dns_records" | "rrsets" | "resourceRecordSets" | "dns-records" | "recordsets"))
+        || (call.route.segments().any(|segment| matches!(segment, "dns" | "zones" | "domains" | "dnsZones"))
+            && call.route.segments().any(|segment| matches!(segment, "records" | "A" | "AAAA" | "CNAME" | "MX" | "TXT" | "NS")));
+    (changes && is_record).then(|| (Effect::Destroy, "it overwrites a DNS record".to_owned()))
+}
+
+/// Why the body cannot be read, if it cannot.
+#[must_use]
+pub(crate) fn unreadable(call: &Call<'_>) -> Option<String> {
     // gRPC is a POST and has rules of its own; under another method it is not gRPC.
     if call.media.essence.starts_with("application/grpc") {
         return Some("gRPC under another method than POST".to_owned());
@@ -161,104 +220,7 @@ fn unreadable(call: &Call<'_>) -> Option<String> {
     }
 }
 
-/// What the names in a request say: its path's last parts, its RPC action. Only ever stricter than the method, but
-/// for the calls that AWS itself names in a header.
-fn named(call: &Call<'_>) -> Option<(Effect, String)> {
-    let from_target = call.header_values("x-amz-target").flatten().filter_map(|target| target.rsplit('.').next());
-    for name in from_target {
-        match words::effect_of(name) {
-            Some(Effect::Destroy) => return Some((Effect::Destroy, format!("it calls {}", safe(name)))),
-            Some(Effect::Read) if is_aws(call.head) => return Some((Effect::Read, format!("it calls {}", safe(name)))),
-            _ => {}
-        }
-    }
-    if let Some(name) = rpc_names(call).into_iter().find(|name| words::effect_of(name) == Some(Effect::Destroy)) {
-        return Some((Effect::Destroy, format!("it calls {}", safe(&name))));
-    }
-    let step = call.route.segments().rev().take(2).enumerate().find(|(index, segment)| {
-        // `/volumes/3/wipe`, `/v1/things:purge`, `/_delete_by_query`, `/delete/3`.
-        let verb = segment.rsplit(':').next().unwrap_or(segment);
-        if *index == 0 { words::is_destroying_step(verb) } else { words::split(verb).len() == 1 && words::is_destroying_step(verb) }
-    });
-    step.map(|(_, segment)| (Effect::Destroy, format!("the path says {}", safe(segment))))
-}
-
-fn safe(text: &str) -> String {
+/// A piece of the request for a person's eyes.
+pub(crate) fn safe(text: &str) -> String {
     agentbox_core::safe::line(text, 80)
-}
-
-fn is_aws(head: &Head<'_>) -> bool {
-    let host = head.host.as_str();
-    host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn")
-}
-
-/// Names of remote procedures in the body or the query: AWS's `Action`, JSON-RPC's `method`.
-fn rpc_names(call: &Call<'_>) -> Vec<String> {
-    const MOST: usize = 64;
-    let mut names: Vec<String> = call.route.values("Action").map(str::to_owned).collect();
-    match call.content() {
-        Content::Form(pairs) => names.extend(pairs.iter().filter(|(name, _)| name == "Action" || name == "method").map(|(_, value)| value.clone())),
-        Content::Json(Value::Object(object)) => names.extend(json_rpc(object)),
-        Content::Json(Value::Array(items)) => names.extend(items.iter().take(MOST).filter_map(Value::as_object).filter_map(json_rpc)),
-        _ => {}
-    }
-    names
-}
-
-fn json_rpc(object: &serde_json::Map<String, Value>) -> Option<String> {
-    object.get("jsonrpc")?;
-    object.get("method")?.as_str().map(str::to_owned)
-}
-
-/// What a method that is named elsewhere would do, where that is stricter than the request line.
-#[must_use]
-pub(crate) fn overridden(call: &Call<'_>) -> Option<Operation> {
-    let mut names: Vec<String> = Vec::new();
-    let mut add = |value: &str| names.extend(value.split(',').map(|name| name.trim().to_ascii_uppercase()).filter(|name| !name.is_empty()));
-    for (name, value) in call.head.headers {
-        // CGI and its heirs (WSGI, PHP, Rack) cannot tell `_` from `-`.
-        if OVERRIDE_HEADERS.contains(&name.as_str().replace('_', "-").as_str()) {
-            add(value.to_str().unwrap_or("?"));
-        }
-    }
-    let is_override = |name: &str| OVERRIDE_FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field));
-    for (name, value) in call.route.query().unwrap_or_default() {
-        // Facebook's Graph API deletes by `GET /ID?method=delete`; of other methods the word says too little.
-        if is_override(name) || (name.eq_ignore_ascii_case("method") && value.eq_ignore_ascii_case("delete")) {
-            add(value);
-        }
-    }
-    // Some old servers part pairs at `;` too.
-    let query = call.head.target.split_once('?').map_or("", |(_, query)| query);
-    if query.contains(';') {
-        for (name, value) in pairs(&query.replace(';', "&")).unwrap_or_default() {
-            if is_override(&name) {
-                add(&value);
-            }
-        }
-    }
-    if matches!(call.media.kind, Kind::Form | Kind::Multipart) && !call.has_no_body() {
-        call.content();
-    }
-    match call.content_if_read() {
-        Some(Content::Form(pairs)) => pairs.iter().filter(|(name, _)| is_override(name)).for_each(|(_, value)| add(value)),
-        Some(Content::Multipart(parts)) => parts.iter().filter(|part| is_override(&part.name)).for_each(|part| add(part.text.as_deref().unwrap_or("?"))),
-        Some(Content::Json(Value::Object(object))) => {
-            if let Some(method) = object.get("_method").and_then(Value::as_str) {
-                add(method);
-            }
-        }
-        _ => {}
-    }
-    names.sort();
-    names.dedup();
-    let first = names.first()?;
-    let own = effect_of(call.head.method);
-    if names.len() > 1 {
-        return Some(opaque(call, "it names several methods besides its own"));
-    }
-    let method = Method::from_bytes(first.as_bytes()).unwrap_or(Method::TRACE);
-    let effect = effect_of(&method);
-    (effect > own)
-        .then(|| Operation::new(effect, action(&method), Resource::unplaced(resource(call).id), format!("the method is overridden by {}", safe(first))))
 }

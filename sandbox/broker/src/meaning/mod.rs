@@ -4,28 +4,37 @@
 //! [`api::APIS`]; the last one knows only HTTP's methods and recognises everything.
 
 mod api;
+mod aws;
 mod bodies;
 mod call;
 mod content;
 mod credentials;
+mod elastic;
 mod example;
 mod excerpt;
 mod git;
 mod graphql;
 mod grpc;
 mod http_rules;
+mod kubernetes;
+mod marks;
 mod models;
+mod override_methods;
 mod packages;
+mod paths;
+mod providers;
 mod railway;
 mod refusal;
 mod route;
+mod rpc;
+mod shell;
 pub mod sql;
 mod words;
 
 use agentbox_core::{Credential, HostName, Operation};
 
 pub(crate) use content::parse_json;
-pub use example::{example, request};
+pub use example::{example, remote_command, request};
 pub(crate) use railway::{is_railway, may_lose};
 pub use refusal::{GitAnswer, ReplyStyle, refusal_response};
 

@@ -1,5 +1,6 @@
 //! A body as text or data: its encodings taken off within bounds, its form recognised, or the reason why not.
 
+mod cbor;
 mod encoding;
 mod json;
 mod multipart;
@@ -87,6 +88,8 @@ pub(crate) enum Kind {
     Text,
     /// Pictures, archives, octet streams: what is stored and not obeyed.
     Data,
+    /// `application/cbor`.
+    Cbor,
     /// Anything else.
     Other,
     /// Not one content type but several, or one that is not ASCII.
@@ -152,6 +155,7 @@ fn kind(essence: &str) -> Kind {
         ("application", "graphql") => Kind::GraphQl,
         ("application", "x-www-form-urlencoded") => Kind::Form,
         ("multipart", "form-data") => Kind::Multipart,
+        ("application", "cbor") => Kind::Cbor,
         ("application", "xml" | "javascript" | "x-javascript" | "yaml" | "x-yaml" | "toml" | "sql" | "x-sh") | ("text", _) => Kind::Text,
         (_, name) if name.ends_with("+xml") || name.ends_with("+yaml") => Kind::Text,
         ("image" | "audio" | "video" | "font", _) => Kind::Data,
@@ -175,6 +179,7 @@ pub(crate) fn understand(media: &Media, bytes: &[u8]) -> Content {
         _ if media.foreign_charset && looks_like_json => Content::Unreadable(Unreadable::Charset),
         Kind::Json => json::parse(bytes).map_or_else(|why| lines_of_json(media, bytes).unwrap_or(Content::Unreadable(why)), Content::Json),
         Kind::Form => form(bytes, looks_like_json),
+        Kind::Cbor => cbor::parse(bytes).map_or_else(Content::Unreadable, Content::Json),
         Kind::Multipart => multipart::parse(media.boundary.as_deref(), bytes).map_or_else(Content::Unreadable, Content::Multipart),
         Kind::GraphQl | Kind::Text => sniffed(bytes, looks_like_json, text),
         Kind::Data => sniffed(bytes, looks_like_json, |_| Content::Data),

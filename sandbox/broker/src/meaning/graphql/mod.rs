@@ -134,8 +134,9 @@ impl Vocabulary for ByName {
                     operation(Effect::Destroy, format!("the mutation {} destroys by its name", agentbox_core::safe::line(&field.name, 80)))
                 } else if let Some(inner) = inner {
                     operation(Effect::Destroy, format!("the mutation's field {} destroys by its name", agentbox_core::safe::line(&inner.name, 80)))
-                } else if let Some(why) = bodies::destroys(&Content::Json(Value::Object(field.arguments.clone()))) {
-                    operation(Effect::Destroy, why)
+                } else if let Some((effect, why)) = bodies::destroys(&Content::Json(Value::Object(field.arguments.clone())), &bodies::Around::name(&field.name))
+                {
+                    operation(effect, why)
                 } else {
                     operation(Effect::Write, "a GraphQL mutation writes".into())
                 }

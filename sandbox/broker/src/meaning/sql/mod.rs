@@ -34,6 +34,12 @@ pub use said::Said;
 /// Longest text that is judged, in bytes; what is longer is opaque.
 pub const LONGEST_TEXT: usize = 16 << 20;
 
+/// Every operation of one Redis command, its name first.
+#[must_use]
+pub(crate) fn redis_command(words: &[Vec<u8>]) -> Vec<Operation> {
+    redis::judge(words)
+}
+
 /// The action of what cannot be read; its effect is [`agentbox_core::Effect::Opaque`].
 pub const UNCLEAR: &str = "sql.unclear";
 

@@ -38,11 +38,11 @@ fn the_method_table() {
         ("DELETE", Effect::Destroy),
         ("MOVE", Effect::Opaque),
         ("COPY", Effect::Opaque),
-        ("PROPFIND", Effect::Opaque),
+        ("PROPFIND", Effect::Read),
         ("TRACE", Effect::Opaque),
         ("CONNECT", Effect::Opaque),
         ("get", Effect::Opaque),
-        ("PURGE", Effect::Opaque),
+        ("PURGE", Effect::Write),
     ] {
         assert_eq!(worst(method, "/v1/things", &[], None), effect, "{method}");
     }
@@ -254,4 +254,17 @@ fn how_long_it_takes() {
         times.sort();
         eprintln!("{name}: median {:?}", times[1000]);
     }
+}
+
+mod clouds;
+mod services;
+
+/// The worst effect of a request to a host.
+fn at(host: &str, method: &str, target: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Effect {
+    let mut map = http::HeaderMap::new();
+    for (name, value) in headers {
+        map.append(http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+    }
+    let request = super::request(method, &format!("https://{host}{target}"), &map, body.filter(|body| !body.is_empty())).unwrap();
+    request.worst().unwrap().effect
 }

@@ -1,0 +1,82 @@
+//! Text: XML by the names of its elements, lines of JSON, requests within a request, else SQL.
+
+use agentbox_core::Effect;
+
+use super::{
+    super::words,
+    Around, Found, is_verb, safe,
+    statements::{self, Where},
+};
+
+/// Most elements of a document that are looked at.
+const MOST_ELEMENTS: usize = 10_000;
+
+/// Most lines of a list of JSON values.
+const MOST_LINES: usize = 100_000;
+
+/// What a text says.
+#[must_use]
+pub(super) fn judge(text: &str, around: &Around) -> Option<Found> {
+    let start = text.trim_start();
+    if start.starts_with('<') {
+        return xml(text);
+    }
+    if start.starts_with("--") && text.contains("HTTP/1") {
+        return batch(text);
+    }
+    if start.starts_with(['{', '[']) {
+        return lines(text, around);
+    }
+    statements::sql(text, Where::IsStatement)
+}
+
+/// Lines of JSON, as bulk endpoints have them.
+fn lines(text: &str, around: &Around) -> Option<Found> {
+    let mut values = text.lines().filter(|line| !line.trim().is_empty()).take(MOST_LINES).map(serde_json::from_str::<serde_json::Value>);
+    values.find_map(|value| super::in_value(&value.ok()?, around))
+}
+
+/// `<Delete>`, `<DeleteUser>`, `<methodName>wp.deletePost</methodName>`, `<Status>Suspended</Status>`, `<Expiration>`.
+fn xml(text: &str) -> Option<Found> {
+    let mut name_of_member = String::new();
+    text.split('<').skip(1).take(MOST_ELEMENTS).find_map(|piece| {
+        let end = piece.find(|c: char| c.is_whitespace() || matches!(c, '>' | '/')).unwrap_or(piece.len());
+        let (name, rest) = piece.split_at_checked(end)?;
+        let name = name.rsplit(':').next().unwrap_or(name);
+        let content = rest.split_once('>').map_or("", |(_, content)| content.trim());
+        let is_call = |text: &str| text.rsplit('.').next().is_some_and(is_verb);
+        if name == "name" {
+            name_of_member = content.to_owned();
+        }
+        let says = match name {
+            _ if name.eq_ignore_ascii_case("methodName") => is_call(content),
+            // Calls within one call: `<name>methodName</name><value><string>wp.deletePost`.
+            "value" | "string" if name_of_member == "methodName" => is_call(content),
+            "Status" => content == "Suspended",
+            _ => words::begins_destroying(name) && !content.eq_ignore_ascii_case("false") && !matches!(name, "DeleteMarker"),
+        };
+        says.then(|| (Effect::Destroy, format!("the body says {}", safe(name))))
+    })
+}
+
+/// Requests in the parts of a multipart body (Google's, Azure's and OData's batches): their request lines.
+fn batch(text: &str) -> Option<Found> {
+    text.lines().take(MOST_LINES).find_map(|line| {
+        let mut pieces = line.trim_end().split(' ');
+        let (method, target, version) = (pieces.next()?, pieces.next()?, pieces.next()?);
+        if !version.starts_with("HTTP/1") || pieces.next().is_some() {
+            return None;
+        }
+        let path = target.split(['?', '#']).next().unwrap_or(target);
+        let last = path.rsplit(['/', ':']).next().unwrap_or_default();
+        match method {
+            "GET" | "HEAD" | "OPTIONS" => None,
+            "POST" | "PUT" | "PATCH" | "MERGE" => words::step(last)
+                .and_then(|step| words::of_words(&step, &[]))
+                .filter(|effect| *effect == Effect::Destroy)
+                .map(|effect| (effect, format!("a request within it calls {}", safe(last)))),
+            "DELETE" => Some((Effect::Destroy, format!("a request within it deletes {}", safe(path)))),
+            _ => Some((Effect::Opaque, "of a request within it nothing is known".to_owned())),
+        }
+    })
+}

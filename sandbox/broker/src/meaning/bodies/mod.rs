@@ -1,0 +1,265 @@
+//! What the body of an API that nobody has described says of itself: verbs in its fields, protections switched off,
+//! statements of SQL, commands, elements of XML. It only ever makes a request stricter.
+
+mod markup;
+mod settings;
+pub(super) mod statements;
+
+use agentbox_core::Effect;
+use serde_json::{Map, Value};
+
+use super::{content::Content, words};
+
+/// What a body says that is stricter than its method: the effect and why.
+pub(crate) type Found = (Effect, String);
+
+/// What is known of the request around its body.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Around {
+    /// Words of the path, or of the call's name.
+    pub(crate) words: Vec<String>,
+    /// What is sent changes something that stands already (PUT, PATCH, `Update…`): its fields take the place of others.
+    pub(crate) changes: bool,
+}
+
+impl Around {
+    /// Around a call of this name.
+    #[must_use]
+    pub(crate) fn name(name: &str) -> Self {
+        let words = words::split(name);
+        let changes = !words.first().is_some_and(|first| is_making(first)) && !words.last().is_some_and(|last| is_making(last));
+        Self { words, changes }
+    }
+
+    fn has(&self, wanted: &[&str]) -> bool {
+        self.words.iter().any(|word| wanted.contains(&words::singular(word)))
+    }
+}
+
+/// Verbs that make something new: nothing is changed by their settings.
+#[must_use]
+pub(crate) fn is_making(word: &str) -> bool {
+    matches!(word, "create" | "add" | "insert" | "register" | "run" | "launch" | "provision" | "allocate" | "make" | "new" | "import" | "clone" | "copy")
+}
+
+/// Fields whose value is a verb.
+const VERB_FIELDS: &[&str] = &[
+    "action",
+    "actiontype",
+    "op",
+    "operation",
+    "operationtype",
+    "verb",
+    "method",
+    "httpmethod",
+    "cmd",
+    "command",
+    "type",
+    "requesttype",
+    "_op_type",
+    "name",
+    "event",
+    "changetype",
+    "mode",
+    "instruction",
+];
+
+/// Longest value that is taken for a verb.
+const LONGEST_VERB: usize = 48;
+
+/// What the body says would be lost, if it says so.
+#[must_use]
+pub(crate) fn destroys(content: &Content, around: &Around) -> Option<Found> {
+    match content {
+        // The bound on the body's size and serde_json's on its depth bound this walk.
+        Content::Json(value) => whole(value, around),
+        Content::Form(pairs) => form(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())), around),
+        Content::Multipart(parts) => form(parts.iter().filter_map(|part| Some((part.name.as_str(), part.text.as_deref()?))), around),
+        Content::Text(text) => markup::judge(text, around),
+        Content::Empty | Content::Data | Content::Unreadable(_) => None,
+    }
+}
+
+fn whole(value: &Value, around: &Around) -> Option<Found> {
+    in_value(value, around).or_else(|| match value {
+        Value::Object(fields) => settings::capacity(fields),
+        _ => None,
+    })
+}
+
+fn form<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone, around: &Around) -> Option<Found> {
+    let one = |(name, value): (&str, &str)| in_field(name, &Value::String(value.to_owned()), around);
+    if let Some(found) = pairs.clone().find_map(one) {
+        return Some(found);
+    }
+    // AWS writes maps as `Attribute.1.Name=…&Attribute.1.Value=…`.
+    let named = pairs.clone().filter_map(|(name, value)| Some((name.strip_suffix(".Name").or_else(|| name.strip_suffix(".key"))?, value)));
+    for (stem, name) in named.take(MOST_PAIRS) {
+        let value = pairs.clone().find(|(other, _)| other.strip_prefix(stem).is_some_and(|rest| rest == ".Value" || rest == ".value"));
+        if let Some(found) = value.and_then(|(_, value)| in_field(name, &Value::String(value.to_owned()), around)) {
+            return Some(found);
+        }
+    }
+    let fields: Map<String, Value> = pairs.take(MOST_PAIRS).map(|(name, value)| (name.to_owned(), Value::String(value.to_owned()))).collect();
+    settings::capacity(&fields)
+}
+
+/// Most pairs of a form that are looked at together.
+const MOST_PAIRS: usize = 64;
+
+/// The same for the pairs of a query. `reads`: the method does, so that words in it are more likely a search.
+#[must_use]
+pub(crate) fn query_destroys(pairs: &[(String, String)], reads: Reads, around: &Around) -> Option<Found> {
+    // `GET /audit?action=delete` looks for deletions.
+    let looks = reads == Reads::Yes
+        && around.words.last().is_some_and(|last| matches!(words::singular(last), "audit" | "log" | "event" | "history" | "activity" | "search" | "trail"));
+    pairs.iter().find_map(|(name, value)| {
+        let lower = name.to_ascii_lowercase();
+        let url = |effect| (effect, format!("the URL says {}", safe(name)));
+        match lower.as_str() {
+            "action" | "op" | "cmd" | "command" | "verb" | "operation" if !looks && is_verb(value) => return Some(url(Effect::Destroy)),
+            "query" | "sql" | "q" | "statement" => {
+                return statements::sql(value, statements::Where::MayBeSearch).map(|(effect, why)| (effect, format!("{why}, in the URL's {}", safe(name))));
+            }
+            // `?delete`, as some REST dialects of RPC have it.
+            _ if value.is_empty() && reads == Reads::No && words::begins_destroying(name) => return Some(url(Effect::Destroy)),
+            _ => {}
+        }
+        if value.trim_start().starts_with('<') {
+            return markup::judge(value, around).map(|(effect, _)| url(effect));
+        }
+        settings::switches_off(name, &Value::String(value.clone()), around).map(|_| url(Effect::Destroy))
+    })
+}
+
+/// Whether a request's method is one that reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// GET, HEAD.
+    Yes,
+    /// All others.
+    No,
+}
+
+fn in_value(value: &Value, around: &Around) -> Option<Found> {
+    match value {
+        Value::Object(fields) => in_fields(fields, around),
+        Value::Array(items) => items.iter().find_map(|item| in_value(item, around)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+fn in_fields(fields: &Map<String, Value>, around: &Around) -> Option<Found> {
+    // `{"name": "retention.ms", "value": "1000"}` is a field of that name.
+    let pair = ["name", "key", "Name", "Key", "field", "setting"].iter().find_map(|name| fields.get(*name)?.as_str());
+    let value = ["value", "Value", "new_value"].iter().find_map(|name| fields.get(*name));
+    if let (Some(name), Some(value)) = (pair, value)
+        && let Some(found) = settings::judge(name, value, around)
+    {
+        return Some((found.0, format!("the body says {}", safe(name))));
+    }
+    fields.iter().find_map(|(name, value)| in_field(name, value, around))
+}
+
+fn in_field(name: &str, value: &Value, around: &Around) -> Option<Found> {
+    let says = |effect| Some((effect, format!("the body says {}", safe(name))));
+    // AWS: `BlockDeviceMapping.1.Ebs.DeleteOnTermination`.
+    let own = name.rsplit('.').next().unwrap_or(name);
+    let lower: String = own.chars().filter(|c| !matches!(c, '-' | '.')).take(64).collect::<String>().to_ascii_lowercase();
+    if let Value::String(text) = value
+        && VERB_FIELDS.contains(&lower.as_str())
+        && (is_verb(text) || settings::puts_back(text, &lower))
+    {
+        return says(Effect::Destroy);
+    }
+    if let Some((effect, why)) =
+        statements::in_field(&lower, value, around.words.last().is_some_and(|last| last == "search" || last == "autocomplete" || last == "suggest"))
+    {
+        return Some((effect, format!("{why}, in the body's {}", safe(name))));
+    }
+    if names_deletion(own, value, around) {
+        return says(Effect::Destroy);
+    }
+    if let Some((effect, why)) = settings::judge(name, value, around) {
+        return Some((effect, format!("{why}: {}", safe(name))));
+    }
+    in_value(value, around)
+}
+
+/// `delete`, `DELETE`, `delete_all`, `removeUser`: short, and a verb at its beginning.
+fn is_verb(text: &str) -> bool {
+    text.len() <= LONGEST_VERB && !text.contains(' ') && words::begins_destroying(text)
+}
+
+/// Whether a value says no.
+fn is_no(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(items) => items.is_empty(),
+        Value::String(text) => text.is_empty() || matches!(text.as_str(), "false" | "0" | "no" | "never"),
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::Bool(true) | Value::Object(_) => false,
+    }
+}
+
+/// Whether a value says yes, and nothing else.
+fn is_yes(value: &Value) -> bool {
+    match value {
+        Value::Bool(on) => *on,
+        Value::String(text) => matches!(text.to_ascii_lowercase().as_str(), "true" | "yes" | "1" | "on"),
+        _ => false,
+    }
+}
+
+/// Last words of fields that only say when, whether or for how long something would be deleted.
+const ABOUT_DELETION: &[&str] = &[
+    "retention",
+    "protection",
+    "marker",
+    "days",
+    "after",
+    "lock",
+    "policy",
+    "window",
+    "period",
+    "timeout",
+    "allowed",
+    "permission",
+    "role",
+    "id",
+    "status",
+    "reason",
+    "count",
+    "url",
+];
+
+/// `{"deletes": [...]}`, `{"is-destroy": true}`, `{"DeleteRequest": {...}}`, `{"delete": "…"}`, `{"_deleted": true}`, `{"prune": true}`.
+fn names_deletion(name: &str, value: &Value, around: &Around) -> bool {
+    if is_no(value) {
+        return false;
+    }
+    let all = words::split(name);
+    if all.last().is_some_and(|last| ABOUT_DELETION.contains(&last.as_str()))
+        || all.iter().any(|word| matches!(word.as_str(), "protection" | "retention" | "lock" | "marker"))
+    {
+        return false;
+    }
+    let skip = usize::from(all.first().is_some_and(|first| matches!(first.as_str(), "is" | "do" | "should" | "force" | "request" | "auto" | "to" | "with")));
+    let Some(word) = all.get(skip) else { return false };
+    // `change_protection` with `{"delete": true}` protects from deletion.
+    if is_yes(value) && around.words.last().is_some_and(|last| words::is_guard(last)) {
+        return false;
+    }
+    match word.as_str() {
+        "delete" | "deletes" | "destroy" | "purge" | "wipe" | "truncate" | "erase" | "deletions" | "deletion" => true,
+        "deleted" | "destroyed" | "removed" | "prune" | "overwrite" => is_yes(value) && all.len() <= skip + 1,
+        _ => false,
+    }
+}
+
+pub(super) fn safe(text: &str) -> String {
+    agentbox_core::safe::line(text, 60)
+}
+
+#[cfg(test)]
+mod tests;

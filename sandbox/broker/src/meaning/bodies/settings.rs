@@ -1,0 +1,192 @@
+//! Settings that take something away: a protection off, a retention short, an older state put back, nothing left to run.
+
+use agentbox_core::Effect;
+use serde_json::{Map, Value};
+
+use super::{super::words, Around, Found, is_no, is_yes};
+
+/// Below this many days a retention is thought to be short. What it was before, the request does not tell.
+const SHORT: f64 = 7.0;
+
+/// Most entries of a list that are looked at.
+const MOST: usize = 1000;
+
+/// One field.
+#[must_use]
+pub(super) fn judge(name: &str, value: &Value, around: &Around) -> Option<Found> {
+    if let Some(why) = switches_off(name, value, around) {
+        return Some((Effect::Destroy, why.to_owned()));
+    }
+    let own = name.rsplit('.').next().unwrap_or(name);
+    let all = words::split(if name.split('.').count() > 1 && own.len() < 4 { name } else { own });
+    let has = |wanted: &[&str]| all.iter().any(|word| wanted.contains(&word.as_str()));
+    let found = |why: &str| Some((Effect::Destroy, why.to_owned()));
+    if around.changes && (shortens(&all, value) || (has(&["live", "ttl"]) && has(&["time", "ttl", "to"]) && enables(value))) {
+        return found("it shortens how long something is kept");
+    }
+    if has(&["oid", "sha", "hash", "newrev", "commit"]) && value.as_str().is_some_and(|text| text.len() >= 40 && text.bytes().all(|byte| byte == b'0')) {
+        return found("the null hash deletes a ref");
+    }
+    if name == "$patch" && value.as_str().is_some_and(|text| matches!(text, "delete" | "replace")) {
+        return found("the patch deletes");
+    }
+    if name == "$out" {
+        return found("its result replaces a collection");
+    }
+    if around.changes && all.last().is_some_and(|last| last == "finalizers") && is_no(value) {
+        return found("it takes away what holds a deletion back");
+    }
+    if matches!(own, "where" | "filter") && around.changes && value.as_object().is_some_and(Map::is_empty) {
+        return found("its filter is empty: everything is changed");
+    }
+    if matches!(own.to_ascii_lowercase().as_str(), "status" | "state") && value.as_str().is_some_and(|text| ends(text, around)) {
+        return found("it ends something by its state");
+    }
+    if own == "force" && is_yes(value) && around.has(&["ref", "branch", "head"]) {
+        return found("it is forced");
+    }
+    // Whether machines may be lost with something else.
+    if all.iter().any(|word| word == "allow" || word == "allows" || word == "enable")
+        && has(&["deletion", "deletions", "delete", "force", "destroy"])
+        && !has(&["marker", "protection"])
+        && is_yes(value)
+    {
+        return found("it allows what was protected from");
+    }
+    None
+}
+
+/// `{"DeletionProtection": false}`, `{"versioning": {"enabled": false}}`, `{"retentionDays": 0}`, `{"retentionPolicy": null}`.
+#[must_use]
+pub(super) fn switches_off(name: &str, value: &Value, around: &Around) -> Option<&'static str> {
+    const OFF: &str = "it switches a protection off";
+    if matches!(value, Value::Array(items) if !items.is_empty()) {
+        return None;
+    }
+    let all = words::split(name);
+    let has = |wanted: &[&str]| all.iter().any(|word| wanted.contains(&word.as_str()));
+    // One snapshot is a copy; what takes them by itself guards. A default for what is made later guards nothing yet.
+    let is_one = has(&["snapshot"]) && !has(&["schedule", "policy", "plan", "enable", "enabled", "auto", "automatic", "automated"]);
+    let names_guard = around.changes && !is_one && !has(&["default"]) && all.iter().any(|word| guards(word));
+    let negated = all.iter().any(|word| matches!(word.as_str(), "disable" | "disabled" | "skip" | "without" | "no" | "suspend" | "bypass"));
+    let below_guard = around.changes && around.words.last().is_some_and(|last| words::is_guard(last));
+    if names_guard {
+        let taken_away = around.changes && (matches!(value, Value::Array(_)) || (value.is_null() && !negated));
+        return (is_off(value, negated) || taken_away).then_some(OFF);
+    }
+    // The whole thing is a guard: `PUT …/protection {"enforce_admins": false, "required_reviews": null}`.
+    if below_guard {
+        let own = all.first().map_or("", String::as_str);
+        let weakens = match own {
+            "required" | "require" | "requires" | "enforce" | "restrict" | "restrictions" | "enabled" | "enable" | "active" | "status" | "state" | "delete"
+            | "rebuild" | "destroy" => is_off(value, false) || value.is_null(),
+            "disabled" | "disable" | "allow" => is_yes(value),
+            _ => false,
+        };
+        return weakens.then_some(OFF);
+    }
+    None
+}
+
+fn guards(word: &str) -> bool {
+    words::is_guard(word) || matches!(word, "protected" | "protect" | "locked" | "lock" | "rls" | "twofactor" | "retentions" | "logs")
+}
+
+fn is_off(value: &Value, negated: bool) -> bool {
+    match value {
+        Value::Bool(on) => *on == negated,
+        Value::Number(number) => !negated && number.as_f64() == Some(0.0),
+        Value::String(text) => {
+            let text = text.to_ascii_lowercase();
+            if negated {
+                text == "true"
+            } else {
+                matches!(text.as_str(), "false" | "off" | "disabled" | "disable" | "suspended" | "none" | "0" | "inactive" | "paused")
+            }
+        }
+        Value::Object(fields) => fields.iter().any(|(name, value)| {
+            let name = name.to_ascii_lowercase();
+            (name.contains("enable") || name == "status" || name == "state" || name == "active") && is_off(value, negated)
+        }),
+        Value::Null | Value::Array(_) => false,
+    }
+}
+
+fn enables(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => fields.iter().any(|(name, value)| name.eq_ignore_ascii_case("enabled") && is_yes(value)),
+        _ => is_yes(value),
+    }
+}
+
+/// A number, or text that is one.
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) if text.len() < 20 => {
+            let digits = text.trim_end_matches(['s', 'm', 'h', 'd']);
+            let number: f64 = digits.parse().ok()?;
+            Some(match text.strip_prefix(digits) {
+                Some("s") => number / 86_400.0,
+                Some("m") => number / 1440.0,
+                Some("h") => number / 24.0,
+                _ => number,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// `BackupRetentionPeriod=1`, `retention.ms: 1000`, `retainedBackups: 1`, `MessageRetentionPeriod=60`.
+fn shortens(all: &[String], value: &Value) -> bool {
+    let has = |wanted: &[&str]| all.iter().any(|word| wanted.contains(&word.as_str()));
+    let keeps = has(&["retention", "retain", "retained", "expiration", "expire", "expires", "keep"]) || (has(&["delete"]) && has(&["after"]));
+    if !keeps || has(&["token", "session", "cache", "password", "link", "certificate", "url"]) {
+        return false;
+    }
+    let Some(number) = number(value) else { return false };
+    let days = match () {
+        () if has(&["ms", "millis", "milliseconds"]) => number / 86_400_000.0,
+        () if has(&["second", "seconds", "sec", "secs"]) => number / 86_400.0,
+        () if has(&["minute", "minutes", "mins"]) => number / 1440.0,
+        () if has(&["hour", "hours"]) => number / 24.0,
+        // SQS counts its period in seconds, RDS in days.
+        () if has(&["message"]) => number / 86_400.0,
+        () if has(&["bytes", "size", "mb", "gb"]) => return false,
+        () => number,
+    };
+    days < SHORT
+}
+
+/// States after which a thing is gone.
+fn ends(text: &str, around: &Around) -> bool {
+    match text.to_ascii_lowercase().as_str() {
+        "deleted" | "terminated" | "destroyed" | "purged" => true,
+        "closed" | "cancelled" | "canceled" => around.has(&["account"]),
+        _ => false,
+    }
+}
+
+/// `{"type": "restore"}` of an action on a machine: its disk is overwritten.
+#[must_use]
+pub(super) fn puts_back(text: &str, field: &str) -> bool {
+    matches!(field, "type" | "action" | "operation" | "op") && matches!(text.to_ascii_lowercase().as_str(), "restore" | "rollback_snapshot" | "revert")
+}
+
+/// `{"nodeCount": 0}`, `MinSize=0&MaxSize=0`: every machine of a group ends. Replicas of a program come back.
+#[must_use]
+pub(super) fn capacity(fields: &Map<String, Value>) -> Option<Found> {
+    let is_zero = |value: &Value| number(value) == Some(0.0);
+    let mut largest = None;
+    for (name, value) in fields.iter().take(MOST) {
+        let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+        match name.as_str() {
+            "nodecount" | "node_count" | "desirednodecount" if is_zero(value) => {
+                return Some((Effect::Destroy, "it sets the number of machines to zero".to_owned()));
+            }
+            "maxsize" | "maxcapacity" | "maxnodecount" => largest = Some(is_zero(value)),
+            _ => {}
+        }
+    }
+    (largest == Some(true)).then(|| (Effect::Destroy, "it sets the largest number of machines to zero".to_owned()))
+}

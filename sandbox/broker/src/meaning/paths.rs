@@ -1,0 +1,233 @@
+//! What a path says: the verb at its end (`/volumes/3/wipe`, `/v1/things:purge`), and what a DELETE would take.
+
+use agentbox_core::Effect;
+
+use super::{
+    bodies::Found,
+    call::Call,
+    http_rules::safe,
+    route::Route,
+    words::{self, Worth},
+};
+
+/// Most parts of a path whose words are looked at, from its end.
+const NEAR: usize = 6;
+
+/// Parts of a path below which people choose the names: they say nothing of what a thing is.
+const FREE_NAMES: &[&str] = &[
+    "kv",
+    "secret",
+    "secrets",
+    "data",
+    "metadata",
+    "files",
+    "file",
+    "objects",
+    "blobs",
+    "documents",
+    "docs",
+    "contents",
+    "raw",
+    "storage",
+    "buckets",
+    "content",
+    "keys",
+];
+
+/// Endings of names of files, of which no verb is made.
+const PROGRAMS: &[&str] = &["json", "xml", "php", "do", "action", "aspx", "asp", "cgi", "jsp", "html", "htm"];
+
+/// Domains of APIs whose paths are made of their own words.
+const APIS: &[&str] = &[
+    "amazonaws.com",
+    "api.aws",
+    "googleapis.com",
+    "azure.com",
+    "azurewebsites.net",
+    "github.com",
+    "gitlab.com",
+    "cloudflare.com",
+    "vercel.com",
+    "netlify.com",
+    "fly.io",
+    "fly.dev",
+    "render.com",
+    "heroku.com",
+    "railway.com",
+    "supabase.com",
+    "neon.tech",
+    "planetscale.com",
+    "mongodb.com",
+    "digitalocean.com",
+    "hetzner.cloud",
+    "linode.com",
+    "stripe.com",
+    "myshopify.com",
+    "twilio.com",
+    "auth0.com",
+    "okta.com",
+    "datadoghq.com",
+    "datadoghq.eu",
+    "terraform.io",
+    "pagerduty.com",
+    "slack.com",
+    "atlassian.net",
+    "sentry.io",
+    "bitbucket.org",
+    "discord.com",
+];
+
+/// Whether a host is one of a provider whose paths are made of its own words.
+#[must_use]
+pub(crate) fn is_known(host: &str) -> bool {
+    APIS.iter().any(|domain| host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
+}
+
+/// Whether a part of a path is somebody's number or hash, not a word.
+#[must_use]
+pub(crate) fn is_identifier(segment: &str) -> bool {
+    segment.bytes().any(|byte| byte.is_ascii_digit()) && !is_version(segment)
+}
+
+/// `v1`, `v2beta1`, `2010-04-01`.
+fn is_version(segment: &str) -> bool {
+    let rest = segment.strip_prefix('v').unwrap_or(segment);
+    let begins = rest.bytes().next().is_some_and(|byte| byte.is_ascii_digit());
+    (segment.starts_with('v') && begins && segment.len() <= 10) || (segment.len() == 10 && segment.bytes().filter(|byte| *byte == b'-').count() == 2)
+}
+
+/// The words of the path's last parts, without identifiers and versions.
+#[must_use]
+pub(crate) fn words(route: &Route) -> Vec<String> {
+    let near: Vec<&str> = route.segments().rev().filter(|segment| !is_identifier(segment) && !is_version(segment)).take(NEAR).collect();
+    near.into_iter().rev().flat_map(words::split).collect()
+}
+
+/// The part of a segment that may be a verb: `9:purge`, `chat.delete`, `deletePost.php`; nothing of `delete-me.txt`.
+fn verb_of(segment: &str) -> &str {
+    let verb = segment.rsplit(':').next().unwrap_or(segment);
+    match verb.rsplit_once('.') {
+        Some((stem, ending)) if PROGRAMS.contains(&ending) => stem,
+        Some((_, ending)) if words::step(ending).is_some() => ending,
+        Some(_) => "",
+        None => verb,
+    }
+}
+
+/// `/servers/3/actions/reset` is said of the server.
+fn is_filler(segment: &str) -> bool {
+    matches!(segment, "actions" | "action" | "commands" | "operations" | "ops" | "do")
+}
+
+/// What the names at the path's end call for. Only ever stricter than the method.
+#[must_use]
+pub(crate) fn called(call: &Call<'_>) -> Option<Found> {
+    let segments: Vec<&str> = call.route.segments().collect();
+    let (last, before) = segments.split_last()?;
+    let around: Vec<String> = before
+        .iter()
+        .rev()
+        .filter(|segment| !is_identifier(segment) && !is_filler(segment))
+        .take(NEAR)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+        .flat_map(|segment| words::split(segment))
+        .collect();
+    let says = |segment: &str| (Effect::Destroy, format!("the path says {}", safe(segment)));
+    if *last == "preview" || *last == "dry-run" || *last == "dry_run" {
+        return None;
+    }
+    let around_last: Vec<String> = if last.contains(':') {
+        words::split(last.rsplit_once(':').map_or("", |(name, _)| name)).into_iter().chain(around.iter().rev().take(2).rev().cloned()).collect()
+    } else {
+        around.clone()
+    };
+    if let Some(step) = words::step(verb_of(last)) {
+        return (words::of_words(&step, &around_last) == Some(Effect::Destroy)).then(|| says(last));
+    }
+    // `/delete/3`, `/replication/dr/primary/disable` stands above; a word in the middle is a noun.
+    let (segment, above) = before.split_last()?;
+    let verb = words::split(segment.rsplit(':').next().unwrap_or(segment));
+    let around: Vec<String> = above.iter().rev().take(2).rev().flat_map(|segment| words::split(segment)).collect();
+    let again = matches!(*last, "retry" | "confirm" | "execute" | "run" | "start" | "commit");
+    let is_verb = (verb.len() == 1 || again) && verb.first().is_some_and(|word| words::destroys(word));
+    (is_verb && words::of_words(&verb, &around) == Some(Effect::Destroy)).then(|| says(segment))
+}
+
+/// `GET /users/7/delete`: a page of an old sort that deletes when it is opened.
+#[must_use]
+pub(crate) fn page_that_deletes(call: &Call<'_>) -> Option<Found> {
+    let mut segments = call.route.segments().rev();
+    let (last, before) = (segments.next()?, segments.next()?);
+    let is_verb = matches!(last, "delete" | "destroy" | "remove" | "purge" | "wipe" | "truncate" | "drop" | "erase" | "terminate");
+    (is_verb && is_identifier(before)).then(|| (Effect::Destroy, format!("the path says {}", safe(last))))
+}
+
+/// A DELETE of what is made again at will, where the path is made of the API's own words; `None` where something is lost.
+#[must_use]
+pub(crate) fn deletes(call: &Call<'_>) -> Option<Found> {
+    if !call.route.is_plain() || !speaks_of_itself(call) {
+        return None;
+    }
+    let segments: Vec<&str> = call.route.segments().collect();
+    let subject = subject(&segments)?;
+    // An image's or a repository's tag is the only name of what it leads to; a management lock guards.
+    let has = |wanted: &[&str]| segments.iter().any(|segment| wanted.contains(segment));
+    // `account/keys`, `groups/3/roles`: what it is of stands above.
+    let above = segments.iter().rev().skip_while(|segment| **segment != subject).skip(1).find(|segment| !is_identifier(segment));
+    let owner = above.and_then(|segment| words::split(segment).pop()).map(|word| words::singular(&word).to_owned());
+    let words: Vec<String> = owner.into_iter().chain(words::split(subject)).collect();
+    let names_content = words.iter().any(|word| matches!(word.as_str(), "tag" | "tags"))
+        && has(&["repos", "repositories", "images", "packages", "manifests", "refs", "git", "registries"]);
+    let is_management = words.iter().any(|word| word.starts_with("lock")) && call.head.host.as_str().ends_with("azure.com");
+    if names_content || is_management || words::worth(&words) != Worth::Light {
+        return None;
+    }
+    Some((Effect::Write, format!("it removes {}, which is made again at will", safe(subject))))
+}
+
+/// The part of the path that says what is deleted.
+fn subject<'a>(segments: &[&'a str]) -> Option<&'a str> {
+    let (last, before) = match segments {
+        [.., before, last] => (*last, *before),
+        [last] => (*last, ""),
+        [] => return None,
+    };
+    let is_plural = |segment: &str| !is_identifier(segment) && words::split(segment).last().is_some_and(|word| words::singular(word) != word);
+    // Below a collection stands one of its members, whatever its name.
+    if is_plural(before) {
+        return Some(before);
+    }
+    let known = |segment: &'a str| (!is_identifier(segment) && words::worth(&words::split(segment)) == Worth::Light).then_some(segment);
+    // `/applications/3a/token`, `/posts/7/like`: a member's own.
+    if is_identifier(before) || is_version(before) || before.is_empty() {
+        return known(last);
+    }
+    // A word below a collection is the name of a member, too.
+    if segments.iter().rev().nth(2).is_some_and(|above| is_plural(above)) {
+        return known(last);
+    }
+    known(before)
+}
+
+/// Whether the path is made of an API's own words, not of names that people gave to files.
+fn speaks_of_itself(call: &Call<'_>) -> bool {
+    let host = call.head.host.as_str();
+    let first: Vec<&str> = call.route.segments().take(3).collect();
+    let is_api = host.starts_with("api.")
+        || host.starts_with("api-")
+        || is_known(host)
+        || first.iter().any(|segment| is_version(segment) || matches!(*segment, "api" | "apis" | "rest"));
+    let is_free = call.route.segments().any(|segment| FREE_NAMES.contains(&segment))
+        && !call.route.segments().any(|segment| segment == "account" || segment == "accounts" || segment == "user" || segment == "users");
+    // Object stores have names of their users' all over.
+    let is_store = host.contains("s3")
+        || host.starts_with("storage.")
+        || host.ends_with(".blob.core.windows.net")
+        || call.head.headers.contains_key("x-amz-content-sha256");
+    // Vault's own paths; all others are mounts with names that people chose.
+    let is_vault = call.head.headers.contains_key("x-vault-token") || call.head.port == 8200;
+    let is_vaults_own = call.route.segments().nth(1).is_some_and(|segment| matches!(segment, "sys" | "auth"));
+    is_api && !is_free && !is_store && (!is_vault || is_vaults_own)
+}

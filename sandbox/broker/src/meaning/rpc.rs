@@ -1,0 +1,46 @@
+//! Calls by name on top of HTTP: JSON-RPC, XML-RPC, AWS's dialects, `Action` in a form.
+
+use agentbox_core::Effect;
+use serde_json::Value;
+
+use super::{Head, bodies::Found, call::Call, content::Content, http_rules::safe, words};
+
+/// Most calls of one batch.
+const MOST: usize = 64;
+
+/// What the call's name says: only ever stricter than the method.
+#[must_use]
+pub(crate) fn named(call: &Call<'_>) -> Option<Found> {
+    let targets = call.header_values("x-amz-target").flatten().filter_map(|target| target.rsplit('.').next()).map(str::to_owned);
+    let name = targets.chain(names(call)).find(|name| words::effect_of(last(name)) == Some(Effect::Destroy))?;
+    Some((Effect::Destroy, format!("it calls {}", safe(&name))))
+}
+
+/// `wp.deletePost` is called `deletePost`.
+fn last(name: &str) -> &str {
+    name.rsplit(['.', '/']).next().unwrap_or(name)
+}
+
+/// Whether a host is AWS's.
+#[must_use]
+pub(crate) fn is_aws(head: &Head<'_>) -> bool {
+    let host = head.host.as_str();
+    [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|suffix| host.ends_with(suffix))
+}
+
+/// Names of remote procedures in the body or the query: AWS's `Action`, JSON-RPC's `method`.
+fn names(call: &Call<'_>) -> Vec<String> {
+    let mut names: Vec<String> = call.route.values("Action").map(str::to_owned).collect();
+    match call.content() {
+        Content::Form(pairs) => names.extend(pairs.iter().filter(|(name, _)| name == "Action" || name == "method").map(|(_, value)| value.clone())),
+        Content::Json(Value::Object(object)) => names.extend(json_rpc(object)),
+        Content::Json(Value::Array(items)) => names.extend(items.iter().take(MOST).filter_map(Value::as_object).filter_map(json_rpc)),
+        _ => {}
+    }
+    names
+}
+
+fn json_rpc(object: &serde_json::Map<String, Value>) -> Option<String> {
+    object.get("jsonrpc")?;
+    object.get("method")?.as_str().map(str::to_owned)
+}

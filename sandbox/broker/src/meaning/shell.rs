@@ -1,0 +1,467 @@
+//! What a command line for a shell does, as far as its programs' names tell: for orders to run something elsewhere.
+
+use agentbox_core::{Effect, safe};
+
+use super::sql::{Dialect, Said, understand};
+
+/// Longest line that is read.
+const LONGEST: usize = 64 << 10;
+
+/// Most simple commands of a line.
+const MOST_COMMANDS: usize = 200;
+
+/// How deep `sh -c "sh -c …"` is followed.
+const DEEPEST: usize = 8;
+
+/// Programs that only show.
+const READERS: &[&str] = &[
+    "[",
+    "awk",
+    "base64",
+    "basename",
+    "cat",
+    "cd",
+    "cksum",
+    "cmp",
+    "column",
+    "comm",
+    "cut",
+    "date",
+    "df",
+    "diff",
+    "dig",
+    "dirname",
+    "dmesg",
+    "du",
+    "echo",
+    "egrep",
+    "env",
+    "false",
+    "fgrep",
+    "file",
+    "free",
+    "getent",
+    "grep",
+    "groups",
+    "head",
+    "hexdump",
+    "host",
+    "hostname",
+    "htop",
+    "id",
+    "ip",
+    "iostat",
+    "journalctl",
+    "jq",
+    "last",
+    "less",
+    "locale",
+    "ls",
+    "lsblk",
+    "lscpu",
+    "lsof",
+    "md5sum",
+    "more",
+    "mpstat",
+    "netstat",
+    "nl",
+    "nproc",
+    "nslookup",
+    "od",
+    "paste",
+    "pg_dump",
+    "pg_dumpall",
+    "pg_isready",
+    "pgrep",
+    "ping",
+    "printenv",
+    "printf",
+    "ps",
+    "pwd",
+    "readlink",
+    "realpath",
+    "rg",
+    "seq",
+    "sha1sum",
+    "sha256sum",
+    "sleep",
+    "sort",
+    "ss",
+    "stat",
+    "strings",
+    "tac",
+    "tail",
+    "test",
+    "top",
+    "tr",
+    "traceroute",
+    "tree",
+    "true",
+    "uname",
+    "uniq",
+    "uptime",
+    "vmstat",
+    "w",
+    "wc",
+    "which",
+    "who",
+    "whoami",
+    "xxd",
+    "zcat",
+    "mysqldump",
+    "mongodump",
+    "git-upload-pack",
+    "git-upload-archive",
+];
+
+/// Programs that make or change and take nothing away that stood.
+const WRITERS: &[&str] = &["mkdir", "touch", "export", "set", "source", "scp", "pip", "npm", "make", "cargo", "go", "systemctl", "service", "docker-compose"];
+
+/// Programs that destroy whatever they are given.
+const DESTROYERS: &[&str] = &[
+    "rm",
+    "rmdir",
+    "shred",
+    "dd",
+    "wipefs",
+    "blkdiscard",
+    "mkswap",
+    "fdisk",
+    "sfdisk",
+    "parted",
+    "sgdisk",
+    "truncate",
+    "unlink",
+    "dropdb",
+    "dropuser",
+    "srm",
+    "wipe",
+    "lvremove",
+    "vgremove",
+    "pvremove",
+    "userdel",
+    "deluser",
+    "groupdel",
+    "cryptsetup",
+    "pg_resetwal",
+    "zap",
+    "reboot-wipe",
+    "mkfs",
+    "newfs",
+    "format",
+    "mongorestore",
+    "pg_restore",
+];
+
+/// Programs in front of another: it counts.
+const WRAPPERS: &[&str] = &[
+    "sudo", "doas", "env", "nohup", "time", "nice", "ionice", "stdbuf", "timeout", "setsid", "exec", "command", "builtin", "xargs", "watch", "unbuffer",
+    "chroot", "then", "do", "else", "if", "while", "!", "{", "(",
+];
+
+/// Shells, and how they are told a command line.
+const SHELLS: &[&str] = &["sh", "bash", "dash", "zsh", "ash", "ksh", "fish"];
+
+/// What the line would do; opaque where a program is not known.
+#[must_use]
+pub(crate) fn judge(line: &str) -> (Effect, String) {
+    judged(line, 0)
+}
+
+fn judged(line: &str, depth: usize) -> (Effect, String) {
+    if line.len() > LONGEST || depth > DEEPEST {
+        return (Effect::Opaque, "a command line that is too long or too deep to be read".to_owned());
+    }
+    let Some(commands) = commands(line) else { return (Effect::Opaque, "a command line that cannot be read in one way".to_owned()) };
+    commands.iter().map(|words| command(words, depth)).max_by_key(|(effect, _)| rank(*effect)).unwrap_or((Effect::Read, "an empty command line".to_owned()))
+}
+
+/// What is known to destroy is told before what is not known.
+fn rank(effect: Effect) -> u8 {
+    match effect {
+        Effect::Read => 0,
+        Effect::Write => 1,
+        Effect::Opaque => 2,
+        Effect::Destroy => 3,
+    }
+}
+
+/// Splits into simple commands of words; redirections that overwrite are words of their own. `None` where quotes do not end.
+fn commands(line: &str) -> Option<Vec<Vec<String>>> {
+    let mut all: Vec<Vec<String>> = vec![Vec::new()];
+    let mut word: Option<String> = None;
+    let mut characters = line.chars().peekable();
+    while let Some(c) = characters.next() {
+        if all.len() > MOST_COMMANDS {
+            return None;
+        }
+        let current = all.last_mut()?;
+        match c {
+            '\\' => word.get_or_insert_default().extend(characters.next()),
+            '\'' | '"' => {
+                let text = word.get_or_insert_default();
+                loop {
+                    match characters.next()? {
+                        end if end == c => break,
+                        '\\' if c == '"' => text.extend(characters.next()),
+                        // What a substitution yields is not known, what it runs is a command of its own.
+                        other => text.push(other),
+                    }
+                }
+            }
+            '#' if word.is_none() => {
+                for rest in characters.by_ref() {
+                    if rest == '\n' {
+                        break;
+                    }
+                }
+            }
+            ';' | '\n' | '|' | '&' => {
+                if c == '&' && characters.peek() == Some(&'>') {
+                    continue;
+                }
+                current.extend(word.take());
+                if !current.is_empty() {
+                    all.push(Vec::new());
+                }
+            }
+            '>' => {
+                // `2>/dev/null` is a number before it, `>>` appends.
+                if word.as_ref().is_some_and(|text| text.bytes().all(|byte| byte.is_ascii_digit())) {
+                    word = None;
+                }
+                current.extend(word.take());
+                let appends = characters.peek() == Some(&'>');
+                if appends {
+                    characters.next();
+                }
+                if characters.peek() == Some(&'&') {
+                    characters.next();
+                    characters.next();
+                    continue;
+                }
+                current.push(if appends { ">>" } else { ">" }.to_owned());
+            }
+            c if c.is_whitespace() => current.extend(word.take()),
+            other => word.get_or_insert_default().push(other),
+        }
+    }
+    all.last_mut()?.extend(word);
+    all.retain(|words| !words.is_empty());
+    Some(all)
+}
+
+fn command(words: &[String], depth: usize) -> (Effect, String) {
+    let overwrites = words.iter().zip(words.iter().skip(1)).any(|(mark, target)| mark == ">" && target != "/dev/null" && target != "/dev/stderr");
+    let (effect, why) = program(words, depth);
+    if overwrites && effect < Effect::Destroy { (Effect::Write, format!("{why}, and its output replaces a file")) } else { (effect, why) }
+}
+
+fn program(words: &[String], depth: usize) -> (Effect, String) {
+    // Options and assignments of wrappers stand before the program.
+    const TAKES_VALUE: &[&str] = &["-u", "-g", "-n", "-k", "-s", "-I", "-P", "-L", "-d", "-C", "--user", "--signal"];
+    let mut at = 0;
+    while let Some(word) = words.get(at) {
+        let base = base(word);
+        let is_assignment =
+            word.split_once('=').is_some_and(|(name, _)| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
+        let of_wrapper = at > 0 && (word.starts_with('-') || word.bytes().all(|byte| byte.is_ascii_digit() || byte == b's'));
+        if !(WRAPPERS.contains(&base) || is_assignment || of_wrapper) {
+            break;
+        }
+        at += if of_wrapper && TAKES_VALUE.contains(&word.as_str()) { 2 } else { 1 };
+    }
+    let Some(first) = words.get(at) else { return (Effect::Read, "a command line without a program".to_owned()) };
+    let arguments = words.get(at + 1..).unwrap_or_default();
+    let name = base(first);
+    let runs = |effect, what: &str| (effect, format!("runs {} {what}", safe::line(name, 40)).trim_end().to_owned());
+    if words.iter().any(|word| word.contains("$(") || word.contains('`')) {
+        let inner = substitutions(words);
+        let worst = inner.iter().map(|line| judged(line, depth + 1)).max_by_key(|(effect, _)| rank(*effect));
+        if let Some(worst) = worst.filter(|(effect, _)| *effect >= Effect::Destroy || *effect == Effect::Opaque) {
+            return worst;
+        }
+    }
+    let has = |wanted: &[&str]| arguments.iter().any(|argument| wanted.contains(&argument.as_str()));
+    match name {
+        _ if SHELLS.contains(&name) => match arguments.iter().skip_while(|argument| !(argument.starts_with('-') && argument.ends_with('c'))).nth(1) {
+            Some(inner) => judged(inner, depth + 1),
+            None => runs(Effect::Opaque, "on a script that is not seen"),
+        },
+        "eval" => judged(&arguments.join(" "), depth + 1),
+        _ if DESTROYERS.contains(&name) || name.starts_with("mkfs") => runs(Effect::Destroy, "which destroys"),
+        "find" if has(&["-delete"]) => runs(Effect::Destroy, "with -delete"),
+        "find" if has(&["-exec", "-execdir", "-ok"]) => {
+            let inner: Vec<String> = arguments.iter().skip_while(|argument| !argument.starts_with("-exec") && *argument != "-ok").skip(1).cloned().collect();
+            program(&inner, depth + 1)
+        }
+        "find" => runs(Effect::Read, ""),
+        "sed" if !has(&["-i"]) && !arguments.iter().any(|argument| argument.starts_with("-i") || argument.starts_with("--in-place")) => runs(Effect::Read, ""),
+        "rsync" if has(&["--sender"]) => runs(Effect::Read, "as the sender"),
+        "rsync" if arguments.iter().any(|argument| argument.starts_with("--del") || argument == "--remove-source-files") => {
+            runs(Effect::Destroy, "with deletion")
+        }
+        "rsync" => runs(Effect::Write, ""),
+        "git" => git(arguments),
+        "redis-cli" | "valkey-cli" => redis(arguments),
+        "psql" | "mysql" | "mariadb" | "sqlite3" | "clickhouse-client" | "cockroach" | "sqlcmd" | "mongosh" | "mongo" => sql(name, arguments),
+        "kubectl" | "oc" | "docker" | "podman" | "helm" | "terraform" | "tofu" | "aws" | "gcloud" | "az" | "systemctl" => tool(name, arguments),
+        "git-receive-pack" => runs(Effect::Opaque, "whose refs are not seen"),
+        _ if READERS.contains(&name) => runs(Effect::Read, ""),
+        _ if WRITERS.contains(&name) => runs(Effect::Write, ""),
+        "tee" | "cp" | "mv" | "install" | "ln" | "chmod" | "chown" | "tar" | "unzip" | "gzip" | "curl" | "wget" => runs(Effect::Write, ""),
+        "kill" | "pkill" | "killall" => runs(Effect::Write, ""),
+        _ => runs(Effect::Opaque, "of which nothing is known"),
+    }
+}
+
+fn base(word: &str) -> &str {
+    word.trim_start_matches('(').rsplit('/').next().unwrap_or(word)
+}
+
+/// The command lines within `$(…)` and backticks, roughly: what is inside is judged again.
+fn substitutions(words: &[String]) -> Vec<String> {
+    let line = words.join(" ");
+    let mut found = Vec::new();
+    let mut rest = line.as_str();
+    while let Some((_, after)) = rest.split_once("$(") {
+        let inner = after.rsplit_once(')').map_or(after, |(inner, _)| inner);
+        found.push(inner.to_owned());
+        rest = after;
+        if found.len() == DEEPEST {
+            return found;
+        }
+    }
+    found.extend(line.split('`').skip(1).step_by(2).take(DEEPEST).map(str::to_owned));
+    found
+}
+
+fn git(arguments: &[String]) -> (Effect, String) {
+    let verb = arguments.iter().find(|argument| !argument.starts_with('-')).map_or("", String::as_str);
+    let has = |wanted: &[&str]| arguments.iter().any(|argument| wanted.contains(&argument.as_str()));
+    let effect = match verb {
+        "status" | "log" | "diff" | "show" | "fetch" | "rev-parse" | "ls-files" | "ls-remote" | "blame" | "describe" | "grep" | "shortlog" => Effect::Read,
+        "push"
+            if has(&["-f", "--force", "--delete", "-d", "--mirror", "--prune", "--force-with-lease"])
+                || arguments.iter().any(|argument| argument.starts_with([':', '+'])) =>
+        {
+            Effect::Destroy
+        }
+        "reset" if has(&["--hard"]) => Effect::Destroy,
+        "clean" | "gc" | "prune" | "filter-branch" => Effect::Destroy,
+        "branch" | "tag" if has(&["-D", "-d", "--delete"]) => Effect::Destroy,
+        "checkout" | "restore" | "stash" | "reflog" | "update-ref" => Effect::Opaque,
+        "" => Effect::Read,
+        _ => Effect::Write,
+    };
+    (effect, format!("runs git {}", safe::line(verb, 30)))
+}
+
+fn redis(arguments: &[String]) -> (Effect, String) {
+    const TAKES_VALUE: &[&str] = &["-h", "-p", "-a", "-n", "-u", "--user", "--pass"];
+    let mut words = Vec::new();
+    let mut iterator = arguments.iter();
+    while let Some(argument) = iterator.next() {
+        if words.is_empty() && TAKES_VALUE.contains(&argument.as_str()) {
+            iterator.next();
+        } else if !(words.is_empty() && argument.starts_with('-')) {
+            words.push(argument.as_bytes().to_vec());
+        }
+    }
+    worst(super::sql::redis_command(&words))
+}
+
+fn sql(program: &str, arguments: &[String]) -> (Effect, String) {
+    let given = arguments
+        .iter()
+        .zip(arguments.iter().skip(1))
+        .filter(|(option, _)| matches!(option.as_str(), "-c" | "--command" | "-e" | "--execute" | "-Q" | "-q" | "--query" | "--eval"))
+        .map(|(_, text)| text.as_str());
+    let glued = arguments.iter().filter_map(|argument| {
+        argument.strip_prefix("--command=").or_else(|| argument.strip_prefix("--execute=")).or_else(|| argument.strip_prefix("--query="))
+    });
+    let texts: Vec<&str> = given.chain(glued).collect();
+    if texts.is_empty() {
+        return (Effect::Opaque, format!("runs {program} on statements that are not seen"));
+    }
+    let dialect = match program {
+        "psql" | "cockroach" => Dialect::PostgreSql,
+        "mysql" | "mariadb" => Dialect::MySql,
+        _ => Dialect::Other,
+    };
+    texts
+        .iter()
+        .take(MOST_COMMANDS)
+        .map(|text| worst(understand(dialect, text.as_bytes(), &Said::new())))
+        .max_by_key(|(effect, _)| rank(*effect))
+        .unwrap_or((Effect::Opaque, "no statement".to_owned()))
+}
+
+fn worst(operations: Vec<agentbox_core::Operation>) -> (Effect, String) {
+    operations
+        .into_iter()
+        .max_by_key(|operation| rank(operation.effect))
+        .map_or((Effect::Opaque, "nothing was understood".to_owned()), |operation| (operation.effect, operation.reason))
+}
+
+/// Tools whose verb stands among their first words.
+fn tool(program: &str, arguments: &[String]) -> (Effect, String) {
+    let verbs: Vec<&str> = arguments.iter().map(String::as_str).filter(|argument| !argument.starts_with('-')).take(3).collect();
+    let any = |wanted: &[&str]| verbs.iter().any(|verb| wanted.iter().any(|known| verb == known || verb.starts_with(&format!("{known}-"))));
+    let effect = if any(&["delete", "destroy", "rm", "rmi", "prune", "remove", "uninstall", "terminate", "purge", "down", "drain", "rb", "deallocate", "mask"])
+    {
+        Effect::Destroy
+    } else if any(&["get", "describe", "list", "ls", "ps", "logs", "inspect", "show", "status", "version", "plan", "images", "top", "is-active", "cat"]) {
+        Effect::Read
+    } else if any(&["restart", "start", "stop", "scale", "rollout", "reload"]) {
+        Effect::Write
+    } else {
+        Effect::Opaque
+    };
+    (effect, format!("runs {program} {}", safe::line(&verbs.join(" "), 60)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known() {
+        for (line, wanted) in [
+            ("uptime; df -h", Effect::Read),
+            ("pg_dump shop", Effect::Read),
+            ("rm -rf /var/lib/postgresql", Effect::Destroy),
+            ("sudo -u postgres psql -c 'DROP TABLE x'", Effect::Destroy),
+            ("psql -c \"SELECT 1\"", Effect::Read),
+            ("bash -c 'cd /srv && rm -rf data'", Effect::Destroy),
+            ("find . -name '*.log' -delete", Effect::Destroy),
+            ("find / -exec rm {} +", Effect::Destroy),
+            ("ls | xargs rm", Effect::Destroy),
+            ("echo hi > /etc/motd", Effect::Write),
+            ("grep rm notes.txt 2>/dev/null", Effect::Read),
+            ("echo 'rm -rf /'", Effect::Read),
+            ("echo \"$(rm -rf /)\"", Effect::Destroy),
+            ("rsync --server --sender -vlogDtpre.iLsfxCIvu . /srv/data/", Effect::Read),
+            ("scp -t /etc/nginx/nginx.conf", Effect::Write),
+            ("redis-cli -h db FLUSHALL", Effect::Destroy),
+            ("kubectl -n prod delete pod x", Effect::Destroy),
+            ("kubectl get pods", Effect::Read),
+            ("/opt/acme/do-it", Effect::Opaque),
+            ("git push --force origin main", Effect::Destroy),
+            ("echo 'unfinished", Effect::Opaque),
+        ] {
+            assert_eq!(judge(line).0, wanted, "{line}: {}", judge(line).1);
+        }
+    }
+
+    #[test]
+    fn depth_and_length_are_bounded() {
+        let mut line = "true".to_owned();
+        for _ in 0..12 {
+            line = format!("eval {line}");
+        }
+        assert_eq!(judge(&line).0, Effect::Opaque);
+        assert_eq!(judge(&"a".repeat(LONGEST + 1)).0, Effect::Opaque);
+        assert_eq!(judge(&"a;".repeat(MOST_COMMANDS + 10)).0, Effect::Opaque);
+    }
+}

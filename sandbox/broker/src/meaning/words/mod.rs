@@ -1,0 +1,259 @@
+//! Names by their words: `volumeDelete`, `delete_user`, `DeleteDBInstance` all begin or end with what they do, and say to what.
+
+mod nouns;
+mod split;
+mod verbs;
+
+use agentbox_core::Effect;
+
+pub(crate) use nouns::{Worth, is_guard, is_resettable, singular, worth};
+use split::LONGEST;
+pub(crate) use split::split;
+use verbs::{BEFORE, CLOSING, DESTROYING, EMPTYING, GUARDED, KILLABLE, OLDER, READING, REMOVABLE, REMOVING, RESTORING, UNDOING, WEAKENING};
+
+fn is(table: &[&str], word: &str) -> bool {
+    table.contains(&word)
+}
+
+/// Whether a word alone is a verb after which something may be gone.
+#[must_use]
+pub(crate) fn destroys(word: &str) -> bool {
+    is(DESTROYING, word) || is(REMOVING, word) || is(EMPTYING, word)
+}
+
+/// What a call of this name does, as far as a name can tell: the verb stands at its beginning or at its end.
+///
+/// `None` says that no verb was recognised.
+#[must_use]
+pub(crate) fn effect_of(name: &str) -> Option<Effect> {
+    of_words(&split(name), &[])
+}
+
+/// The same for a name that stands below others: `around` are the words of what it is called on, for `…/backups/3/restore`.
+#[must_use]
+pub(crate) fn of_words(words: &[String], around: &[String]) -> Option<Effect> {
+    let from = words.iter().take_while(|word| is(BEFORE, word)).count();
+    let words = if from < words.len() { words.get(from..)? } else { words };
+    let first = words.first()?.as_str();
+    let last = words.last()?.as_str();
+    if is(UNDOING, first) && closing(words, first) != Some(Effect::Destroy) {
+        return Some(Effect::Write);
+    }
+    match last {
+        "preview" | "plan" | "estimate" | "simulate" if words.len() > 1 && !is_second_verb(words) => return Some(Effect::Read),
+        "cancel" | "undo" if words.len() > 1 => return Some(Effect::Write),
+        _ => {}
+    }
+    if let Some(effect) = weakening(words, around).or_else(|| closing(words, first)) {
+        return Some(effect);
+    }
+    // Fixing a day for a deletion loses as surely as deleting.
+    if first == "schedule" && words.iter().any(|word| word == "deletion" || word == "delete") {
+        return Some(Effect::Destroy);
+    }
+    if is(READING, first) && !words.iter().skip(1).any(|word| destroys(word)) {
+        return Some(Effect::Read);
+    }
+    if let Some(effect) = restoring(words, around) {
+        return Some(effect);
+    }
+    // Anywhere, because missing one costs more than asking once: `bulkDeleteUsers`, `volumeDeleteV2`, `usersDeleteAll`.
+    let at = words.iter().position(|word| destroys(word))?;
+    let (before, after) = (words.get(..at)?, words.get(at + 1..)?);
+    let verb = words.get(at)?.as_str();
+    // `delete-by-tags` says which, not what.
+    let only_which = !is(REMOVING, verb) && after.first().is_some_and(|first| nouns::PREPOSITIONS.contains(&first.as_str()));
+    let object = if only_which
+        || after.iter().all(|word| matches!(word.as_str(), "all" | "v2" | "v3" | "v4" | "many" | "batch" | "bulk" | "now" | "async" | "request"))
+    {
+        before
+    } else {
+        after
+    };
+    let object = if object.is_empty() { around } else { object };
+    Some(if loses(verb, object, before) { Effect::Destroy } else { Effect::Write })
+}
+
+fn is_second_verb(words: &[String]) -> bool {
+    // `deletePlan` deletes a plan; `destroy-plan` too: a plan is a noun, a preview is not.
+    words.last().is_some_and(|last| last == "plan")
+}
+
+/// Whether this verb on this object loses anything.
+fn loses(verb: &str, object: &[String], before: &[String]) -> bool {
+    let worth = worth(object);
+    if is(EMPTYING, verb) {
+        let head = head_of(object);
+        let is_cache = object.iter().any(|word| word.starts_with("cache"));
+        return match verb {
+            _ if is_cache => false,
+            "kill" => !KILLABLE.contains(&singular(head)),
+            "reset" | "clear" | "flush" if is_resettable(head) || object.first().is_some_and(|first| is_resettable(first)) => worth == Worth::Guard,
+            _ => worth != Worth::Light,
+        };
+    }
+    if is(REMOVING, verb) {
+        let parts_from = object.iter().any(|word| word == "from");
+        let removable = REMOVABLE.contains(&singular(head_of(object))) || object.first().is_some_and(|first| REMOVABLE.contains(&singular(first)));
+        // `firewallPolicies.removeRule`: what is taken out guarded.
+        let guards = worth == Worth::Guard || before.iter().any(|word| is_guard(word));
+        return guards || !(parts_from || removable || worth == Worth::Light);
+    }
+    // `DeleteCacheCluster` is a cluster, `purgeServiceCache` a cache that fills again.
+    worth != Worth::Light || (head_of(object).starts_with("cache") && verb.starts_with("delete"))
+}
+
+fn head_of(object: &[String]) -> &str {
+    let until = object.iter().skip(1).position(|word| nouns::PREPOSITIONS.contains(&word.as_str())).map_or(object.len(), |at| at + 1);
+    object.get(..until).and_then(<[String]>::last).map_or("", String::as_str)
+}
+
+/// Switching off what guards or records.
+fn weakening(words: &[String], around: &[String]) -> Option<Effect> {
+    let first = words.first()?.as_str();
+    let verb = [words.first(), words.last()].into_iter().flatten().map(String::as_str).find(|word| is(WEAKENING, word))?;
+    let others = || words.iter().map(String::as_str).filter(|word| *word != verb);
+    let guards =
+        others().any(|word| is_guard(word) || (verb == first && is(GUARDED, singular(word)) && matches!(verb, "disable" | "stop" | "suspend" | "unprotect")));
+    // A backup that is stopped is one run of it; the guard of other things is what runs by itself.
+    let around_guards = words.len() == 1 && around.iter().any(|word| is_guard(word));
+    (guards || around_guards || first == "unprotect").then_some(Effect::Destroy)
+}
+
+fn closing(words: &[String], first: &str) -> Option<Effect> {
+    let (_, objects) = CLOSING.iter().find(|(verb, _)| *verb == first)?;
+    words.last().is_some_and(|last| objects.contains(&last.as_str()) || objects.contains(&singular(last))).then_some(Effect::Destroy)
+}
+
+/// `restoreBackup`, `…/snapshots/5/restore`: an older state takes the place of the present one. `restoreProject` undoes.
+fn restoring(words: &[String], around: &[String]) -> Option<Effect> {
+    let at = words.iter().position(|word| is(RESTORING, word))?;
+    if at != 0 && at + 1 != words.len() {
+        return None;
+    }
+    // `RestoreDBInstanceFromSnapshot` makes a new one; `DeleteRestoreTestingPlan` is no restoring.
+    if words.iter().any(|word| destroys(word)) {
+        return None;
+    }
+    let older = |word: &String| OLDER.contains(&singular(word)) || is_guard(word);
+    let is_older = words.iter().any(older) || around.iter().rev().take(4).any(older);
+    let is_new = words.iter().any(|word| word == "new" || word == "clone" || word == "copy");
+    Some(if is_older && !is_new { Effect::Destroy } else { Effect::Write })
+}
+
+/// Whether the first word is a verb after which something is gone.
+#[must_use]
+pub(crate) fn begins_destroying(name: &str) -> bool {
+    let words = split(head(name, LONGEST));
+    let from = words.iter().take_while(|word| is(BEFORE, word)).count();
+    words.get(from).is_some_and(|first| destroys(first)) && effect_of(name) == Some(Effect::Destroy)
+}
+
+/// The first bytes of a text, cut between characters.
+#[must_use]
+pub(crate) fn head(text: &str, most: usize) -> &str {
+    let mut end = most.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}
+
+/// Words of a part of a path that begins or ends with a verb, where a word in the middle is a noun. None where it is a name with no verb.
+#[must_use]
+pub(crate) fn step(name: &str) -> Option<Vec<String>> {
+    let words = split(name);
+    let verb =
+        |word: &String| destroys(word) || is(RESTORING, word) || is(WEAKENING, word) || CLOSING.iter().any(|(verb, _)| verb == word) || is(UNDOING, word);
+    let from = words.iter().take_while(|word| is(BEFORE, word)).count();
+    // `StopReplication`, `delete-app-version-app-component`: an API's own verb stands first, whatever its length.
+    let begins = words.get(from).is_some_and(verb);
+    let ends = words.len() <= 4 && words.last().is_some_and(verb);
+    (begins || ends).then_some(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(names: &[&str], wanted: Option<Effect>) {
+        for name in names {
+            assert_eq!(effect_of(name), wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn finds_the_verb_wherever_it_stands() {
+        all(
+            &[
+                "volumeDelete",
+                "deleteUser",
+                "bulkDeleteUsers",
+                "TerminateInstances",
+                "purge_queue",
+                "resetDatabase",
+                "volumeDeleteV2",
+                "getAndDelete",
+                "BatchDeleteSecurityRequirements",
+                "dangerously-delete-by-tags",
+                "deleteschedulingpolicy",
+                "DisposePackageVersions",
+                "UndeploySystemInstance",
+            ],
+            Some(Effect::Destroy),
+        );
+        all(&["projectScheduleDeleteCancel", "undeleteUser", "cancelDeletion", "unsuspendUser"], Some(Effect::Write));
+        all(&["listDeletions", "GetItem", "describeInstances", "delete-preview"], Some(Effect::Read));
+        all(&["volumeCreate", "userUpdate", "x"], None);
+    }
+
+    #[test]
+    fn what_is_made_again_is_not_lost() {
+        all(
+            &[
+                "PurgeCache",
+                "purgeServiceCache",
+                "cache_clear",
+                "DeleteTags",
+                "removeStar",
+                "RemoveTagsFromStream",
+                "DeleteRepositoryLink",
+                "deleteSession",
+                "ResetParameterGroup",
+                "reset_auth",
+                "resetPassword",
+                "ResetImageAttribute",
+                "removeTeamMember",
+                "killQuery",
+                "deleteApiKey",
+            ],
+            Some(Effect::Write),
+        );
+    }
+
+    #[test]
+    fn guards_and_older_states() {
+        all(
+            &[
+                "DeleteCacheCluster",
+                "deleteCache",
+                "stopLogging",
+                "ScheduleKeyDeletion",
+                "disableDeletionProtection",
+                "rebuildServer",
+                "StopReplication",
+                "disable_snapshot_plan",
+                "DisassociateFirewallRuleGroup",
+                "restoreBackup",
+                "restore-pitr",
+                "RestoreVolumeFromSnapshot",
+                "CloseAccount",
+                "ReleaseAddress",
+                "DeleteBackupTags",
+                "removeFirewallRule",
+                "unprotect",
+            ],
+            Some(Effect::Destroy),
+        );
+    }
+}

@@ -1,0 +1,405 @@
+//! What a name is about: data and machines that do not come back, guards of others, or what is made again at will.
+
+/// How much is lost with a thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Worth {
+    /// It guards or records: backups, protections, logs, alarms.
+    Guard,
+    /// It holds data, or it is a machine.
+    Heavy,
+    /// It is made again at will, or joins two things that both remain: a session, a tag, a membership, a token.
+    Light,
+    /// Nobody can tell from the word.
+    Unknown,
+}
+
+/// What guards or records.
+const GUARDS: &[&str] = &[
+    "alarm",
+    "alert",
+    "alerting",
+    "audit",
+    "auditing",
+    "backup",
+    "cloudtrail",
+    "detector",
+    "encryption",
+    "firewall",
+    "flowlog",
+    "guardduty",
+    "guardrail",
+    "hold",
+    "immutability",
+    "inspector",
+    "lifecycle",
+    "logging",
+    "macie",
+    "mfa",
+    "monitor",
+    "monitoring",
+    "pitr",
+    "protection",
+    "recorder",
+    "recovery",
+    "replication",
+    "retention",
+    "safeguard",
+    "securityhub",
+    "shield",
+    "snapshot",
+    "trail",
+    "versioning",
+    "waf",
+];
+
+/// What is made again at will, or joins two things that remain.
+const LIGHT: &[&str] = &[
+    "acknowledgement",
+    "alias",
+    "assignee",
+    "assignment",
+    "association",
+    "attachment",
+    "binding",
+    "bookmark",
+    "cache",
+    "caches",
+    "candidate",
+    "collaborator",
+    "credential",
+    "cursor",
+    "favorite",
+    "favourite",
+    "follow",
+    "follower",
+    "grant",
+    "heartbeat",
+    "invitation",
+    "invite",
+    "label",
+    "lease",
+    "like",
+    "link",
+    "lock",
+    "mapping",
+    "member",
+    "membership",
+    "password",
+    "peer",
+    "permission",
+    "pin",
+    "pit",
+    "presence",
+    "reaction",
+    "reviewer",
+    "scroll",
+    "session",
+    "star",
+    "subscriber",
+    "tag",
+    "tagging",
+    "token",
+    "tokens",
+    "typing",
+    "unread",
+    "vote",
+    "watcher",
+];
+
+/// Two words that together are light where the last alone is not.
+const LIGHT_PAIRS: &[(&str, &str)] = &[
+    ("access", "key"),
+    ("account", "key"),
+    ("group", "role"),
+    ("member", "role"),
+    ("project", "domain"),
+    ("user", "role"),
+    ("api", "key"),
+    ("app", "password"),
+    ("async", "search"),
+    ("auth", "key"),
+    ("cart", "item"),
+    ("deploy", "key"),
+    ("in", "time"),
+    ("organization", "role"),
+    ("public", "key"),
+    ("role", "assignment"),
+    ("service", "role"),
+    ("signing", "key"),
+    ("ssh", "key"),
+    ("tax", "exemption"),
+    ("wait", "list"),
+];
+
+/// What holds data or does work; a name that ends in one of these is never light.
+const HEAVY: &[&str] = &[
+    "account",
+    "address",
+    "album",
+    "app",
+    "application",
+    "archive",
+    "artifact",
+    "asset",
+    "blob",
+    "board",
+    "branch",
+    "bucket",
+    "catalog",
+    "channel",
+    "cluster",
+    "collection",
+    "comment",
+    "container",
+    "customer",
+    "dashboard",
+    "data",
+    "database",
+    "databases",
+    "dataset",
+    "db",
+    "deployment",
+    "disk",
+    "document",
+    "domain",
+    "droplet",
+    "environment",
+    "event",
+    "file",
+    "filesystem",
+    "folder",
+    "function",
+    "history",
+    "image",
+    "index",
+    "indices",
+    "instance",
+    "item",
+    "job",
+    "key",
+    "kv",
+    "ledger",
+    "log",
+    "machine",
+    "media",
+    "memory",
+    "message",
+    "metric",
+    "model",
+    "namespace",
+    "network",
+    "node",
+    "note",
+    "object",
+    "order",
+    "organization",
+    "package",
+    "page",
+    "partition",
+    "pod",
+    "point",
+    "post",
+    "product",
+    "profile",
+    "project",
+    "queue",
+    "record",
+    "registry",
+    "release",
+    "repo",
+    "repository",
+    "resource",
+    "row",
+    "schema",
+    "secret",
+    "server",
+    "service",
+    "site",
+    "space",
+    "stack",
+    "state",
+    "storage",
+    "store",
+    "stream",
+    "table",
+    "tenant",
+    "topic",
+    "user",
+    "vault",
+    "vector",
+    "version",
+    "vm",
+    "volume",
+    "volumes",
+    "workspace",
+    "zone",
+];
+
+/// What a reset, a flush or a clear does not hurt: settings that have a default, and machines that boot again.
+const RESETTABLE: &[&str] = &[
+    "alarm",
+    "attribute",
+    "auth",
+    "authentication",
+    "bookmark",
+    "breaker",
+    "cache",
+    "circuit",
+    "configuration",
+    "connection",
+    "cooldown",
+    "counter",
+    "credential",
+    "credentials",
+    "default",
+    "endpoint",
+    "error",
+    "filter",
+    "gateway",
+    "group",
+    "instance",
+    "interface",
+    "key",
+    "landing",
+    "landingzone",
+    "layout",
+    "limit",
+    "login",
+    "machine",
+    "notification",
+    "notifications",
+    "option",
+    "options",
+    "parameter",
+    "password",
+    "permission",
+    "pin",
+    "preference",
+    "profile",
+    "quota",
+    "rate",
+    "secret",
+    "server",
+    "session",
+    "setting",
+    "settings",
+    "statistics",
+    "stats",
+    "template",
+    "theme",
+    "timer",
+    "token",
+    "vm",
+    "zone",
+    "id",
+];
+
+/// The word without its plural's ending, where it has one.
+pub(crate) fn singular(word: &str) -> &str {
+    match word {
+        "alias" | "status" | "canvas" | "bus" | "dns" | "address" | "access" | "kms" | "https" | "analysis" | "atlas" => return word,
+        _ => {}
+    }
+    if let Some(stem) = word.strip_suffix("sses") {
+        return word.get(..stem.len() + 2).unwrap_or(word);
+    }
+    for ending in ["aliases", "statuses"] {
+        if word == ending {
+            return word.get(..word.len() - 2).unwrap_or(word);
+        }
+    }
+    word.strip_suffix('s').filter(|stem| stem.len() > 2 && !stem.ends_with('s')).unwrap_or(word)
+}
+
+/// Whether the word ends in one that joins two things: `profileresourceassociation`, `apimappings`.
+fn is_joined(word: &str) -> bool {
+    ["association", "attachment", "assignment", "membership", "binding", "mapping"].iter().any(|ending| singular(word).ends_with(ending))
+}
+
+fn is_in(table: &[&str], word: &str) -> bool {
+    table.contains(&word) || table.contains(&singular(word)) || ies(word).is_some_and(|stem| table.iter().any(|known| known.strip_suffix('y') == Some(stem)))
+}
+
+/// `repositories` is of `repository`.
+fn ies(word: &str) -> Option<&str> {
+    word.strip_suffix("ies")
+}
+
+/// Whether the word guards or records.
+#[must_use]
+pub(crate) fn is_guard(word: &str) -> bool {
+    is_in(GUARDS, word)
+}
+
+/// Whether a reset of it loses nothing that anybody keeps.
+#[must_use]
+pub(crate) fn is_resettable(word: &str) -> bool {
+    is_in(RESETTABLE, word)
+}
+
+/// Words after which a name only says where or whose, not what.
+pub(super) const PREPOSITIONS: &[&str] = &["from", "for", "in", "of", "by", "on", "to", "with", "at", "via"];
+
+/// What a name's nouns are worth: the head stands last, before the first preposition. A guard anywhere in it guards.
+#[must_use]
+pub(crate) fn worth<S: AsRef<str>>(nouns: &[S]) -> Worth {
+    let until = nouns.iter().skip(1).position(|word| PREPOSITIONS.contains(&word.as_ref())).map_or(nouns.len(), |at| at + 1);
+    let nouns: Vec<&str> = nouns.iter().take(until).map(AsRef::as_ref).filter(|word| !is_filler(word)).collect();
+    let Some(head) = nouns.last().copied() else { return Worth::Unknown };
+    // `management lock` guards; a lock alone is one's own.
+    if nouns.iter().any(|word| is_guard(word)) {
+        return Worth::Guard;
+    }
+    if let [.., before, _] = nouns.as_slice()
+        && LIGHT_PAIRS.iter().any(|(first, second)| *before == *first && singular(head) == *second)
+    {
+        return Worth::Light;
+    }
+    // `RepositoryLink` joins; `AliasTable` is a table.
+    if is_in(LIGHT, head) || is_joined(head) {
+        return Worth::Light;
+    }
+    if is_in(HEAVY, head) { Worth::Heavy } else { Worth::Unknown }
+}
+
+/// Words that say how many or which, not what.
+fn is_filler(word: &str) -> bool {
+    matches!(word, "all" | "bulk" | "batch" | "multiple" | "many" | "one" | "v1" | "v2" | "v3" | "v4" | "async" | "request" | "input" | "action" | "admin")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::split, *};
+
+    #[test]
+    fn the_head_noun_decides() {
+        for (name, wanted) in [
+            ("RepositoryLink", Worth::Light),
+            ("refresh-tokens", Worth::Light),
+            ("role_assignments", Worth::Light),
+            ("aliases", Worth::Light),
+            ("apiKeys", Worth::Light),
+            ("AliasTable", Worth::Heavy),
+            ("encryption_keys", Worth::Guard),
+            ("keys", Worth::Heavy),
+            ("repositories", Worth::Heavy),
+            ("TagsFromStream", Worth::Light),
+            ("backup_schedules", Worth::Guard),
+            ("waf", Worth::Guard),
+            ("addresses", Worth::Heavy),
+            ("widgets", Worth::Unknown),
+            ("", Worth::Unknown),
+        ] {
+            assert_eq!(worth(&split(name)), wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn plurals() {
+        for (word, wanted) in
+            [("tokens", "token"), ("addresses", "address"), ("alias", "alias"), ("aliases", "alias"), ("class", "class"), ("classes", "class")]
+        {
+            assert_eq!(singular(word), wanted);
+        }
+    }
+}

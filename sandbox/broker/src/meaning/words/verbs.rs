@@ -1,0 +1,127 @@
+//! The verbs of APIs, by what they do to their object.
+
+/// Verbs after which something is gone, whatever it was; only what is light is made again.
+pub(super) const DESTROYING: &[&str] = &[
+    "annihilate",
+    "cleanup",
+    "decommission",
+    "delete",
+    "deletes",
+    "del",
+    "deprovision",
+    "destroy",
+    "destroys",
+    "discard",
+    "dispose",
+    "drop",
+    "erase",
+    "expunge",
+    "factoryreset",
+    "forceremove",
+    "format",
+    "nuke",
+    "obliterate",
+    "overwrite",
+    "prune",
+    "purge",
+    "rebuild",
+    "redact",
+    "reimage",
+    "reinstall",
+    "scrub",
+    "shred",
+    "softdelete",
+    "terminate",
+    "trash",
+    "truncate",
+    "undeploy",
+    "uninstall",
+    "wipe",
+    "zap",
+];
+
+/// Verbs that take one thing out of another: what is taken out often remains.
+pub(super) const REMOVING: &[&str] = &["remove", "removes"];
+
+/// What may be taken out of a list without being lost, beside all that is light.
+pub(super) const REMOVABLE: &[&str] =
+    &["admin", "analytic", "discount", "domain", "exemption", "option", "product", "resource", "role", "target", "team", "upstream", "url", "variant"];
+
+/// Verbs that set back to nothing or to a default.
+pub(super) const EMPTYING: &[&str] = &["clear", "empty", "flush", "reset", "kill"];
+
+/// What may be killed: it is run again.
+pub(super) const KILLABLE: &[&str] = &["query", "process", "job", "task", "connection", "session", "execution", "run"];
+
+/// Verbs that put an older state in the place of the present one.
+pub(super) const RESTORING: &[&str] = &["restore", "revert", "rollback"];
+
+/// What an older state is taken from. Without one of these, restoring undoes a deletion.
+pub(super) const OLDER: &[&str] =
+    &["backup", "snapshot", "pitr", "point", "database", "db", "volume", "disk", "travel", "recovery", "dump", "checkpoint", "timestamp", "web"];
+
+/// Verbs that destroy where their object guards something.
+pub(super) const WEAKENING: &[&str] = &[
+    "disable",
+    "stop",
+    "suspend",
+    "pause",
+    "mute",
+    "decrease",
+    "deactivate",
+    "disassociate",
+    "detach",
+    "off",
+    "unset",
+    "unprotect",
+    "dissociate",
+    "end",
+    "silence",
+    "snooze",
+    "bypass",
+    "disarm",
+    "opt",
+];
+
+/// Guards of more than the tables of nouns name, for weakening verbs only.
+pub(super) const GUARDED: &[&str] = &["configuration", "lock", "rule", "policy"];
+
+/// Verbs that end an account or give an address back for good.
+pub(super) const CLOSING: &[(&str, &[&str])] = &[
+    ("close", &["account"]),
+    ("release", &["address", "addresses", "ip", "ips", "host", "hosts", "number", "numbers", "phone", "eip"]),
+    ("deregister", &["image", "ami", "type", "domain"]),
+    ("cancel", &["account"]),
+    ("abandon", &["instances", "workspace"]),
+];
+
+/// Verbs after which nothing has changed, in names of RPC calls.
+pub(super) const READING: &[&str] = &[
+    "batchget", "check", "count", "describe", "diff", "download", "estimate", "exists", "explain", "export", "fetch", "find", "get", "inspect", "list",
+    "lookup", "peek", "preview", "query", "read", "scan", "search", "select", "show", "simulate", "stat", "status", "validate", "verify", "view",
+];
+
+/// Words that, beside a destroying verb, undo or prevent.
+pub(super) const UNDOING: &[&str] =
+    &["cancel", "undo", "un", "undelete", "prevent", "disallow", "unarchive", "unsuspend", "unpublish", "undiscard", "enable", "create", "add", "recover"];
+
+/// Words before the verb that say how: `BatchDelete`, `AdminRemoveUser`, `forceDelete`.
+pub(super) const BEFORE: &[&str] = &[
+    "admin",
+    "async",
+    "batch",
+    "bulk",
+    "dangerously",
+    "force",
+    "hard",
+    "multi",
+    "permanently",
+    "soft",
+    "start",
+    "stream",
+    "streaming",
+    "begin",
+    "fast",
+    "safe",
+    "unsafe",
+];
