@@ -9,6 +9,7 @@ use std::{
 
 use agentbox_core::{Destination, HostName, Refusal, RefusalKind};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::timeout,
@@ -26,6 +27,7 @@ use crate::{
     opaque::opaque,
     peek::{Prefixed, Protocol, Quiet, peek},
     pins,
+    postgres::{self, Cloth},
 };
 
 /// For a TLS handshake.
@@ -95,6 +97,7 @@ pub(crate) async fn speak(stream: TcpStream, broker: Arc<Broker>, destination: D
         Protocol::Http2 => http::serve(broker, in_the_clear(presence), Version::Http2, stream).await,
         Protocol::Tls if broker.policy.passes_through(&destination) => pass_through(stream, presence, &broker, destination).await,
         Protocol::Tls => terminate(stream, presence, broker, destination).await,
+        Protocol::PostgreSql => postgres::serve(broker, destination, presence, Box::new(stream), Cloth::Clear).await,
         Protocol::Opaque => opaque(stream, &presence, &broker, destination, "connection.opaque", "no protocol that can be understood").await,
     }
 }
@@ -122,34 +125,48 @@ async fn pass_through(stream: Prefixed<ClientStream>, presence: Presence, broker
     opaque(stream, &presence, broker, destination, "tls.pass-through", "the policy passes this host through unread").await
 }
 
-async fn terminate(stream: Prefixed<ClientStream>, presence: Presence, broker: Arc<Broker>, destination: Destination) -> io::Result<()> {
-    let shaken: io::Result<(TlsStream<_>, bool)> = timeout(HANDSHAKE, async {
+/// TLS that ends here.
+pub(crate) struct Shaken<S> {
+    pub(crate) tls: TlsStream<Ahead<S>>,
+    /// The hello asked for another name: nothing on this connection goes anywhere.
+    pub(crate) misdirected: bool,
+}
+
+/// Speaks TLS with a client, with a certificate of the box's own.
+pub(crate) async fn shake<S: AsyncRead + AsyncWrite + Unpin>(stream: S, broker: &Broker, destination: &Destination) -> io::Result<Shaken<S>> {
+    let shaken = async {
         let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), Ahead::new(stream)).await?;
         // Without a name it is the connection's own name or address that the certificate is for. With another one the client is
         // given a certificate for that, so that it can read why its requests are refused; none of them goes anywhere.
         let hello = start.client_hello();
-        let misdirected = !fits(hello.server_name(), &destination);
+        let misdirected = !fits(hello.server_name(), destination);
         let named = hello.server_name().and_then(|name| HostName::parse(name).ok());
         let configuration = broker.authority.configuration(named.as_ref().unwrap_or(&destination.host)).map_err(io::Error::other)?;
-        Ok::<_, io::Error>((start.into_stream(configuration).await?, misdirected))
-    })
-    .await?;
-    let (tls, misdirected) = shaken.inspect_err(|error| {
-        if let Some(refusal) = pins::explain(error, &destination) {
+        Ok::<_, io::Error>(Shaken { tls: start.into_stream(configuration).await?, misdirected })
+    };
+    shaken.await.inspect_err(|error| {
+        if let Some(refusal) = pins::explain(error, destination) {
             broker.refusals.remember_once(&format!("TLS to {destination}"), &refusal);
         }
-    })?;
+    })
+}
+
+async fn terminate(stream: Prefixed<ClientStream>, presence: Presence, broker: Arc<Broker>, destination: Destination) -> io::Result<()> {
+    let Shaken { tls, misdirected } = timeout(HANDSHAKE, shake(stream, &broker, &destination)).await??;
     let version = if tls.get_ref().1.alpn_protocol() == Some(b"h2") { Version::Http2 } else { Version::Http1 };
     // What a client speaks inside TLS is looked at as well: ALPN is only its word.
     let (protocol, tls) = peek(tls, Quiet::Ahead).await?;
     match (protocol, version) {
+        (Protocol::PostgreSql, Version::Http1 | Version::Http2) if !misdirected => {
+            postgres::serve(broker, destination, presence, Box::new(tls), Cloth::Tls).await
+        }
         (Protocol::Http1, Version::Http1) | (Protocol::Http2, Version::Http2) => {
             let mut facts = Facts::new(destination, Scheme::Https, presence);
             facts.misdirected = misdirected;
             http::serve(broker, facts, version, tls).await
         }
-        (Protocol::Http1 | Protocol::Http2 | Protocol::Tls | Protocol::Opaque, Version::Http1 | Version::Http2) => {
-            Err(io::Error::new(io::ErrorKind::InvalidData, "what flows in this TLS connection is not HTTP: such hosts need `pass-through`"))
+        (Protocol::Http1 | Protocol::Http2 | Protocol::Tls | Protocol::PostgreSql | Protocol::Opaque, Version::Http1 | Version::Http2) => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "what flows in this TLS connection is neither HTTP nor PostgreSQL: such hosts need `pass-through`"))
         }
     }
 }

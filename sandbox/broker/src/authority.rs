@@ -119,8 +119,9 @@ impl Authority {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(One(Arc::new(certified))));
-        // The last one is what some old clients (ab, curl --http1.0) offer alone: a version that is spoken here all the same.
-        configuration.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), b"http/1.0".to_vec()];
+        // HTTP/1.0 is what some old clients (ab, curl --http1.0) offer alone: a version that is spoken here all the same. The last one is
+        // that of PostgreSQL's clients since version 17.
+        configuration.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), b"http/1.0".to_vec(), b"postgresql".to_vec()];
         // Tickets rather than a table of sessions a name: the state lies with the client, and rustls binds a ticket to its name.
         configuration.session_storage = Arc::new(NoServerSessionStorage {});
         if let Some(ticketer) = self.ticketer.get_or_init(|| rustls::crypto::ring::Ticketer::new().ok()) {

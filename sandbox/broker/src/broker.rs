@@ -10,6 +10,7 @@ use crate::{
     http::{Pool, Room},
     line::Line,
     names::Names,
+    postgres::Keys,
     refusals::Refusals,
     upstream::{Connector, UpstreamError},
 };
@@ -23,6 +24,7 @@ pub(crate) struct Broker {
     pub(crate) line: Box<dyn Line>,
     pub(crate) connector: Connector,
     pub(crate) pool: Arc<Pool>,
+    pub(crate) keys: Keys,
     pub(crate) room: Room,
     pub(crate) authority: Authority,
     pub(crate) names: Arc<Names>,

@@ -16,6 +16,7 @@ pub mod names;
 mod opaque;
 pub mod peek;
 mod pins;
+mod postgres;
 pub mod proxy_environment;
 pub mod refusals;
 pub mod remote_gate;

@@ -29,10 +29,10 @@ pub enum Quiet {
 }
 
 impl Quiet {
-    /// Told by the port: on those of the web clients speak first.
+    /// Told by the port: on those of the web and of PostgreSQL clients speak first.
     #[must_use]
     pub fn on(port: u16) -> Self {
-        if matches!(port, 80 | 443 | 8000 | 8080 | 8443) { Quiet::Ahead } else { Quiet::Opaque }
+        if matches!(port, 80 | 443 | 5432 | 6432 | 6543 | 8000 | 8080 | 8443) { Quiet::Ahead } else { Quiet::Opaque }
     }
 }
 
@@ -51,6 +51,8 @@ pub enum Protocol {
     Http2,
     /// HTTP/1 in the clear.
     Http1,
+    /// PostgreSQL's first message, in the clear.
+    PostgreSql,
     /// Anything else: asked about as a whole.
     Opaque,
 }
@@ -74,6 +76,7 @@ const PROTOCOLS: &[Line] = &[
     Line { protocol: Protocol::Tls, recognise: is_tls },
     Line { protocol: Protocol::Http2, recognise: |first| prefix(first, H2_PREFACE) },
     Line { protocol: Protocol::Http1, recognise: is_http1 },
+    Line { protocol: Protocol::PostgreSql, recognise: is_postgresql },
     Line { protocol: Protocol::Opaque, recognise: |_| Match::Yes },
 ];
 
@@ -108,6 +111,20 @@ fn is_tls(first: &[u8]) -> Match {
         [22, 3, rest @ ..] if rest.len() < 4 => Match::NeedsMore,
         [22, 3, _, _, _, 1, ..] => Match::Yes,
         _ => Match::No,
+    }
+}
+
+/// A length of four bytes that says at most 10,000, and the code of a session (protocol 3), of a wish for TLS or GSSAPI, or of a request to cancel.
+fn is_postgresql(first: &[u8]) -> Match {
+    const CODES: [[u8; 4]; 5] = [[0, 3, 0, 0], [0, 3, 0, 2], [4, 210, 22, 46], [4, 210, 22, 47], [4, 210, 22, 48]];
+    let (length, code) = first.split_at(first.len().min(4));
+    if !matches!(length, [] | [0] | [0, 0] | [0, 0, 0..=39] | [0, 0, 0..=39, _]) {
+        return Match::No;
+    }
+    match code.get(..code.len().min(4)) {
+        Some(begun) if begun.len() == 4 => if CODES.iter().any(|known| known == begun) { Match::Yes } else { Match::No },
+        Some(begun) if CODES.iter().any(|known| known.starts_with(begun)) => Match::NeedsMore,
+        Some(_) | None => Match::No,
     }
 }
 
@@ -215,14 +232,17 @@ mod tests {
         assert_eq!(recognise(b"GET / HTTP"), Some(Protocol::Http1));
         assert_eq!(recognise(b"GE"), None);
         assert_eq!(recognise(b"SSH-2.0-x"), Some(Protocol::Opaque));
-        assert_eq!(recognise(b"\0\0\0\x08"), Some(Protocol::Opaque));
+        assert_eq!(recognise(b"\0\0\0\x08"), None);
+        assert_eq!(recognise(b"\0\0\0\x08\x04\xd2\x16\x2f"), Some(Protocol::PostgreSql));
+        assert_eq!(recognise(b"\0\0\0\x25\0\x03\0\0user"), Some(Protocol::PostgreSql));
+        assert_eq!(recognise(b"\0\0\0\x25\0\x02"), Some(Protocol::Opaque));
         assert_eq!(recognise(&[b'a'; 24]), Some(Protocol::Opaque));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_client_waits_for_the_server_or_connects_ahead() {
         let (_client, server) = tokio::io::duplex(64);
-        assert_eq!(peek(server, Quiet::on(5432)).await.unwrap().0, Protocol::Opaque);
+        assert_eq!(peek(server, Quiet::on(3306)).await.unwrap().0, Protocol::Opaque);
         let (_client, server) = tokio::io::duplex(64);
         assert_eq!(peek(server, Quiet::on(443)).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }

@@ -78,6 +78,8 @@ pub enum Alpn {
     Any,
     /// HTTP/1.1 only.
     Http1,
+    /// PostgreSQL's own.
+    PostgreSql,
 }
 
 /// What a connector needs to know.
@@ -97,6 +99,7 @@ pub struct Connector {
     check: AddressCheck,
     any: OnceLock<Result<Arc<ClientConfig>, RootsError>>,
     http1: OnceLock<Result<Arc<ClientConfig>, RootsError>>,
+    postgresql: OnceLock<Result<Arc<ClientConfig>, RootsError>>,
     known: Known,
 }
 
@@ -110,7 +113,7 @@ impl Connector {
     /// A connector that asks `check` about every address.
     #[must_use]
     pub fn new(config: UpstreamConfig, check: AddressCheck) -> Self {
-        Self { config, check, any: OnceLock::new(), http1: OnceLock::new(), known: Known::default() }
+        Self { config, check, any: OnceLock::new(), http1: OnceLock::new(), postgresql: OnceLock::new(), known: Known::default() }
     }
 
     /// The address that the policy's `names` give to `host`.
@@ -165,15 +168,19 @@ impl Connector {
         timeout(CONNECT, async {
             let configuration = self.configuration(alpn)?;
             let tcp = self.tcp(destination).await?;
-            let failed = |why: String| UpstreamError::Tls(destination.clone(), why);
-            let name = match destination.host.address() {
-                Some(address) => ServerName::IpAddress(address.into()),
-                None => ServerName::try_from(destination.host.as_str().to_owned()).map_err(|error| failed(error.to_string()))?,
-            };
-            TlsConnector::from(configuration).connect(name, Ahead::new(tcp)).await.map_err(|error| failed(tls_reason(&error)))
+            shake(configuration, destination, tcp).await
         })
         .await
         .map_err(|_| UpstreamError::TimedOut(destination.clone()))?
+    }
+
+    /// Verified TLS on a connection to `destination` on which both sides have agreed to begin it.
+    ///
+    /// # Errors
+    /// See [`UpstreamError`].
+    pub async fn secure(&self, destination: &Destination, tcp: TcpStream, alpn: Alpn) -> Result<TlsStream<Ahead<TcpStream>>, UpstreamError> {
+        let configuration = self.configuration(alpn)?;
+        timeout(CONNECT, shake(configuration, destination, tcp)).await.map_err(|_| UpstreamError::TimedOut(destination.clone()))?
     }
 
     /// Loads the system's roots, which takes milliseconds, before somebody waits for them.
@@ -185,6 +192,7 @@ impl Connector {
         let (cell, protocols): (_, &[&[u8]]) = match alpn {
             Alpn::Any => (&self.any, &[b"h2", b"http/1.1"]),
             Alpn::Http1 => (&self.http1, &[b"http/1.1"]),
+            Alpn::PostgreSql => (&self.postgresql, &[b"postgresql"]),
         };
         // Loaded at the first connection: a box that never speaks TLS does not pay for the system's roots.
         cell.get_or_init(|| tls::client(&self.config.roots, protocols)).clone()
@@ -219,6 +227,15 @@ impl Connector {
         }
         Err(last)
     }
+}
+
+async fn shake(configuration: Arc<ClientConfig>, destination: &Destination, tcp: TcpStream) -> Result<TlsStream<Ahead<TcpStream>>, UpstreamError> {
+    let failed = |why: String| UpstreamError::Tls(destination.clone(), why);
+    let name = match destination.host.address() {
+        Some(address) => ServerName::IpAddress(address.into()),
+        None => ServerName::try_from(destination.host.as_str().to_owned()).map_err(|error| failed(error.to_string()))?,
+    };
+    TlsConnector::from(configuration).connect(name, Ahead::new(tcp)).await.map_err(|error| failed(tls_reason(&error)))
 }
 
 /// Addresses that were found a moment ago: a client that opens ten connections needs one question.

@@ -145,6 +145,11 @@ impl Default for Room {
 }
 
 impl Room {
+    /// Takes room for `length` bytes in all.
+    pub(crate) fn take(&self, share: &mut Share, length: usize) -> Result<(), Unread> {
+        self.grow(share, length)
+    }
+
     fn grow(&self, share: &mut Share, length: usize) -> Result<(), Unread> {
         while share.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) * SHARE < length {
             let more = self.0.clone().try_acquire_owned().map_err(|_| Unread::NoRoom)?;

@@ -9,6 +9,7 @@ mod pool;
 mod serve;
 mod strict;
 
-pub(crate) use body::Room;
+pub(crate) use asking::{Right, permit, refusal, still_fits};
+pub(crate) use body::{Room, Share};
 pub(crate) use pool::Pool;
 pub(crate) use serve::{Facts, Version, serve};

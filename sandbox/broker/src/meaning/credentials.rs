@@ -97,7 +97,8 @@ fn authorization(header: &str, value: &[u8]) -> Option<(String, String)> {
     Some((format!("{header} header{scheme}"), name))
 }
 
-fn named(secret: &[u8]) -> String {
+/// A name to speak of a secret.
+pub(crate) fn named(secret: &[u8]) -> String {
     let tail = secret.get(secret.len().saturating_sub(4)..).unwrap_or_default();
     if secret.len() < LONG_ENOUGH || !tail.iter().all(u8::is_ascii_graphic) {
         return "unknown".to_owned();

@@ -34,6 +34,7 @@ mod words;
 use agentbox_core::{Credential, HostName, Operation};
 
 pub(crate) use content::parse_json;
+pub(crate) use credentials::named as named_credential;
 pub use example::{example, remote_command, request};
 pub(crate) use railway::{is_railway, may_lose};
 pub use refusal::{GitAnswer, ReplyStyle, refusal_response};

@@ -115,7 +115,8 @@ pub(super) fn resource(dialect: Dialect, kind: &str, name: &Name, said: &Said) -
         .take(MOST_SCHEMAS)
         .map(|schema| vec![ResourceId::new(scheme, &format!("{kind}/{schema}.{}", name.dotted())), schema_of(&schema), database.clone()])
         .collect();
-    if lines.is_empty() { Resource::unplaced(id) } else { Resource { id, lineage: Lineage::Known(lines) } }
+    // A path that is not followed to its end says nothing.
+    if lines.is_empty() || path.len() > MOST_SCHEMAS { Resource::unplaced(id) } else { Resource { id, lineage: Lineage::Known(lines) } }
 }
 
 /// The session's database itself.

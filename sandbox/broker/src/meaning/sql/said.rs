@@ -49,6 +49,11 @@ impl Said {
         self.prepared.get(name).map(Vec::as_slice)
     }
 
+    /// The names of all that is prepared.
+    pub fn prepared_names(&self) -> impl Iterator<Item = &str> {
+        self.prepared.keys().map(String::as_str)
+    }
+
     /// A setting has this value now: told by the server (`ParameterStatus`), or set.
     pub fn set(&mut self, name: &str, value: &str) {
         if self.settings.len() < MOST_KEPT || self.settings.contains_key(name) {

@@ -1,0 +1,243 @@
+//! Asks about what a message would do: plainly allowed goes on at once, all else waits for the gate.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use agentbox_core::{Credential, Destination, Digest, Effect, Evidence, Operation, Refusal, RefusalKind, Request, Resource, ResourceId, Verdict, safe};
+use tokio::time::sleep;
+
+use super::frames::Value;
+use crate::{
+    broker::Broker,
+    client_stream::Presence,
+    http::{Right, permit, refusal},
+};
+
+/// How long a statement may wait for a person while its transaction keeps locks from others: the policy's `hold-in-transaction`.
+pub(super) const HOLD_IN_TRANSACTION: Duration = Duration::from_secs(20);
+
+/// Longest summary line, in characters.
+const LONGEST_SUMMARY: usize = 300;
+
+/// Longest excerpt in bytes, and longest value in it.
+const LONGEST_EXCERPT: usize = 4000;
+const LONGEST_VALUE: usize = 60;
+const MOST_VALUES: usize = 32;
+
+/// How often, and how long, one that is plainly allowed waits until the ledger's keeper has caught up. The queue is flushed every 100 ms.
+const CATCH_UP: Duration = Duration::from_millis(20);
+const CATCH_UPS: u32 = 500;
+
+/// Whoever asks for one session.
+pub(super) struct Asking {
+    pub(super) broker: Arc<Broker>,
+    pub(super) presence: Presence,
+    /// With its addresses, where they are known.
+    pub(super) destination: Destination,
+    pub(super) database: String,
+    pub(super) user: String,
+    /// What the client has shown of itself.
+    pub(super) credentials: Vec<Credential>,
+}
+
+/// Whether the server keeps locks for the client while it waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Locks {
+    None,
+    Held,
+}
+
+/// The right to send a message on, used up. With the question's number, where its end must be told.
+#[derive(Debug)]
+pub(super) struct Yes(pub(super) Option<u64>);
+
+/// Why it is not sent on.
+#[derive(Debug)]
+pub(super) enum No {
+    Refused(Refusal),
+    /// It waited as long as it may in an open transaction.
+    TooLong(Refusal),
+    /// The client has gone.
+    Gone,
+}
+
+/// What is asked about.
+pub(super) struct Question<'q> {
+    pub(super) operations: Vec<Operation>,
+    /// What makes this message this one and no other.
+    pub(super) parts: Vec<&'q [u8]>,
+    /// One line.
+    pub(super) what: &'q str,
+    pub(super) excerpt: String,
+}
+
+impl Asking {
+    /// The request to the gate.
+    pub(super) fn request(&self, question: Question<'_>) -> Request {
+        let to = self.destination.to_string();
+        let head: [&[u8]; 4] = [b"postgres", to.as_bytes(), self.user.as_bytes(), self.database.as_bytes()];
+        let digest = Digest::of(head.into_iter().chain(question.parts));
+        let summary = format!("postgres://{}@{}/{} {}", self.user, self.destination, self.database, question.what);
+        Request {
+            operations: question.operations,
+            destination: Some(self.destination.clone()),
+            digest,
+            evidence: Evidence {
+                summary: safe::line(&summary, LONGEST_SUMMARY),
+                excerpt: question.excerpt,
+                credentials: self.credentials.clone(),
+                connection: self.presence.connection(),
+                ..Evidence::default()
+            },
+        }
+    }
+
+    /// Whether the policy plainly allows it.
+    pub(super) fn is_plain(&self, request: &Request) -> bool {
+        self.broker.policy.preview(request).0 == Verdict::Allow && request.operations.iter().all(|operation| operation.effect <= Effect::Write)
+    }
+
+    /// Asks, and uses the right up. The message must be sent directly afterwards.
+    pub(super) async fn ask(&self, request: Request, locks: Locks) -> Result<Yes, No> {
+        let digest = request.digest;
+        let summary = request.evidence.summary.clone();
+        let plain = self.is_plain(&request);
+        let answer = if plain {
+            self.caught_up(request).await
+        } else {
+            tokio::select! {
+                biased;
+                () = self.presence.gone() => return Err(No::Gone),
+                answer = permit(&self.broker, request) => answer,
+                () = sleep(HOLD_IN_TRANSACTION), if locks == Locks::Held => {
+                    let no = pending();
+                    self.broker.refusals.remember(&summary, &no);
+                    return Err(No::TooLong(no));
+                }
+            }
+        };
+        let no = |refusal: Refusal| {
+            self.broker.refusals.remember(&summary, &refusal);
+            No::Refused(refusal)
+        };
+        let (right, ask) = match answer.map_err(no)? {
+            Right::Plain(permit) => (permit, None),
+            Right::Promised(promise) => {
+                let ask = promise.number();
+                let redeemed = tokio::select! {
+                    biased;
+                    () = self.presence.gone() => return Err(No::Gone),
+                    redeemed = promise.redeem() => redeemed,
+                };
+                (redeemed.map_err(no)?, Some(ask))
+            }
+        };
+        if let Err(unfit) = right.consume(&digest, SystemTime::now()) {
+            if let Some(ask) = ask {
+                self.broker.line.done(ask, &format!("nothing was sent: {unfit}"));
+            }
+            return Err(no(refusal(RefusalKind::Failed, "postgres", "", &unfit.to_string(), "Try again.")));
+        }
+        Ok(Yes(ask))
+    }
+
+    /// What is plainly allowed is only slowed where the ledger's keeper is behind, not refused.
+    async fn caught_up(&self, request: Request) -> Result<Right<'_>, Refusal> {
+        for _ in 0..CATCH_UPS {
+            match permit(&self.broker, request.clone()).await {
+                Err(refusal) if refusal.kind == RefusalKind::Failed => sleep(CATCH_UP).await,
+                answer => return answer,
+            }
+        }
+        permit(&self.broker, request).await
+    }
+
+    /// Remembers a refusal of our own for `agentbox why`.
+    pub(super) fn remember(&self, what: &str, refusal: &Refusal) {
+        let summary = format!("postgres://{}@{}/{} {what}", self.user, self.destination, self.database);
+        self.broker.refusals.remember(&summary, refusal);
+    }
+
+    /// Tells how permitted deeds ended.
+    pub(super) fn done(&self, asks: &[u64], outcome: &str) {
+        for ask in asks {
+            self.broker.line.done(*ask, outcome);
+        }
+    }
+}
+
+/// The database, before there is a session.
+pub(super) fn database(name: &str) -> Resource {
+    Resource::rooted(ResourceId::new("postgres", &format!("database/{name}")))
+}
+
+fn pending() -> Refusal {
+    refusal(
+        RefusalKind::Pending,
+        "postgres.hold-in-transaction",
+        "",
+        &format!(
+            "the statement waits for a person, and its transaction was rolled back after {} seconds, so that its locks are free",
+            HOLD_IN_TRANSACTION.as_secs()
+        ),
+        "The hold stays: after the approval the same statement passes once. Better send it outside a transaction.",
+    )
+}
+
+/// A statement for one line of a card or the ledger: without the secrets that it sets.
+pub(super) fn shown(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text.get(..text.len().min(LONGEST_EXCERPT)).unwrap_or_default()).into_owned();
+    let Some(at) = text.to_ascii_lowercase().find("password") else { return text };
+    // ALTER ROLE … PASSWORD '…', CREATE USER MAPPING … OPTIONS (password '…').
+    let (before, after) = text.split_at_checked(at).unwrap_or((&text, ""));
+    let mut pieces = after.split('\'');
+    let mut masked = before.to_owned() + pieces.next().unwrap_or_default();
+    for (index, piece) in pieces.enumerate() {
+        masked.push('\'');
+        masked.push_str(if index % 2 == 0 { "…" } else { piece });
+    }
+    masked
+}
+
+/// What the card shows: the statement, its values, and that locks are held.
+pub(super) fn excerpt(text: &[u8], values: &[Value<'_>], locks: Locks) -> String {
+    let mut shown = shown(text);
+    for (index, value) in values.iter().take(MOST_VALUES).enumerate() {
+        let value = match value {
+            Value::Null => "NULL".to_owned(),
+            Value::Text(value) => format!("'{}'", safe::line(&String::from_utf8_lossy(value.get(..value.len().min(4 * LONGEST_VALUE)).unwrap_or_default()), LONGEST_VALUE)),
+            Value::Binary(value) => {
+                let first = value.iter().take(16).fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+                format!("{} bytes \\x{first}{}", value.len(), if value.len() > 16 { "…" } else { "" })
+            }
+        };
+        shown.push_str(&format!("\n${} = {value}", index + 1));
+    }
+    if values.len() > MOST_VALUES {
+        shown.push_str(&format!("\nand {} more values", values.len() - MOST_VALUES));
+    }
+    if locks == Locks::Held {
+        shown.push_str(&format!("\n(in an open transaction, whose locks keep others waiting: rolled back after {} seconds)", HOLD_IN_TRANSACTION.as_secs()));
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        assert_eq!(shown(b"ALTER ROLE u PASSWORD 'geheim' VALID UNTIL 'x'"), "ALTER ROLE u PASSWORD '…' VALID UNTIL '…'");
+        assert_eq!(shown(b"DELETE FROM t"), "DELETE FROM t");
+    }
+
+    #[test]
+    fn values_are_shown_short() {
+        let values = [Value::Text(b"42"), Value::Null, Value::Binary(&[1; 20])];
+        let text = excerpt(b"DELETE FROM t WHERE id = $1", &values, Locks::Held);
+        assert!(text.contains("$1 = '42'\n$2 = NULL\n$3 = 20 bytes \\x0101") && text.contains("locks"), "{text}");
+    }
+}

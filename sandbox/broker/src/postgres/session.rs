@@ -1,0 +1,576 @@
+//! What is known of a session: which answers are awaited, what was prepared, and what the server reports. A pure state machine; it does no I/O.
+//!
+//! The server answers in the order of the questions. Each message that is sent on is therefore remembered until its answer comes,
+//! and what a statement's name stands for is believed only when the server has confirmed it.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use agentbox_core::Operation;
+use bytes::Bytes;
+
+use super::{
+    facts::Facts,
+    frames::{self, Malformed, Thing},
+    refusal::Refused,
+};
+
+/// Messages that may wait for their answers. Further ones wait themselves.
+pub(super) const MOST_AWAITED: usize = 1 << 16;
+
+/// Prepared statements of one session. None may be forgotten while the server knows it, so further ones are refused.
+pub(super) const MOST_STATEMENTS: usize = 8192;
+
+/// Portals of one transaction, likewise.
+pub(super) const MOST_PORTALS: usize = 4096;
+
+/// All their texts together, in bytes.
+pub(super) const MOST_TEXT: usize = 64 << 20;
+
+/// What is told of a statement when it is sent, and needed when its answer comes.
+#[derive(Debug)]
+pub(super) struct Statement {
+    pub(super) text: Bytes,
+    /// It may ask for rows from the client.
+    pub(super) copies_in: bool,
+}
+
+impl Statement {
+    pub(super) fn new(text: Bytes) -> Arc<Self> {
+        let copies_in = super::facts::has_words(&text, &["copy"]) && super::facts::has_words(&text, &["stdin"]);
+        Arc::new(Self { text, copies_in })
+    }
+}
+
+/// A message that was sent on.
+#[derive(Debug)]
+pub(super) enum Awaited {
+    Parse(String, Arc<Statement>),
+    /// A portal, and what it is bound from, where that is known.
+    Bind(String, Option<Arc<Statement>>),
+    DescribeStatement,
+    DescribePortal,
+    /// Of a portal that was bound from this statement, where that is known.
+    Execute(Option<Arc<Statement>>),
+    Close(Thing, String),
+    Sync,
+    Query(Arc<Statement>),
+    Function,
+}
+
+impl Awaited {
+    /// Whether it belongs to the extended protocol: an error there makes the server skip everything up to the next `Sync`.
+    const fn is_extended(&self) -> bool {
+        match self {
+            Awaited::Parse(..)
+            | Awaited::Bind(..)
+            | Awaited::DescribeStatement
+            | Awaited::DescribePortal
+            | Awaited::Execute(_)
+            | Awaited::Close(..) => true,
+            Awaited::Sync | Awaited::Query(_) | Awaited::Function => false,
+        }
+    }
+}
+
+/// What becomes of the answer.
+#[derive(Debug)]
+pub(super) enum Fate {
+    /// The client gets it.
+    Pass,
+    /// It was our own question.
+    Swallow,
+    /// We sent something that fails in the place of what was refused; the client is told why instead.
+    Refuse(Box<Refused>),
+}
+
+#[derive(Debug)]
+struct Entry {
+    awaited: Awaited,
+    fate: Fate,
+}
+
+/// What becomes of one message of the server.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    Pass,
+    Swallow,
+    Replace(Vec<u8>),
+}
+
+/// The server broke the protocol, so that nothing is known any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Lost {
+    #[error("the server sent {0:?} where that is no answer")]
+    Unasked(char),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+}
+
+/// Whether rows go from the client to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CopyIn {
+    No,
+    /// A statement is on its way that may ask for them: until it is answered nobody knows how the server reads what follows.
+    Perhaps,
+    Yes,
+}
+
+/// Whether the server is in a transaction of the client's, as it said last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transaction {
+    Idle,
+    Open,
+    Failed,
+}
+
+/// One session.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) facts: Facts,
+    awaited: VecDeque<Entry>,
+    /// An error was answered and the `Sync` that ends the skipping was not sent yet.
+    skipping: bool,
+    transaction: Transaction,
+    /// Messages of the extended protocol since the last `Sync`, skipped ones as well.
+    in_batch: usize,
+    copy_in: CopyIn,
+    statements: HashMap<String, Arc<Statement>>,
+    /// Those of the transaction.
+    portals: HashMap<String, Option<Arc<Statement>>>,
+    text: usize,
+    /// Numbers of permitted deeds whose end was not told yet.
+    deeds: Vec<u64>,
+    /// How the last statement ended.
+    outcome: String,
+    /// The statement at hand has failed.
+    failed: bool,
+}
+
+impl Session {
+    pub(super) fn new(facts: Facts) -> Self {
+        Self {
+            facts,
+            awaited: VecDeque::new(),
+            skipping: false,
+            transaction: Transaction::Idle,
+            in_batch: 0,
+            copy_in: CopyIn::No,
+            statements: HashMap::new(),
+            portals: HashMap::new(),
+            text: 0,
+            deeds: Vec::new(),
+            outcome: String::new(),
+            failed: false,
+        }
+    }
+
+    /// Whether everything that was sent is answered.
+    pub(super) fn is_settled(&self) -> bool {
+        self.awaited.is_empty() && self.in_batch == 0
+    }
+
+    /// Whether the server holds locks for this client while it waits for us.
+    pub(super) fn may_hold_locks(&self) -> bool {
+        self.transaction == Transaction::Open || self.in_batch > 0 || !self.awaited.is_empty()
+    }
+
+    /// Whether it is in an open transaction and waits for nothing else.
+    pub(super) fn rests_in_transaction(&self) -> bool {
+        self.is_settled() && self.transaction == Transaction::Open
+    }
+
+    pub(super) fn is_crowded(&self) -> bool {
+        self.awaited.len() >= MOST_AWAITED
+    }
+
+    pub(super) fn copy_in(&self) -> CopyIn {
+        self.copy_in
+    }
+
+    /// Whether messages of the extended protocol were sent since the last `Sync`.
+    pub(super) fn is_in_batch(&self) -> bool {
+        self.in_batch > 0
+    }
+
+    /// Whether there is room for one more portal under this name.
+    pub(super) fn has_room_for_portal(&self, name: &str) -> bool {
+        self.portals.contains_key(name) || self.portals.len() < MOST_PORTALS
+    }
+
+    /// Whether there is room for one more prepared statement under this name.
+    pub(super) fn has_room(&self, name: &str, text: &[u8]) -> bool {
+        let on_their_way = self.awaited.iter().filter(|entry| matches!(entry.awaited, Awaited::Parse(..))).take(MOST_STATEMENTS).count();
+        name.is_empty() || self.statements.len() + on_their_way < MOST_STATEMENTS && self.text + text.len() <= MOST_TEXT
+    }
+
+    /// Every statement that a name could stand for when the server reads what is sent next. Empty where it is not known here. More than
+    /// one only while messages before a `Sync` are unanswered.
+    pub(super) fn could_be(&self, name: &str) -> Vec<Arc<Statement>> {
+        let of = |awaited: &Awaited| match awaited {
+            Awaited::Parse(known, statement) if known == name => Some(statement.clone()),
+            _ => None,
+        };
+        self.latest(of, self.statements.get(name).cloned())
+    }
+
+    /// The same of a portal.
+    pub(super) fn could_be_portal(&self, name: &str) -> Vec<Option<Arc<Statement>>> {
+        let of = |awaited: &Awaited| match awaited {
+            Awaited::Bind(known, statement) if known == name => Some(statement.clone()),
+            _ => None,
+        };
+        self.latest(of, self.portals.get(name).cloned())
+    }
+
+    fn latest<T>(&self, of: impl Fn(&Awaited) -> Option<T>, confirmed: Option<T>) -> Vec<T> {
+        let mut found = Vec::new();
+        let mut same_batch = true;
+        for entry in self.awaited.iter().rev() {
+            if !entry.awaited.is_extended() {
+                same_batch = false;
+            }
+            if let Some(one) = of(&entry.awaited) {
+                found.push(one);
+                if same_batch {
+                    // If that fails, so does everything behind it up to the next Sync.
+                    return found;
+                }
+            }
+        }
+        found.extend(confirmed);
+        found
+    }
+
+    /// What the text would do, after all that was said.
+    pub(super) fn operations(&self, text: &[u8]) -> Vec<Operation> {
+        self.facts.operations(text, !self.is_settled())
+    }
+
+    /// A message goes to the server.
+    pub(super) fn sent(&mut self, awaited: Awaited, fate: Fate) {
+        match &awaited {
+            Awaited::Sync => {
+                self.skipping = false;
+                self.in_batch = 0;
+            }
+            Awaited::Query(statement) => {
+                if self.skipping {
+                    return;
+                }
+                self.learn(statement);
+            }
+            Awaited::Function => {
+                if self.skipping {
+                    return;
+                }
+            }
+            Awaited::Parse(name, _) => {
+                self.in_batch += 1;
+                if self.skipping {
+                    return;
+                }
+                self.facts.forget(name);
+            }
+            Awaited::Execute(statement) => {
+                self.in_batch += 1;
+                if self.skipping {
+                    return;
+                }
+                if let Some(statement) = statement {
+                    let statement = statement.clone();
+                    self.learn(&statement);
+                }
+            }
+            Awaited::Bind(..) | Awaited::DescribeStatement | Awaited::DescribePortal | Awaited::Close(..) => {
+                self.in_batch += 1;
+                if self.skipping {
+                    return;
+                }
+            }
+        }
+        self.awaited.push_back(Entry { awaited, fate });
+    }
+
+    fn learn(&mut self, statement: &Arc<Statement>) {
+        if statement.copies_in && self.copy_in == CopyIn::No {
+            self.copy_in = CopyIn::Perhaps;
+        }
+        for name in self.facts.sent(&statement.text) {
+            self.let_go(&name);
+        }
+    }
+
+    /// Flush was sent: it has no answer, but it begins a batch.
+    pub(super) fn flushed(&mut self) {
+        self.in_batch += 1;
+    }
+
+    /// The client has ended its rows.
+    pub(super) fn rows_ended(&mut self) {
+        self.copy_in = CopyIn::Perhaps;
+    }
+
+    /// A permitted deed is on its way.
+    pub(super) fn began(&mut self, ask: u64) {
+        self.deeds.push(ask);
+    }
+
+    /// The deeds that have ended by now, and how.
+    pub(super) fn ended(&mut self) -> Option<(Vec<u64>, String)> {
+        (!self.deeds.is_empty()).then(|| (std::mem::take(&mut self.deeds), self.outcome.clone()))
+    }
+
+    fn let_go(&mut self, name: &str) {
+        if let Some(old) = self.statements.remove(name) {
+            self.text -= old.text.len();
+        }
+        self.facts.forget(name);
+    }
+
+    /// Whether the body of a message of this kind must be handed to [`Session::heard`]; all others are only counted.
+    pub(super) const fn wants_body(kind: u8) -> bool {
+        matches!(kind, b'Z' | b'E' | b'S' | b'C')
+    }
+
+    /// A message of the server; `body` is empty where it was not wanted.
+    pub(super) fn heard(&mut self, kind: u8, body: &[u8]) -> Result<Heard, Lost> {
+        let unasked = Err(Lost::Unasked(char::from(kind)));
+        match kind {
+            b'S' => {
+                let (name, value) = frames::setting(body)?;
+                self.facts.reported(&name, &value);
+                return Ok(Heard::Pass);
+            }
+            b'N' | b'A' => return Ok(Heard::Pass),
+            b'E' => return Ok(self.error(body)),
+            _ => {}
+        }
+        let Some(front) = self.awaited.front() else { return unasked };
+        let heard = if matches!(front.fate, Fate::Swallow) { Heard::Swallow } else { Heard::Pass };
+        let fits = match (&front.awaited, kind) {
+            (Awaited::Parse(..), b'1') | (Awaited::Bind(..), b'2') | (Awaited::Close(..), b'3') => true,
+            (Awaited::DescribeStatement, b't') => return Ok(heard),
+            (Awaited::DescribeStatement | Awaited::DescribePortal, b'T' | b'n') => true,
+            (Awaited::Execute(_), b'C' | b'I' | b's') => true,
+            (Awaited::Execute(_) | Awaited::Query(_), b'D' | b'H' | b'd' | b'c') => return Ok(heard),
+            (Awaited::Execute(statement), b'G') if statement.as_ref().is_some_and(|statement| statement.copies_in) => {
+                self.copy_in = CopyIn::Yes;
+                // The server reads and drops these while it waits for rows (copyfromparse.c, CopyGetData).
+                while self.awaited.get(1).is_some_and(|entry| matches!(entry.awaited, Awaited::Sync)) {
+                    self.awaited.remove(1);
+                    self.in_batch = self.in_batch.max(1);
+                }
+                return Ok(heard);
+            }
+            (Awaited::Query(statement), b'G') if statement.copies_in => {
+                self.copy_in = CopyIn::Yes;
+                return Ok(heard);
+            }
+            (Awaited::Query(_), b'C') => {
+                self.outcome = String::from_utf8_lossy(body.strip_suffix(b"\0").unwrap_or(body)).into_owned();
+                return Ok(heard);
+            }
+            (Awaited::Query(_), b'T' | b'I') | (Awaited::Function, b'V') => return Ok(heard),
+            (Awaited::Query(_) | Awaited::Function | Awaited::Sync, b'Z') => true,
+            _ => false,
+        };
+        if !fits {
+            return unasked;
+        }
+        let Some(entry) = self.awaited.pop_front() else { return unasked };
+        match entry.awaited {
+            Awaited::Parse(name, statement) => self.prepared(name, statement),
+            Awaited::Close(Thing::Statement, name) => self.let_go(&name),
+            Awaited::Execute(statement) => {
+                if kind == b'C' {
+                    self.outcome = String::from_utf8_lossy(body.strip_suffix(b"\0").unwrap_or(body)).into_owned();
+                    if let Some(statement) = statement {
+                        self.facts.succeeded(&statement.text);
+                    }
+                }
+                self.copy_in = CopyIn::No;
+            }
+            Awaited::Query(statement) => {
+                if !self.failed {
+                    self.facts.succeeded(&statement.text);
+                }
+                self.ready(body)?;
+            }
+            Awaited::Sync | Awaited::Function => self.ready(body)?,
+            Awaited::Bind(portal, statement) => {
+                self.portals.insert(portal, statement);
+            }
+            Awaited::Close(Thing::Portal, portal) => {
+                self.portals.remove(&portal);
+            }
+            Awaited::DescribeStatement | Awaited::DescribePortal => {}
+        }
+        Ok(heard)
+    }
+
+    fn prepared(&mut self, name: String, statement: Arc<Statement>) {
+        self.let_go(&name);
+        self.text += statement.text.len();
+        self.facts.prepared(&name, &statement.text);
+        self.statements.insert(name, statement);
+    }
+
+    fn ready(&mut self, body: &[u8]) -> Result<(), Lost> {
+        self.transaction = match body {
+            b"I" => Transaction::Idle,
+            b"T" => Transaction::Open,
+            b"E" => Transaction::Failed,
+            _ => return Err(Malformed::Short.into()),
+        };
+        self.failed = false;
+        self.copy_in = CopyIn::No;
+        if self.transaction == Transaction::Idle && self.is_settled() {
+            // A transaction's portals end with it.
+            self.portals.clear();
+        }
+        if self.is_settled() {
+            self.facts.settled(self.transaction);
+        }
+        Ok(())
+    }
+
+    fn error(&mut self, body: &[u8]) -> Heard {
+        self.failed = true;
+        self.copy_in = CopyIn::No;
+        self.outcome = format!("the server answered {}", super::refusal::state(body));
+        let Some(front) = self.awaited.front_mut() else { return Heard::Pass };
+        let heard = match std::mem::replace(&mut front.fate, Fate::Pass) {
+            Fate::Pass => Heard::Pass,
+            Fate::Swallow => {
+                front.fate = Fate::Swallow;
+                Heard::Swallow
+            }
+            Fate::Refuse(refused) if refused.is_answered_by(body) => Heard::Replace(refused.bytes),
+            Fate::Refuse(_) => Heard::Pass,
+        };
+        if front.awaited.is_extended() {
+            // Everything behind it is dropped by the server, up to the next Sync.
+            while self.awaited.front().is_some_and(|entry| !matches!(entry.awaited, Awaited::Sync)) {
+                self.awaited.pop_front();
+            }
+            self.skipping = self.awaited.is_empty();
+        }
+        heard
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session() -> Session {
+        Session::new(Facts::new("shop", "u"))
+    }
+
+    fn parse(session: &mut Session, name: &str, text: &'static str) {
+        session.sent(Awaited::Parse(name.to_owned(), Statement::new(Bytes::from_static(text.as_bytes()))), Fate::Pass);
+    }
+
+    fn texts(session: &Session, name: &str) -> Vec<String> {
+        session.could_be(name).iter().map(|statement| String::from_utf8(statement.text.to_vec()).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_name_is_what_the_server_confirmed() {
+        let mut session = session();
+        parse(&mut session, "", "DELETE FROM t");
+        assert_eq!(texts(&session, ""), ["DELETE FROM t"], "in the same batch it is what it will be");
+        session.sent(Awaited::Sync, Fate::Pass);
+        session.heard(b'1', b"").unwrap();
+        session.heard(b'Z', b"I").unwrap();
+        // The second one is skipped by the server, since what comes before it fails.
+        session.sent(Awaited::Bind(String::new(), None), Fate::Pass);
+        parse(&mut session, "", "SELECT 1");
+        session.sent(Awaited::Sync, Fate::Pass);
+        assert_eq!(texts(&session, ""), ["SELECT 1", "DELETE FROM t"], "both are possible until it is answered");
+        session.heard(b'E', b"SERROR\0C26000\0\0").unwrap();
+        assert_eq!(texts(&session, ""), ["DELETE FROM t"]);
+        session.heard(b'Z', b"I").unwrap();
+        assert!(session.is_settled());
+    }
+
+    #[test]
+    fn after_an_error_the_server_skips_to_sync() {
+        let mut session = session();
+        session.sent(Awaited::Bind(String::new(), None), Fate::Pass);
+        session.heard(b'E', b"C26000\0\0").unwrap();
+        session.sent(Awaited::Execute(None), Fate::Pass);
+        session.sent(Awaited::Query(Statement::new(Bytes::from_static(b"SELECT 1"))), Fate::Pass);
+        session.sent(Awaited::Sync, Fate::Pass);
+        assert_eq!(session.heard(b'Z', b"T"), Ok(Heard::Pass));
+        assert!(session.rests_in_transaction());
+        assert_eq!(session.heard(b'Z', b"T"), Err(Lost::Unasked('Z')));
+    }
+
+    #[test]
+    fn what_was_not_asked_is_no_answer() {
+        for kind in [b'1', b'2', b'D', b'G', b'W', b'v', b'R'] {
+            let mut session = session();
+            session.sent(Awaited::Sync, Fate::Pass);
+            assert_eq!(session.heard(kind, b""), Err(Lost::Unasked(char::from(kind))));
+        }
+        // Rows are taken only where the statement asks for them.
+        let mut session = session();
+        session.sent(Awaited::Query(Statement::new(Bytes::from_static(b"SELECT 1"))), Fate::Pass);
+        assert_eq!(session.heard(b'G', b""), Err(Lost::Unasked('G')));
+    }
+
+    #[test]
+    fn a_sync_that_is_sent_with_a_copy_is_dropped_by_the_server() {
+        let mut session = session();
+        session.sent(Awaited::Execute(Some(Statement::new(Bytes::from_static(b"COPY t FROM STDIN")))), Fate::Pass);
+        session.sent(Awaited::Sync, Fate::Pass);
+        assert_eq!(session.copy_in(), CopyIn::Perhaps);
+        session.heard(b'G', b"").unwrap();
+        assert_eq!(session.copy_in(), CopyIn::Yes);
+        session.rows_ended();
+        session.sent(Awaited::Sync, Fate::Pass);
+        session.heard(b'C', b"COPY 1\0").unwrap();
+        session.heard(b'Z', b"I").unwrap();
+        assert!(session.is_settled());
+        assert_eq!(session.copy_in(), CopyIn::No);
+    }
+
+    #[test]
+    fn sql_may_take_a_name_that_the_protocol_had() {
+        let mut session = session();
+        parse(&mut session, "x", "SELECT 1");
+        session.sent(Awaited::Sync, Fate::Pass);
+        session.heard(b'1', b"").unwrap();
+        session.heard(b'Z', b"I").unwrap();
+        assert_eq!(texts(&session, "x"), ["SELECT 1"]);
+        session.sent(Awaited::Query(Statement::new(Bytes::from_static(b"DEALLOCATE x; PREPARE x AS DELETE FROM t"))), Fate::Pass);
+        assert!(texts(&session, "x").is_empty(), "it is not known any more");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_order_of_messages_breaks_it(steps in proptest::collection::vec((0u8..10, 0usize..12), 0..120)) {
+            let mut session = session();
+            for (what, which) in steps {
+                match what {
+                    0 => parse(&mut session, ["", "a"][which % 2], ["SELECT 1", "COPY t FROM STDIN", "PREPARE a AS DELETE FROM t"][which % 3]),
+                    1 => session.sent(Awaited::Bind(String::new(), None), Fate::Pass),
+                    2 => session.sent(Awaited::Execute(session.could_be("a").pop()), Fate::Pass),
+                    3 => session.sent(Awaited::Sync, Fate::Pass),
+                    4 => session.sent(Awaited::Query(Statement::new(Bytes::from_static(b"SET search_path = a"))), Fate::Pass),
+                    5 => session.sent(Awaited::Close(Thing::Statement, "a".to_owned()), Fate::Pass),
+                    _ => {
+                        let kind = b"12tTCDGZE3In"[which];
+                        let _ = session.heard(kind, if kind == b'Z' { b"I" } else { b"SELECT 1\0" });
+                    }
+                }
+                let total: usize = session.statements.values().map(|statement| statement.text.len()).sum();
+                proptest::prop_assert_eq!(total, session.text);
+            }
+        }
+    }
+}
