@@ -10,6 +10,7 @@
 
 pub mod binary;
 pub mod certificates;
+pub mod database;
 pub mod home;
 pub mod origin;
 pub mod outside;
@@ -18,6 +19,7 @@ pub mod skip;
 pub mod terminal;
 pub mod tree;
 
+pub use database::Database;
 pub use home::{Home, Who};
 pub use origin::Origin;
 pub use process::{Finished, Going};

@@ -61,6 +61,19 @@ pub(crate) const TOOLS: &[Tool] = &[
     Tool { name: "make", there: There::Program("make"), package: "make", why: "as rsync" },
     Tool { name: "xz", there: There::Program("xz"), package: "xz-utils", why: "as rsync" },
     Tool { name: "unzip", there: There::Program("unzip"), package: "unzip", why: "as rsync" },
+    Tool { name: "psql, pgbench, pg_dump", there: There::Program("pgbench"), package: "postgresql", why: "a real server and its clients" },
+    Tool {
+        name: "psycopg",
+        there: There::Runs(&["/usr/bin/python3", "-c", "import psycopg"]),
+        package: "python3-psycopg",
+        why: "PostgreSQL's pipelines and prepared statements as programs use them",
+    },
+    Tool {
+        name: "asyncpg",
+        there: There::Runs(&["/usr/bin/python3", "-c", "import asyncpg"]),
+        package: "python3-asyncpg",
+        why: "PostgreSQL's pipelines and prepared statements as programs use them",
+    },
     Tool { name: "bwrap", there: There::Program("bwrap"), package: "bubblewrap", why: "what `cargo xtask bench` compares with" },
 ];
 

@@ -122,7 +122,13 @@ fn is_postgresql(first: &[u8]) -> Match {
         return Match::No;
     }
     match code.get(..code.len().min(4)) {
-        Some(begun) if begun.len() == 4 => if CODES.iter().any(|known| known == begun) { Match::Yes } else { Match::No },
+        Some(begun) if begun.len() == 4 => {
+            if CODES.iter().any(|known| known == begun) {
+                Match::Yes
+            } else {
+                Match::No
+            }
+        }
         Some(begun) if CODES.iter().any(|known| known.starts_with(begun)) => Match::NeedsMore,
         Some(_) | None => Match::No,
     }

@@ -36,6 +36,7 @@ const REPLACING: &[&str] = &[
     "CARGO_HTTP_CAINFO",  // cargo
     "NPM_CONFIG_CAFILE",  // npm
     "AWS_CA_BUNDLE",      // AWS CLI and SDKs
+    "PGSSLROOTCERT",      // libpq, whose default is a file that seldom exists
 ];
 
 /// Variables that *add* to a client's roots: they get our certificate alone.
@@ -43,6 +44,10 @@ const ADDING: &[&str] = &[
     "NODE_EXTRA_CA_CERTS", // Node.js
     "DENO_CERT",           // Deno
 ];
+
+/// Variables that have to do with certificates, and their values. A client that binds its PostgreSQL password to the server's certificate would bind
+/// it to ours, and one that merely says it could is refused by the server.
+const OTHERS: &[(&str, &str)] = &[("PGCHANNELBINDING", "disable")];
 
 /// The files to put into the box.
 pub(crate) fn files(certificate: &str) -> Vec<(PathBuf, Arc<Vec<u8>>)> {
@@ -74,7 +79,8 @@ fn files_over<'a>(certificate: &str, bundles: impl Iterator<Item = &'a Path>) ->
 pub(crate) fn variables() -> impl Iterator<Item = (OsString, OsString)> {
     let replacing = REPLACING.iter().map(|name| (OsString::from(name), OsString::from(BUNDLE)));
     let adding = ADDING.iter().map(|name| (OsString::from(name), OsString::from(CERTIFICATE)));
-    replacing.chain(adding)
+    let others = OTHERS.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    replacing.chain(adding).chain(others)
 }
 
 #[cfg(test)]

@@ -207,7 +207,9 @@ pub(super) fn excerpt(text: &[u8], values: &[Value<'_>], locks: Locks) -> String
     for (index, value) in values.iter().take(MOST_VALUES).enumerate() {
         let value = match value {
             Value::Null => "NULL".to_owned(),
-            Value::Text(value) => format!("'{}'", safe::line(&String::from_utf8_lossy(value.get(..value.len().min(4 * LONGEST_VALUE)).unwrap_or_default()), LONGEST_VALUE)),
+            Value::Text(value) => {
+                format!("'{}'", safe::line(&String::from_utf8_lossy(value.get(..value.len().min(4 * LONGEST_VALUE)).unwrap_or_default()), LONGEST_VALUE))
+            }
             Value::Binary(value) => {
                 let first = value.iter().take(16).fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
                 format!("{} bytes \\x{first}{}", value.len(), if value.len() > 16 { "…" } else { "" })

@@ -156,7 +156,9 @@ impl Facts {
             Some(path) if path == unknown => return,
             Some(path) => path,
         };
-        let alone = self.transaction == Transaction::Idle && !has_words(text, &["local", "begin", "start"]) && !text.trim_ascii_end().trim_suffix_semicolon().contains(&b';');
+        let alone = self.transaction == Transaction::Idle
+            && !has_words(text, &["local", "begin", "start"])
+            && !text.trim_ascii_end().trim_suffix_semicolon().contains(&b';');
         self.sets_path = alone.then(|| new.clone());
         let mut all = self.path().to_vec();
         if new.is_empty() || all.is_empty() {

@@ -81,7 +81,9 @@ fn fields(severity: &str, state: &str, message: &str, detail: &str, hint: &str) 
 /// The SQLSTATE of an `ErrorResponse`'s body.
 pub(super) fn state(body: &[u8]) -> String {
     let field = body.split(|byte| *byte == 0).find_map(|field| field.strip_prefix(b"C"));
-    field.filter(|state| state.len() == 5 && state.iter().all(u8::is_ascii_alphanumeric)).map_or_else(|| "an error".to_owned(), |state| String::from_utf8_lossy(state).into_owned())
+    field
+        .filter(|state| state.len() == 5 && state.iter().all(u8::is_ascii_alphanumeric))
+        .map_or_else(|| "an error".to_owned(), |state| String::from_utf8_lossy(state).into_owned())
 }
 
 #[cfg(test)]

@@ -67,7 +67,8 @@ pub(super) async fn relay(asking: Asking, session: Session, client: Wire<Box<dyn
     let (client_reader, client_writer) = tokio::io::split(client);
     let (far_reader, far_writer) = tokio::io::split(far);
     let shared = Shared { session: Mutex::new(session), answered: Notify::new(), client: tokio::sync::Mutex::new(client_writer) };
-    let mut up = Up { asking: &asking, shared: &shared, client: Wire::with(client_reader, client_ahead), far: far_writer, out: Vec::new(), kept: Kept::default() };
+    let mut up =
+        Up { asking: &asking, shared: &shared, client: Wire::with(client_reader, client_ahead), far: far_writer, out: Vec::new(), kept: Kept::default() };
     let mut down = std::pin::pin!(down(&asking, &shared, Wire::with(far_reader, far_ahead)));
     let ended = tokio::select! {
         ended = up.run() => {
@@ -381,7 +382,11 @@ impl Up<'_> {
         }
         let request = self.asking.request(self.question(std::slice::from_ref(&text), vec![], &[], Locks::None));
         let awaited = Awaited::Parse(name, Statement::new(text));
-        if self.asking.is_plain(&request) { self.send_or_keep(bytes, awaited) } else { self.keep(bytes, awaited) }
+        if self.asking.is_plain(&request) {
+            self.send_or_keep(bytes, awaited)
+        } else {
+            self.keep(bytes, awaited)
+        }
         Ok(())
     }
 
@@ -615,7 +620,9 @@ async fn down(asking: &Asking, shared: &Shared, mut far: Wire<ReadHalf<UpstreamS
             let body = if wanted { far.buffer.get(HEADER..head.whole()).unwrap_or_default() } else { &[] };
             let mut session = shared.session();
             let heard = session.heard(head.kind, body).inspect_err(|error| tracing::warn!(%error, "a PostgreSQL server breaks the protocol"))?;
-            if matches!(head.kind, b'Z' | b'E') && let Some((asks, outcome)) = session.ended() {
+            if matches!(head.kind, b'Z' | b'E')
+                && let Some((asks, outcome)) = session.ended()
+            {
                 asking.done(&asks, &outcome);
             }
             heard
@@ -657,4 +664,3 @@ async fn write(shared: &Shared, out: &mut Vec<u8>) -> io::Result<()> {
 async fn last(shared: &Shared) -> io::Result<()> {
     timeout(FAREWELL, async { shared.client.lock().await.shutdown().await }).await?
 }
-

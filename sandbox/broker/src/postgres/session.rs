@@ -64,12 +64,7 @@ impl Awaited {
     /// Whether it belongs to the extended protocol: an error there makes the server skip everything up to the next `Sync`.
     const fn is_extended(&self) -> bool {
         match self {
-            Awaited::Parse(..)
-            | Awaited::Bind(..)
-            | Awaited::DescribeStatement
-            | Awaited::DescribePortal
-            | Awaited::Execute(_)
-            | Awaited::Close(..) => true,
+            Awaited::Parse(..) | Awaited::Bind(..) | Awaited::DescribeStatement | Awaited::DescribePortal | Awaited::Execute(_) | Awaited::Close(..) => true,
             Awaited::Sync | Awaited::Query(_) | Awaited::Function => false,
         }
     }

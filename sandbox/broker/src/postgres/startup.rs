@@ -53,25 +53,20 @@ struct Far {
 }
 
 /// Serves one client.
-pub(crate) async fn serve(
-    broker: Arc<Broker>,
-    destination: Destination,
-    presence: Presence,
-    mut client: Box<dyn Duplex>,
-    mut cloth: Cloth,
-) -> io::Result<()> {
+pub(crate) async fn serve(broker: Arc<Broker>, destination: Destination, presence: Presence, mut client: Box<dyn Duplex>, mut cloth: Cloth) -> io::Result<()> {
     let addressed = broker.addressed(&destination).await;
     let asking = Asking { broker, presence, destination: addressed, database: String::new(), user: String::new(), credentials: Vec::new() };
-    let mut far = None;
+    let (mut far, mut failed) = (None, None);
     for _ in 0..MOST_FIRST {
         let Some(first) = timeout(HANDSHAKE, frames::read_first(&mut client)).await?? else { return Ok(()) };
         match first {
             Ok(First::Gss) => write(&mut client, b"N").await?,
-            Ok(First::Tls) if cloth == Cloth::Clear && far.is_none() => {
-                far = match early(&asking).await {
-                    Ok(far) => far,
-                    Err(error) => return unreachable(&mut client, &error).await,
-                };
+            Ok(First::Tls) if cloth == Cloth::Clear && far.is_none() && failed.is_none() => {
+                match early(&asking).await {
+                    Ok(found) => far = found,
+                    // Told when the session begins: no client shows what it is told before TLS.
+                    Err(error) => failed = Some(error),
+                }
                 if far.as_ref().is_some_and(|far| far.cloth == Cloth::Clear) {
                     // The server has none: the client is told so, and decides.
                     write(&mut client, b"N").await?;
@@ -81,13 +76,22 @@ pub(crate) async fn serve(
                     client = Box::new(tls);
                     cloth = Cloth::Tls;
                     if misdirected {
-                        let bytes = refusal::fatal(NOT_SUPPORTED, "the name in the TLS hello is not the name that was connected to", "Connect to the host by its own name.");
+                        let bytes = refusal::fatal(
+                            NOT_SUPPORTED,
+                            "the name in the TLS hello is not the name that was connected to",
+                            "Connect to the host by its own name.",
+                        );
                         return last_words(&mut client, &bytes).await;
                     }
                 }
             }
             Ok(First::Cancel(key, bytes)) => return cancel(&asking, &key, &bytes).await,
-            Ok(First::Startup(startup, bytes)) => return begin(asking, client, cloth, far, &startup, &bytes).await,
+            Ok(First::Startup(startup, bytes)) => {
+                if let Some(error) = failed {
+                    return unreachable(&mut client, &error).await;
+                }
+                return begin(asking, client, cloth, far, &startup, &bytes).await;
+            }
             Ok(First::Tls) | Err(_) => {
                 let why = if let Err(why) = first { why.to_string() } else { "TLS was asked for twice".to_owned() };
                 asking.remember("beginning a session", &no(RefusalKind::Failed, "postgres.connect", "", &why, "Use protocol 3.0 or 3.2."));
@@ -182,7 +186,8 @@ async fn begin(mut asking: Asking, mut client: Box<dyn Duplex>, cloth: Cloth, fa
         None => match reach(&asking, question, cloth).await {
             Ok(far) if far.cloth == cloth => far,
             Ok(_) => {
-                let bytes = refusal::fatal(CANNOT_CONNECT, "the server does not speak TLS, and the client asked for it", "Use sslmode=disable if that is meant.");
+                let bytes =
+                    refusal::fatal(CANNOT_CONNECT, "the server does not speak TLS, and the client asked for it", "Use sslmode=disable if that is meant.");
                 return last_words(&mut client, &bytes).await;
             }
             Err(Unreached::Far(error)) => return unreachable(&mut client, &error).await,
@@ -250,7 +255,8 @@ fn options(text: &str) -> Vec<(String, String)> {
 async fn cancel(asking: &Asking, key: &Key, bytes: &[u8]) -> io::Result<()> {
     let Some(known) = asking.broker.keys.find(key, &asking.destination) else { return Ok(()) };
     let operation = Operation::new(Effect::Read, "postgres.cancel", Resource::rooted(ResourceId::new("postgres", "server")), "cancels a statement of this box");
-    let question = asking.request(Question { operations: vec![operation], parts: vec![b"cancel", bytes], what: "(cancels a statement)", excerpt: String::new() });
+    let question =
+        asking.request(Question { operations: vec![operation], parts: vec![b"cancel", bytes], what: "(cancels a statement)", excerpt: String::new() });
     let Ok(yes) = asking.ask(question.clone(), Locks::None).await else { return Ok(()) };
     let to = Asking {
         broker: asking.broker.clone(),
@@ -327,7 +333,8 @@ mod tests {
     #[test]
     fn a_setting_that_unprotects_is_an_operation_of_its_own() {
         let with = |options: &str| {
-            let parameters = vec![("user".to_owned(), "u".to_owned()), ("application_name".to_owned(), "psql".to_owned()), ("options".to_owned(), options.to_owned())];
+            let parameters =
+                vec![("user".to_owned(), "u".to_owned()), ("application_name".to_owned(), "psql".to_owned()), ("options".to_owned(), options.to_owned())];
             settings(&Startup { parameters }, "d", "u").iter().map(|operation| operation.action.to_string()).collect::<Vec<_>>()
         };
         assert!(with("-c statement_timeout=5").is_empty());
