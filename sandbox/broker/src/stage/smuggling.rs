@@ -156,7 +156,7 @@ fn bytes_that_are_no_protocol_are_asked_about_as_a_whole() {
     run(async {
         let far = Far::start(Cloth::Clear).await;
         let stage = Stage::new(Say::No, far.address);
-        let answer = stage.raw(b"\x00\x00\x00\x08\x04\xd2\x16\x2f").await;
+        let answer = stage.raw(b"\x00\x00\x00\x08\xffSMB").await;
         assert!(answer.is_empty(), "{answer}");
         assert_eq!(stage.line.asked(), ["an opaque connection to api.example:80"]);
         assert_eq!(*far.connections.lock().unwrap(), 0);

@@ -94,7 +94,7 @@ fn what_is_not_http_inside_is_refused() {
     run(async {
         let (far, stage) = stage(Say::Bomb, &[]).await;
         let mut stream = dress(&stage, stage.connect(API, 443).await, API, &[]).await.unwrap();
-        stream.write_all(b"\x00\x00\x00\x08\x04\xd2\x16\x2f").await.unwrap();
+        stream.write_all(b"\x00\x00\x00\x08\xffSMB").await.unwrap();
         assert_eq!(listen(&mut stream).await, "");
         assert_eq!(*far.connections.lock().unwrap(), 0);
     });
