@@ -26,7 +26,7 @@ const CONFIGURATION: &str = "unix_socket_directories = '.'\nlisten_addresses = '
 fsync = off\nfull_page_writes = off\nshared_buffers = 16MB\nmax_connections = 40\nmax_prepared_transactions = 2\nautovacuum = off\ntimezone = 'UTC'\n";
 
 /// The owner comes in by the socket, everybody else by password; `plain` only in the clear.
-const ADMISSION: &str = "local all owner trust\nhost shop all 127.0.0.1/32 scram-sha-256\nhostnossl plain all 127.0.0.1/32 scram-sha-256\nhost other all 127.0.0.1/32 scram-sha-256\n";
+const ADMISSION: &str = "local all owner trust\nhost shop tricky 127.0.0.1/32 trust\nhost shop all 127.0.0.1/32 scram-sha-256\nhostnossl plain all 127.0.0.1/32 scram-sha-256\nhost other all 127.0.0.1/32 scram-sha-256\n";
 
 /// A running server. It ends with the test.
 #[derive(Debug)]
@@ -76,6 +76,7 @@ impl Database {
         let database = Self { folder, server: Some(server), port };
         until("the server answers", || database.owner("postgres", "SELECT 1").code == 0, || database.server.as_ref().map_or_else(String::new, Going::err));
         database.owner("postgres", &format!("CREATE ROLE agent LOGIN PASSWORD '{PASSWORD}'")).ended(0);
+        database.owner("postgres", "CREATE ROLE tricky LOGIN IN ROLE agent").ended(0);
         for name in ["shop", "plain", "other"] {
             database.owner("postgres", &format!("CREATE DATABASE {name} OWNER agent")).ended(0);
         }

@@ -1,11 +1,16 @@
 //! Asks about what a message would do: plainly allowed goes on at once, all else waits for the gate.
 
 use std::{
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use agentbox_core::{Credential, Destination, Digest, Effect, Evidence, Operation, Refusal, RefusalKind, Request, Resource, ResourceId, Verdict, safe};
+use agentbox_core::{
+    Credential, Destination, Digest, Effect, Evidence, Judgement, Operation, Permit, Refusal, RefusalKind, Request, Resource, ResourceId, Verdict,
+    ledger::{Durability, durability},
+    safe,
+};
 use tokio::time::sleep;
 
 use super::frames::Value;
@@ -34,6 +39,8 @@ const CATCH_UPS: u32 = 500;
 pub(super) struct Asking {
     pub(super) broker: Arc<Broker>,
     pub(super) presence: Presence,
+    /// The client's address, and the one that it connected to.
+    pub(super) connection: Option<(SocketAddr, SocketAddr)>,
     /// With its addresses, where they are known.
     pub(super) destination: Destination,
     pub(super) database: String,
@@ -67,7 +74,7 @@ pub(super) enum No {
 pub(super) struct Question<'q> {
     pub(super) operations: Vec<Operation>,
     /// What makes this message this one and no other.
-    pub(super) parts: Vec<&'q [u8]>,
+    pub(super) parts: &'q [&'q [u8]],
     /// One line.
     pub(super) what: &'q str,
     pub(super) excerpt: String,
@@ -78,7 +85,7 @@ impl Asking {
     pub(super) fn request(&self, question: Question<'_>) -> Request {
         let to = self.destination.to_string();
         let head: [&[u8]; 4] = [b"postgres", to.as_bytes(), self.user.as_bytes(), self.database.as_bytes()];
-        let digest = Digest::of(head.into_iter().chain(question.parts));
+        let digest = Digest::of(head.into_iter().chain(question.parts.iter().copied()));
         let summary = format!("postgres://{}@{}/{} {}", self.user, self.destination, self.database, question.what);
         Request {
             operations: question.operations,
@@ -88,7 +95,7 @@ impl Asking {
                 summary: safe::line(&summary, LONGEST_SUMMARY),
                 excerpt: question.excerpt,
                 credentials: self.credentials.clone(),
-                connection: self.presence.connection(),
+                connection: self.connection,
                 ..Evidence::default()
             },
         }
@@ -101,57 +108,71 @@ impl Asking {
 
     /// Asks, and uses the right up. The message must be sent directly afterwards.
     pub(super) async fn ask(&self, request: Request, locks: Locks) -> Result<Yes, No> {
+        match self.at_once(&|| request.clone()).await {
+            Some(answer) => answer,
+            None => self.person(request, locks).await,
+        }
+    }
+
+    /// What the policy plainly allows, or denies for want of a ledger; `None` for all that must be asked about. `request` is made anew where it must
+    /// wait until the ledger's keeper has caught up: that slows, and does not refuse.
+    pub(super) async fn at_once(&self, request: &(dyn Fn() -> Request + Sync)) -> Option<Result<Yes, No>> {
+        let mut behind = None;
+        for _ in 0..CATCH_UPS {
+            let question = request();
+            let digest = question.digest;
+            let Judgement::Allow(granted) = self.broker.policy.judge(question) else { return None };
+            if durability(&granted) != Durability::Grouped {
+                return None;
+            }
+            match self.broker.line.allow(granted) {
+                Ok(permit) => return Some(self.used(permit, &digest, None)),
+                Err(refusal) => behind = Some(refusal),
+            }
+            sleep(CATCH_UP).await;
+        }
+        behind.map(|refusal| Err(No::Refused(refusal)))
+    }
+
+    fn used(&self, permit: Permit, digest: &Digest, ask: Option<u64>) -> Result<Yes, No> {
+        permit.consume(digest, SystemTime::now()).map(|()| Yes(ask)).map_err(|unfit| {
+            if let Some(ask) = ask {
+                self.broker.line.done(ask, &format!("nothing was sent: {unfit}"));
+            }
+            No::Refused(refusal(RefusalKind::Failed, "postgres", "", &unfit.to_string(), "Try again."))
+        })
+    }
+
+    /// Asks the supervisor, and with it a person where the policy says so.
+    async fn person(&self, request: Request, locks: Locks) -> Result<Yes, No> {
         let digest = request.digest;
         let summary = request.evidence.summary.clone();
-        let plain = self.is_plain(&request);
-        let answer = if plain {
-            self.caught_up(request).await
-        } else {
-            tokio::select! {
-                biased;
-                () = self.presence.gone() => return Err(No::Gone),
-                answer = permit(&self.broker, request) => answer,
-                () = sleep(HOLD_IN_TRANSACTION), if locks == Locks::Held => {
-                    let no = pending();
-                    self.broker.refusals.remember(&summary, &no);
-                    return Err(No::TooLong(no));
-                }
-            }
-        };
         let no = |refusal: Refusal| {
             self.broker.refusals.remember(&summary, &refusal);
             No::Refused(refusal)
         };
-        let (right, ask) = match answer.map_err(no)? {
-            Right::Plain(permit) => (permit, None),
+        let right = tokio::select! {
+            biased;
+            () = self.presence.gone() => return Err(No::Gone),
+            answer = permit(&self.broker, request) => answer.map_err(no)?,
+            () = sleep(HOLD_IN_TRANSACTION), if locks == Locks::Held => {
+                let no = pending();
+                self.broker.refusals.remember(&summary, &no);
+                return Err(No::TooLong(no));
+            }
+        };
+        match right {
+            Right::Plain(permit) => self.used(permit, &digest, None),
             Right::Promised(promise) => {
                 let ask = promise.number();
                 let redeemed = tokio::select! {
                     biased;
                     () = self.presence.gone() => return Err(No::Gone),
-                    redeemed = promise.redeem() => redeemed,
+                    redeemed = promise.redeem() => redeemed.map_err(no)?,
                 };
-                (redeemed.map_err(no)?, Some(ask))
-            }
-        };
-        if let Err(unfit) = right.consume(&digest, SystemTime::now()) {
-            if let Some(ask) = ask {
-                self.broker.line.done(ask, &format!("nothing was sent: {unfit}"));
-            }
-            return Err(no(refusal(RefusalKind::Failed, "postgres", "", &unfit.to_string(), "Try again.")));
-        }
-        Ok(Yes(ask))
-    }
-
-    /// What is plainly allowed is only slowed where the ledger's keeper is behind, not refused.
-    async fn caught_up(&self, request: Request) -> Result<Right<'_>, Refusal> {
-        for _ in 0..CATCH_UPS {
-            match permit(&self.broker, request.clone()).await {
-                Err(refusal) if refusal.kind == RefusalKind::Failed => sleep(CATCH_UP).await,
-                answer => return answer,
+                self.used(redeemed, &digest, Some(ask))
             }
         }
-        permit(&self.broker, request).await
     }
 
     /// Remembers a refusal of our own for `agentbox why`.
@@ -186,10 +207,20 @@ fn pending() -> Refusal {
     )
 }
 
-/// A statement for one line of a card or the ledger: without the secrets that it sets.
-pub(super) fn shown(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text.get(..text.len().min(LONGEST_EXCERPT)).unwrap_or_default()).into_owned();
-    let Some(at) = text.to_ascii_lowercase().find("password") else { return text };
+/// The beginning of a statement, for the summary's one line.
+pub(super) fn line(text: &[u8]) -> String {
+    // What is cut must not cut a password's beginning off its word.
+    if text.len() > LONGEST_SUMMARY { shown(text) } else { masked(text) }
+}
+
+/// A statement for a card: without the secrets that it sets.
+fn shown(text: &[u8]) -> String {
+    masked(text.get(..text.len().min(LONGEST_EXCERPT)).unwrap_or_default())
+}
+
+fn masked(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text).into_owned();
+    let Some(at) = text.as_bytes().windows(8).position(|word| word.eq_ignore_ascii_case(b"password")) else { return text };
     // ALTER ROLE … PASSWORD '…', CREATE USER MAPPING … OPTIONS (password '…').
     let (before, after) = text.split_at_checked(at).unwrap_or((&text, ""));
     let mut pieces = after.split('\'');

@@ -13,6 +13,24 @@ const SCHEMA_WORDS: &[&str] = &["search_path", "schema", "discard", "reset", "se
 const ENCODING_WORDS: &[&str] = &["client_encoding", "names", "set_config", "discard", "reset"];
 const PREPARING_WORDS: &[&str] = &["prepare", "deallocate", "discard"];
 
+/// All words by which a text may change how others are read, or hide that it does.
+pub(super) const STEERING_WORDS: &[&str] = &[
+    "search_path",
+    "schema",
+    "discard",
+    "reset",
+    "set_config",
+    "client_encoding",
+    "names",
+    "prepare",
+    "deallocate",
+    "execute",
+    "role",
+    "authorization",
+    "function",
+    "procedure",
+];
+
 /// Whether `text` has one of these words (in lower case), in any case.
 pub(super) fn has_words(text: &[u8], words: &[&str]) -> bool {
     text.split(|byte| !(byte.is_ascii_alphanumeric() || *byte == b'_' || *byte >= 0x80))
@@ -36,6 +54,8 @@ pub(super) struct Facts {
     /// A single statement outside any transaction, with the path that it sets.
     sets_path: Option<Vec<String>>,
     transaction: Transaction,
+    /// It may act as another role than the one that logged in: nobody knows what `"$user"` is then.
+    acts_as_other: bool,
 }
 
 impl Facts {
@@ -53,6 +73,7 @@ impl Facts {
             prepared_unsettled: false,
             sets_path: None,
             transaction: Transaction::Idle,
+            acts_as_other: false,
         }
     }
 
@@ -86,7 +107,7 @@ impl Facts {
                     self.first_path = path(value);
                 }
                 self.path_reported = true;
-                self.said.search_path = Some(path(value));
+                self.said.search_path = Some(self.followed(path(value)));
             }
             "client_encoding" => {
                 let first = self.first_encoding.get_or_insert_with(|| value.to_owned());
@@ -97,17 +118,17 @@ impl Facts {
         }
     }
 
-    /// Every operation of `text`. While something is `on_its_way`, it may be read in more than one way: then all count.
-    pub(super) fn operations(&self, text: &[u8], on_its_way: bool) -> Vec<Operation> {
+    /// Every operation of `text`, which `steers` where it has one of [`STEERING_WORDS`]. While something is `on_its_way`, it may be read in more than one way: then all count.
+    pub(super) fn operations(&self, text: &[u8], steers: bool, on_its_way: bool) -> Vec<Operation> {
         let mut found = sql::understand(Dialect::PostgreSql, text, &self.said);
         let mut unclear = |why: &str| found.push(Operation::new(Effect::Opaque, sql::UNCLEAR, self.database(), why));
-        if on_its_way && self.prepared_unsettled && has_words(text, &["execute"]) {
+        if steers && on_its_way && self.prepared_unsettled && has_words(text, &["execute"]) {
             unclear("it executes what was prepared while something on its way may change what that is");
         }
         if on_its_way && !text.is_ascii() && (self.encoding_unsettled || self.other_encoding) {
             unclear("something on its way may change the encoding of the text");
         }
-        if hides_preparing(text) {
+        if steers && hides_preparing(text) {
             unclear("a statement is prepared where its name cannot be followed");
         }
         if text.windows(3).any(|window| window.eq_ignore_ascii_case(b"u&\"")) {
@@ -123,10 +144,14 @@ impl Facts {
     }
 
     /// A text goes to the server. Gives the names of prepared statements that may no longer be what they were.
-    pub(super) fn sent(&mut self, text: &[u8]) -> Vec<String> {
+    pub(super) fn sent(&mut self, text: &[u8], on_its_way: bool) -> Vec<String> {
         self.encoding_unsettled |= has_words(text, ENCODING_WORDS);
         if has_words(text, SCHEMA_WORDS) {
-            self.path_may_become(text);
+            self.path_may_become(text, on_its_way);
+        }
+        if has_words(text, &["role", "authorization"]) && has_words(text, &["set", "set_config"]) {
+            self.acts_as_other = true;
+            self.said.search_path = Some(self.followed(self.path().to_vec()));
         }
         if !has_words(text, PREPARING_WORDS) {
             return Vec::new();
@@ -142,7 +167,7 @@ impl Facts {
     }
 
     /// Names may from now on be looked up where this text says, and still where they were before.
-    fn path_may_become(&mut self, text: &[u8]) {
+    fn path_may_become(&mut self, text: &[u8], on_its_way: bool) {
         let unknown = vec!["?".to_owned()];
         let mut heard = Said::new();
         heard.search_path = Some(unknown.clone());
@@ -152,12 +177,13 @@ impl Facts {
             None if has_words(text, &["set_config"]) => Vec::new(),
             // Back to what it was at the beginning.
             None => self.first_path.clone(),
-            Some(path) if path == unknown && has_words(text, &["search_path"]) => Vec::new(),
+            Some(path) if path == unknown && has_words(text, &["search_path"]) && !is_of_a_definition(text) => Vec::new(),
             Some(path) if path == unknown => return,
             Some(path) => path,
         };
         let alone = self.transaction == Transaction::Idle
-            && !has_words(text, &["local", "begin", "start"])
+            && !on_its_way
+            && !has_words(text, &["local", "begin", "start", "set_config"])
             && !text.trim_ascii_end().trim_suffix_semicolon().contains(&b';');
         self.sets_path = alone.then(|| new.clone());
         let mut all = self.path().to_vec();
@@ -171,19 +197,31 @@ impl Facts {
                 }
             }
         }
-        self.said.search_path = Some(if all.len() > MOST_SCHEMAS { Vec::new() } else { all });
+        self.said.search_path = Some(self.followed(all));
+    }
+
+    /// The path, or none where nobody can follow it: that places nothing, and the strictest place that it could be decides.
+    fn followed(&self, path: Vec<String>) -> Vec<String> {
+        let unknown = path.len() > MOST_SCHEMAS || self.acts_as_other && path.iter().any(|schema| schema == "$user");
+        if unknown { Vec::new() } else { path }
     }
 
     /// A statement ended well.
-    pub(super) fn succeeded(&mut self, text: &[u8]) {
+    pub(super) fn succeeded(&mut self, text: &[u8], is_sure: impl Fn(&str) -> bool) {
         if has_words(text, &["prepare", "deallocate", "discard", "function", "procedure"]) {
             let path = self.said.search_path.clone();
             self.said.observe(Dialect::PostgreSql, text);
             // What the server itself tells of settings is better than what was heard, and the path is kept by `sent`.
             self.said.search_path = path;
+            let mut heard = Said::new();
+            heard.observe(Dialect::PostgreSql, text);
+            // Another text that was sent meanwhile may have changed what they stand for.
+            for name in heard.prepared_names().filter(|name| !is_sure(name)) {
+                self.said.forget(name);
+            }
         }
         if let Some(path) = self.sets_path.take().filter(|_| has_words(text, SCHEMA_WORDS)) {
-            self.said.search_path = Some(path);
+            self.said.search_path = Some(self.followed(path));
         }
     }
 
@@ -208,6 +246,13 @@ impl Facts {
         self.sets_path = None;
         self.transaction = transaction;
     }
+}
+
+/// Whether a path in the text is that of a definition (`CREATE FUNCTION … SET search_path`, `ALTER ROLE … SET search_path`), which does not change this session's.
+fn is_of_a_definition(text: &[u8]) -> bool {
+    let first = text.trim_ascii_start();
+    let begins = |word: &[u8]| first.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    (begins(b"create ") || begins(b"alter ")) && !has_words(text, &["do", "set_config"])
 }
 
 /// Whether a text may prepare a statement within a block or a function, where nobody follows its name.
@@ -263,7 +308,14 @@ mod tests {
     use super::*;
 
     fn worst(facts: &Facts, text: &str, on_its_way: bool) -> Effect {
-        facts.operations(text.as_bytes(), on_its_way).iter().map(|operation| operation.effect).max().unwrap()
+        facts.operations(text.as_bytes(), has_words(text.as_bytes(), STEERING_WORDS), on_its_way).iter().map(|operation| operation.effect).max().unwrap()
+    }
+
+    #[test]
+    fn every_word_that_is_looked_for_steers() {
+        for word in [SCHEMA_WORDS, ENCODING_WORDS, PREPARING_WORDS].concat() {
+            assert!(STEERING_WORDS.contains(&word), "{word}");
+        }
     }
 
     #[test]
@@ -276,20 +328,25 @@ mod tests {
     #[test]
     fn a_path_grows_until_a_statement_alone_has_set_it() {
         let mut facts = Facts::new("shop", "u");
-        facts.sent(b"SET search_path = live");
+        facts.sent(b"SET search_path = live", false);
         assert_eq!(facts.path(), ["$user", "public", "live"]);
-        facts.succeeded(b"SET search_path = live");
+        facts.succeeded(b"SET search_path = live", |_| true);
         facts.settled(Transaction::Idle);
         assert_eq!(facts.path(), ["live"]);
         facts.settled(Transaction::Open);
-        facts.sent(b"SET search_path TO test");
-        facts.succeeded(b"SET search_path TO test");
+        facts.sent(b"SET search_path TO test", false);
+        facts.succeeded(b"SET search_path TO test", |_| true);
         facts.settled(Transaction::Idle);
         assert_eq!(facts.path(), ["live", "test"], "the transaction may have been rolled back");
-        facts.sent(b"SELECT set_config('search_path', current_setting('x'), false)");
+        facts.sent(b"CREATE FUNCTION f() RETURNS int LANGUAGE sql SET search_path = '' AS 'SELECT 1'", false);
+        assert_eq!(facts.path(), ["live", "test"], "the function's own");
+        facts.sent(b"SELECT set_config('search_path', current_setting('x'), false)", false);
         assert!(facts.path().is_empty(), "nobody can say");
         facts.reported("search_path", "app");
         assert_eq!(facts.path(), ["app"]);
+        facts.reported("search_path", "\"$user\", app");
+        facts.sent(b"SET ROLE other", false);
+        assert!(facts.path().is_empty(), "nobody can say who the user is");
     }
 
     #[test]
@@ -303,19 +360,19 @@ mod tests {
         assert_eq!(worst(&facts, text, true), Effect::Destroy);
         facts.reported("client_encoding", "UTF8");
         assert_eq!(worst(&facts, "SELECT 'ü'", true), Effect::Read);
-        facts.sent(b"SET NAMES 'SJIS'");
+        facts.sent(b"SET NAMES 'SJIS'", false);
         assert_eq!(worst(&facts, "SELECT 'ü'", true), Effect::Opaque);
     }
 
     #[test]
     fn prepared_statements_are_followed_and_hidden_ones_are_not() {
         let mut facts = Facts::new("shop", "u");
-        facts.sent(b"PREPARE x AS SELECT 1");
+        facts.sent(b"PREPARE x AS SELECT 1", false);
         assert_eq!(worst(&facts, "EXECUTE x", true), Effect::Opaque);
-        facts.succeeded(b"PREPARE x AS SELECT 1");
+        facts.succeeded(b"PREPARE x AS SELECT 1", |_| true);
         facts.settled(Transaction::Idle);
         assert_eq!(worst(&facts, "EXECUTE x", false), Effect::Read);
-        assert_eq!(facts.sent(b"DEALLOCATE x; PREPARE x AS DELETE FROM t"), ["x"]);
+        assert_eq!(facts.sent(b"DEALLOCATE x; PREPARE x AS DELETE FROM t", false), ["x"]);
         facts.settled(Transaction::Idle);
         assert_eq!(worst(&facts, "EXECUTE x", false), Effect::Opaque, "it failed, but may have been prepared");
         assert_eq!(worst(&facts, "DO $$ BEGIN DEALLOCATE x; PREPARE x AS SELECT 1; END $$", false), Effect::Opaque);

@@ -122,7 +122,7 @@ async fn may_show(asking: &mut Asking, body: &[u8]) -> io::Result<Option<Vec<u8>
     let name = plain.map_or_else(|| "unknown".to_owned(), named_credential);
     asking.credentials.push(Credential { position: format!("PostgreSQL password of the user {}", asking.user), name, issued: false });
     let operation = Operation::new(Effect::Read, "postgres.connect", database(&asking.database), "logs in with a password");
-    let question = asking.request(Question { operations: vec![operation], parts: vec![b"password"], what: "(logs in)", excerpt: String::new() });
+    let question = asking.request(Question { operations: vec![operation], parts: &[b"password"], what: "(logs in)", excerpt: String::new() });
     if asking.is_plain(&question) {
         return Ok(None);
     }

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     Duplex,
-    asking::{Asking, Locks, No, Question, Yes, excerpt, shown},
+    asking::{Asking, Locks, No, Question, Yes, excerpt, line},
     frames::{self, HEADER, Head, LONGEST_WHOLE, Malformed, Thing, Value, Wire},
     functions,
     refusal::Refused,
@@ -356,13 +356,12 @@ impl Up<'_> {
     }
 
     async fn query(&mut self, bytes: &Bytes, body: &Bytes) -> Result<(), End> {
-        let text = body.slice_ref(frames::query(body)?);
+        let statement = Statement::new(body.slice_ref(frames::query(body)?));
         self.send_kept();
-        let decided = self.judge(vec![text.clone()], &[b"query", &text], &[]).await?;
-        match decided {
+        match self.judge(&statement, &[b"query", &statement.text], &[]).await? {
             Decided::Send(yes) => {
                 self.began(yes);
-                self.send(bytes, Awaited::Query(Statement::new(text)), Fate::Pass);
+                self.send(bytes, Awaited::Query(statement), Fate::Pass);
             }
             Decided::Refuse(refusal) => self.refuse_query(&refusal)?,
             Decided::RollBack(refusal) => {
@@ -380,9 +379,10 @@ impl Up<'_> {
             let why = format!("a session may have {MOST_STATEMENTS} prepared statements with {} MiB of text here", MOST_TEXT >> 20);
             return self.refuse_extended(&no(RefusalKind::Failed, "postgres.prepare", "", &why, "Close those that are not needed."));
         }
-        let request = self.asking.request(self.question(std::slice::from_ref(&text), vec![], &[], Locks::None));
-        let awaited = Awaited::Parse(name, Statement::new(text));
-        if self.asking.is_plain(&request) {
+        let statement = Statement::new(text);
+        let plain = self.is_plain(&statement);
+        let awaited = Awaited::Parse(name, statement);
+        if plain {
             self.send_or_keep(bytes, awaited)
         } else {
             self.keep(bytes, awaited)
@@ -397,7 +397,7 @@ impl Up<'_> {
         let behind = body.get(portal.len() + name.len() + 2..).unwrap_or_default();
         let Some(statement) = self.statement(&portal, &name).await? else { return Ok(()) };
         let decided = match &statement {
-            Some(statement) => self.judge(vec![statement.text.clone()], &[b"bind", &statement.text, behind], &values).await?,
+            Some(statement) => self.judge(statement, &[b"bind", &statement.text, behind], &values).await?,
             None => self.judge_unknown(&name).await?,
         };
         match decided {
@@ -410,9 +410,7 @@ impl Up<'_> {
             Decided::Refuse(refusal) => self.refuse_extended(&refusal),
             Decided::RollBack(refusal) => {
                 self.kept = Kept::default();
-                if self.shared.session().rests_in_transaction() {
-                    self.roll_back();
-                }
+                self.roll_back();
                 self.refuse_extended(&refusal)
             }
         }
@@ -449,12 +447,10 @@ impl Up<'_> {
             self.until(|session| session.copy_in() == CopyIn::No).await?;
         }
         let Some(statement) = self.statement(&portal, &name).await? else { return self.skip(head).await };
-        let plain = statement.as_ref().is_some_and(|statement| {
-            let request = self.asking.request(self.question(std::slice::from_ref(&statement.text), vec![b"long bind"], &[], Locks::None));
-            self.asking.is_plain(&request)
-        });
-        if plain && let Some(statement) = statement {
-            if let Decided::Refuse(refusal) | Decided::RollBack(refusal) = self.judge(vec![statement.text.clone()], &[b"long bind"], &[]).await? {
+        if let Some(statement) = statement
+            && self.is_plain(&statement)
+        {
+            if let Decided::Refuse(refusal) | Decided::RollBack(refusal) = self.judge(&statement, &[b"long bind", &statement.text], &[]).await? {
                 self.refuse_extended(&refusal)?;
                 return self.skip(head).await;
             }
@@ -501,10 +497,9 @@ impl Up<'_> {
         let number = frames::function(body)?;
         self.send_kept();
         let (operation, what) = functions::call(number, self.shared.session().facts.database());
-        let question = Question { operations: vec![operation], parts: vec![b"function", body], what: &what, excerpt: what.clone() };
-        let locks = self.locks();
+        let question = Question { operations: vec![operation], parts: &[b"function", body], what: &what, excerpt: what.clone() };
         let request = self.asking.request(question);
-        match self.ask(request, locks).await? {
+        match self.ask(request).await? {
             Decided::Send(yes) => {
                 self.began(yes);
                 self.send(bytes, Awaited::Function, Fate::Pass);
@@ -514,48 +509,41 @@ impl Up<'_> {
         }
     }
 
-    /// What these texts would do, as a question.
-    fn question<'q>(&self, texts: &[Bytes], parts: Vec<&'q [u8]>, values: &[Value<'_>], locks: Locks) -> Question<'q> {
-        let session = self.shared.session();
-        let operations = texts.iter().flat_map(|text| session.operations(text)).collect();
-        let text = texts.first().map_or(&[][..], |text| &text[..]);
-        Question { operations, parts, what: "", excerpt: excerpt(text, values, locks) }
+    fn is_plain(&self, statement: &Statement) -> bool {
+        let operations = self.shared.session().operations(statement);
+        self.asking.is_plain(&self.asking.request(Question { operations, parts: &[], what: "", excerpt: String::new() }))
     }
 
-    async fn judge(&mut self, texts: Vec<Bytes>, parts: &[&[u8]], values: &[Value<'_>]) -> Result<Decided, End> {
-        let locks = self.locks();
-        let path = self.shared.session().facts.path().join(",");
-        let what = shown(texts.first().map_or(&[][..], |text| &text[..]));
-        let request = {
-            let mut question = self.question(&texts, parts.iter().copied().chain([path.as_bytes()]).collect(), values, locks);
-            question.what = &what;
-            self.asking.request(question)
+    async fn judge(&mut self, statement: &Statement, parts: &[&[u8]], values: &[Value<'_>]) -> Result<Decided, End> {
+        let (operations, path) = {
+            let session = self.shared.session();
+            (session.operations(statement), session.facts.path().join(","))
         };
-        self.ask(request, locks).await
+        let parts: Vec<&[u8]> = parts.iter().copied().chain([path.as_bytes()]).collect();
+        let what = line(&statement.text);
+        let question = |excerpt| self.asking.request(Question { operations: operations.clone(), parts: &parts, what: &what, excerpt });
+        if let Some(answer) = self.asking.at_once(&|| question(String::new())).await {
+            return decided(answer);
+        }
+        let request = question(excerpt(&statement.text, values, self.locks()));
+        self.ask(request).await
     }
 
     /// A statement that was prepared in a way that nobody could follow.
     async fn judge_unknown(&mut self, name: &str) -> Result<Decided, End> {
-        let locks = self.locks();
         let why = "it executes what was prepared under a name that is not known here";
         let operation = Operation::new(Effect::Opaque, sql::UNCLEAR, self.shared.session().facts.database(), why);
         let what = format!("executes the prepared statement {name}");
-        let question = Question { operations: vec![operation], parts: vec![b"unknown", name.as_bytes()], what: &what, excerpt: String::new() };
+        let question = Question { operations: vec![operation], parts: &[b"unknown", name.as_bytes()], what: &what, excerpt: String::new() };
         let request = self.asking.request(question);
-        self.ask(request, locks).await
+        self.ask(request).await
     }
 
-    async fn ask(&mut self, request: agentbox_core::Request, locks: Locks) -> Result<Decided, End> {
-        if !self.asking.is_plain(&request) {
-            // What came before must not wait with it.
-            self.flush().await?;
-        }
-        match self.asking.ask(request, locks).await {
-            Ok(yes) => Ok(Decided::Send(yes)),
-            Err(No::Refused(refusal)) => Ok(Decided::Refuse(refusal)),
-            Err(No::TooLong(refusal)) => Ok(Decided::RollBack(refusal)),
-            Err(No::Gone) => Err(End::Gone),
-        }
+    async fn ask(&mut self, request: agentbox_core::Request) -> Result<Decided, End> {
+        let locks = self.locks();
+        // What came before must not wait with it.
+        self.flush().await?;
+        decided(self.asking.ask(request, locks).await)
     }
 
     fn began(&mut self, yes: Yes) {
@@ -589,6 +577,15 @@ impl Up<'_> {
         for text in [&b"ROLLBACK"[..], b"BEGIN"] {
             self.send(&frames::of_texts(b'Q', &[text], &[]), Awaited::Query(Statement::new(Bytes::from_static(text))), Fate::Swallow);
         }
+    }
+}
+
+fn decided(answer: Result<Yes, No>) -> Result<Decided, End> {
+    match answer {
+        Ok(yes) => Ok(Decided::Send(yes)),
+        Err(No::Refused(refusal)) => Ok(Decided::Refuse(refusal)),
+        Err(No::TooLong(refusal)) => Ok(Decided::RollBack(refusal)),
+        Err(No::Gone) => Err(End::Gone),
     }
 }
 

@@ -12,7 +12,7 @@ use agentbox_core::Operation;
 use bytes::Bytes;
 
 use super::{
-    facts::Facts,
+    facts::{Facts, STEERING_WORDS, has_words},
     frames::{self, Malformed, Thing},
     refusal::Refused,
 };
@@ -35,12 +35,15 @@ pub(super) struct Statement {
     pub(super) text: Bytes,
     /// It may ask for rows from the client.
     pub(super) copies_in: bool,
+    /// It has a word that may change how later texts are read.
+    pub(super) steers: bool,
 }
 
 impl Statement {
     pub(super) fn new(text: Bytes) -> Arc<Self> {
-        let copies_in = super::facts::has_words(&text, &["copy"]) && super::facts::has_words(&text, &["stdin"]);
-        Arc::new(Self { text, copies_in })
+        let copies_in = has_words(&text, &["stdin"]) && has_words(&text, &["copy"]);
+        let steers = has_words(&text, STEERING_WORDS);
+        Arc::new(Self { text, copies_in, steers })
     }
 }
 
@@ -85,6 +88,8 @@ pub(super) enum Fate {
 struct Entry {
     awaited: Awaited,
     fate: Fate,
+    /// In the order of sending.
+    number: u64,
 }
 
 /// What becomes of one message of the server.
@@ -126,6 +131,12 @@ pub(super) enum Transaction {
 pub(super) struct Session {
     pub(super) facts: Facts,
     awaited: VecDeque<Entry>,
+    /// How many of them prepare a statement.
+    parsing: usize,
+    /// Messages that were sent.
+    number: u64,
+    /// Names that SQL on its way may give to another statement: with the last message that does. What an earlier one is answered says nothing of them.
+    unsure: HashMap<String, u64>,
     /// An error was answered and the `Sync` that ends the skipping was not sent yet.
     skipping: bool,
     transaction: Transaction,
@@ -149,6 +160,9 @@ impl Session {
         Self {
             facts,
             awaited: VecDeque::new(),
+            parsing: 0,
+            number: 0,
+            unsure: HashMap::new(),
             skipping: false,
             transaction: Transaction::Idle,
             in_batch: 0,
@@ -197,37 +211,39 @@ impl Session {
 
     /// Whether there is room for one more prepared statement under this name.
     pub(super) fn has_room(&self, name: &str, text: &[u8]) -> bool {
-        let on_their_way = self.awaited.iter().filter(|entry| matches!(entry.awaited, Awaited::Parse(..))).take(MOST_STATEMENTS).count();
-        name.is_empty() || self.statements.len() + on_their_way < MOST_STATEMENTS && self.text + text.len() <= MOST_TEXT
+        name.is_empty() || self.statements.len() + self.parsing < MOST_STATEMENTS && self.text + text.len() <= MOST_TEXT
     }
 
     /// Every statement that a name could stand for when the server reads what is sent next. Empty where it is not known here. More than
     /// one only while messages before a `Sync` are unanswered.
     pub(super) fn could_be(&self, name: &str) -> Vec<Arc<Statement>> {
-        let of = |awaited: &Awaited| match awaited {
-            Awaited::Parse(known, statement) if known == name => Some(statement.clone()),
+        // What SQL on its way may give the name to is not known here.
+        let unsure = self.unsure.get(name).copied().unwrap_or(0);
+        let of = |entry: &Entry| match &entry.awaited {
+            Awaited::Parse(known, statement) if known == name && entry.number > unsure => Some(statement.clone()),
             _ => None,
         };
-        self.latest(of, self.statements.get(name).cloned())
+        let confirmed = self.statements.get(name).cloned();
+        if self.parsing == 0 { confirmed.into_iter().collect() } else { self.latest(of, confirmed) }
     }
 
     /// The same of a portal.
     pub(super) fn could_be_portal(&self, name: &str) -> Vec<Option<Arc<Statement>>> {
-        let of = |awaited: &Awaited| match awaited {
+        let of = |entry: &Entry| match &entry.awaited {
             Awaited::Bind(known, statement) if known == name => Some(statement.clone()),
             _ => None,
         };
         self.latest(of, self.portals.get(name).cloned())
     }
 
-    fn latest<T>(&self, of: impl Fn(&Awaited) -> Option<T>, confirmed: Option<T>) -> Vec<T> {
+    fn latest<T>(&self, of: impl Fn(&Entry) -> Option<T>, confirmed: Option<T>) -> Vec<T> {
         let mut found = Vec::new();
         let mut same_batch = true;
         for entry in self.awaited.iter().rev() {
             if !entry.awaited.is_extended() {
                 same_batch = false;
             }
-            if let Some(one) = of(&entry.awaited) {
+            if let Some(one) = of(entry) {
                 found.push(one);
                 if same_batch {
                     // If that fails, so does everything behind it up to the next Sync.
@@ -240,12 +256,13 @@ impl Session {
     }
 
     /// What the text would do, after all that was said.
-    pub(super) fn operations(&self, text: &[u8]) -> Vec<Operation> {
-        self.facts.operations(text, !self.is_settled())
+    pub(super) fn operations(&self, statement: &Statement) -> Vec<Operation> {
+        self.facts.operations(&statement.text, statement.steers, !self.is_settled())
     }
 
     /// A message goes to the server.
     pub(super) fn sent(&mut self, awaited: Awaited, fate: Fate) {
+        self.number += 1;
         match &awaited {
             Awaited::Sync => {
                 self.skipping = false;
@@ -286,15 +303,21 @@ impl Session {
                 }
             }
         }
-        self.awaited.push_back(Entry { awaited, fate });
+        self.parsing += usize::from(matches!(awaited, Awaited::Parse(..)));
+        self.awaited.push_back(Entry { awaited, fate, number: self.number });
     }
 
     fn learn(&mut self, statement: &Arc<Statement>) {
         if statement.copies_in && self.copy_in == CopyIn::No {
             self.copy_in = CopyIn::Perhaps;
         }
-        for name in self.facts.sent(&statement.text) {
+        if !statement.steers {
+            return;
+        }
+        let on_its_way = !self.is_settled();
+        for name in self.facts.sent(&statement.text, on_its_way) {
             self.let_go(&name);
+            self.unsure.insert(name, self.number);
         }
     }
 
@@ -375,22 +398,22 @@ impl Session {
         if !fits {
             return unasked;
         }
-        let Some(entry) = self.awaited.pop_front() else { return unasked };
+        let Some(entry) = self.take_front() else { return unasked };
         match entry.awaited {
-            Awaited::Parse(name, statement) => self.prepared(name, statement),
+            Awaited::Parse(name, statement) => self.prepared(name, statement, entry.number),
             Awaited::Close(Thing::Statement, name) => self.let_go(&name),
             Awaited::Execute(statement) => {
                 if kind == b'C' {
                     self.outcome = String::from_utf8_lossy(body.strip_suffix(b"\0").unwrap_or(body)).into_owned();
                     if let Some(statement) = statement {
-                        self.facts.succeeded(&statement.text);
+                        self.succeeded(&statement, entry.number);
                     }
                 }
                 self.copy_in = CopyIn::No;
             }
             Awaited::Query(statement) => {
                 if !self.failed {
-                    self.facts.succeeded(&statement.text);
+                    self.succeeded(&statement, entry.number);
                 }
                 self.ready(body)?;
             }
@@ -406,8 +429,25 @@ impl Session {
         Ok(heard)
     }
 
-    fn prepared(&mut self, name: String, statement: Arc<Statement>) {
+    fn take_front(&mut self) -> Option<Entry> {
+        let entry = self.awaited.pop_front()?;
+        self.parsing -= usize::from(matches!(entry.awaited, Awaited::Parse(..)));
+        Some(entry)
+    }
+
+    fn succeeded(&mut self, statement: &Statement, number: u64) {
+        if !statement.steers {
+            return;
+        }
+        let unsure = &self.unsure;
+        self.facts.succeeded(&statement.text, |name| unsure.get(name).is_none_or(|last| *last <= number));
+    }
+
+    fn prepared(&mut self, name: String, statement: Arc<Statement>, number: u64) {
         self.let_go(&name);
+        if self.unsure.get(&name).is_some_and(|last| *last > number) {
+            return;
+        }
         self.text += statement.text.len();
         self.facts.prepared(&name, &statement.text);
         self.statements.insert(name, statement);
@@ -427,6 +467,7 @@ impl Session {
             self.portals.clear();
         }
         if self.is_settled() {
+            self.unsure.clear();
             self.facts.settled(self.transaction);
         }
         Ok(())
@@ -449,7 +490,7 @@ impl Session {
         if front.awaited.is_extended() {
             // Everything behind it is dropped by the server, up to the next Sync.
             while self.awaited.front().is_some_and(|entry| !matches!(entry.awaited, Awaited::Sync)) {
-                self.awaited.pop_front();
+                self.take_front();
             }
             self.skipping = self.awaited.is_empty();
         }
@@ -544,6 +585,14 @@ mod tests {
         assert_eq!(texts(&session, "x"), ["SELECT 1"]);
         session.sent(Awaited::Query(Statement::new(Bytes::from_static(b"DEALLOCATE x; PREPARE x AS DELETE FROM t"))), Fate::Pass);
         assert!(texts(&session, "x").is_empty(), "it is not known any more");
+        session.heard(b'E', b"C42601\0\0").unwrap();
+        session.heard(b'Z', b"I").unwrap();
+        // The answer to an earlier message is not believed where a later one on its way changes the name.
+        parse(&mut session, "y", "SELECT 1");
+        session.sent(Awaited::Sync, Fate::Pass);
+        session.sent(Awaited::Query(Statement::new(Bytes::from_static(b"DEALLOCATE y; PREPARE y AS DELETE FROM t; COMMIT; SELECT 1/0"))), Fate::Pass);
+        session.heard(b'1', b"").unwrap();
+        assert!(texts(&session, "y").is_empty());
     }
 
     proptest::proptest! {
@@ -564,7 +613,8 @@ mod tests {
                     }
                 }
                 let total: usize = session.statements.values().map(|statement| statement.text.len()).sum();
-                proptest::prop_assert_eq!(total, session.text);
+                let parsing = session.awaited.iter().filter(|entry| matches!(entry.awaited, Awaited::Parse(..))).count();
+                proptest::prop_assert_eq!((total, parsing), (session.text, session.parsing));
             }
         }
     }

@@ -55,7 +55,8 @@ struct Far {
 /// Serves one client.
 pub(crate) async fn serve(broker: Arc<Broker>, destination: Destination, presence: Presence, mut client: Box<dyn Duplex>, mut cloth: Cloth) -> io::Result<()> {
     let addressed = broker.addressed(&destination).await;
-    let asking = Asking { broker, presence, destination: addressed, database: String::new(), user: String::new(), credentials: Vec::new() };
+    let connection = presence.connection();
+    let asking = Asking { broker, presence, connection, destination: addressed, database: String::new(), user: String::new(), credentials: Vec::new() };
     let (mut far, mut failed) = (None, None);
     for _ in 0..MOST_FIRST {
         let Some(first) = timeout(HANDSHAKE, frames::read_first(&mut client)).await?? else { return Ok(()) };
@@ -108,7 +109,7 @@ async fn early(asking: &Asking) -> Result<Option<Far>, UpstreamError> {
     let operation = Operation::new(Effect::Read, "postgres.connect", resource, "asks whether the server speaks TLS");
     let mut operations = vec![operation];
     operations.extend(unlisted(asking));
-    let question = asking.request(Question { operations, parts: vec![b"tls"], what: "(asks for TLS)", excerpt: String::new() });
+    let question = asking.request(Question { operations, parts: &[b"tls"], what: "(asks for TLS)", excerpt: String::new() });
     if !asking.is_plain(&question) || asking.ask(question.clone(), Locks::None).await.is_err() {
         return Ok(None);
     }
@@ -175,7 +176,7 @@ async fn begin(mut asking: Asking, mut client: Box<dyn Duplex>, cloth: Cloth, fa
     operations.extend(unlisted(&asking));
     operations.extend(settings(startup, &asking.database, &asking.user));
     let shown = startup.parameters.iter().map(|(name, value)| format!("{name} = {value}\n")).collect::<String>();
-    let question = asking.request(Question { operations, parts: vec![b"startup", bytes], what: "(logs in)", excerpt: shown });
+    let question = asking.request(Question { operations, parts: &[b"startup", bytes], what: "(logs in)", excerpt: shown });
     match asking.ask(question.clone(), Locks::None).await {
         Ok(yes) => asking.done(yes.0.as_slice(), "the session was begun"),
         Err(No::Gone) => return Ok(()),
@@ -255,12 +256,12 @@ fn options(text: &str) -> Vec<(String, String)> {
 async fn cancel(asking: &Asking, key: &Key, bytes: &[u8]) -> io::Result<()> {
     let Some(known) = asking.broker.keys.find(key, &asking.destination) else { return Ok(()) };
     let operation = Operation::new(Effect::Read, "postgres.cancel", Resource::rooted(ResourceId::new("postgres", "server")), "cancels a statement of this box");
-    let question =
-        asking.request(Question { operations: vec![operation], parts: vec![b"cancel", bytes], what: "(cancels a statement)", excerpt: String::new() });
+    let question = asking.request(Question { operations: vec![operation], parts: &[b"cancel", bytes], what: "(cancels a statement)", excerpt: String::new() });
     let Ok(yes) = asking.ask(question.clone(), Locks::None).await else { return Ok(()) };
     let to = Asking {
         broker: asking.broker.clone(),
         presence: asking.presence.clone(),
+        connection: asking.connection,
         destination: known.destination,
         database: String::new(),
         user: String::new(),
