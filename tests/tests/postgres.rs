@@ -1,7 +1,15 @@
 //! Real PostgreSQL clients in a box, against a real server: ordinary work passes untouched, what destroys waits, and the session stays usable.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
-use agentbox_tests::{Database, Going, Home, Who, process::finish, skip};
+use agentbox_tests::{
+    Database, Going, Home, Who,
+    home::processes,
+    process::{finish, status},
+    skip,
+};
+
+/// What the broker may hold at most, in KiB, whatever passes through it.
+const MOST_MEMORY: u64 = 64 << 10;
 
 /// Python as Debian brings it, with its drivers.
 const PYTHON: &str = "/usr/bin/python3";
@@ -41,13 +49,14 @@ fn psql_works_as_outside_in_the_clear_and_over_tls() {
     let Some(server) = ready() else { return };
     for who in Who::each() {
         let home = Home::of(who, &server.policy(""));
-        for mode in ["disable", "prefer", "require", "verify-full"] {
+        let modes: &[&str] = if who == Who::Me { &["disable", "prefer", "require", "verify-full"] } else { &["prefer"] };
+        for mode in modes {
             let text = format!(
                 "PGSSLMODE={mode} psql -X -A -t -v ON_ERROR_STOP=1 -c 'SELECT count(*) FROM t' -c \"UPDATE t SET name = 'x' WHERE id = 1\" -c '\\d t' -c '\\conninfo'"
             );
             let out = home.run(&script("shop", &text)).ended(0).out();
             assert!(out.starts_with("100\nUPDATE 1\n") && out.contains("id|integer"), "{out}");
-            assert_eq!(out.contains("SSL connection"), mode != "disable", "{mode}: {out}");
+            assert_eq!(out.contains("SSL connection"), *mode != "disable", "{mode}: {out}");
         }
         // Errors of the server are the server's.
         let ended = home.run(&script("shop", "psql -X -v ON_ERROR_STOP=1 -c 'SELECT nothing FROM nowhere'")).ended(1);
@@ -122,6 +131,24 @@ fn a_dump_is_the_same_and_goes_back_in() {
     ended.ended(0);
     assert_eq!(server.tells("other", "SELECT count(*) || ' ' || sum(length(body)) FROM app.wide"), "500 2500000");
     assert_eq!(server.tells("other", "SELECT length(lo_get(4711))"), "9000");
+}
+
+#[test]
+fn rows_stream_both_ways_in_little_memory() {
+    let Some(server) = ready() else { return };
+    server.owner("shop", "CREATE UNLOGGED TABLE bulk (body text); ALTER TABLE bulk OWNER TO agent").ended(0);
+    let home = Home::new(&server.policy(""));
+    let text = "psql -X -q -c \"COPY (SELECT repeat('x', 100000) FROM generate_series(1, 1000)) TO STDOUT\" | psql -X -q -c '\\copy bulk FROM STDIN'; \
+        psql -X -A -t -c \"SELECT repeat('y', 50000000)\" | wc -c; echo transferred; sleep 60";
+    let going = start(&home, "shop", text);
+    let broker = processes(going.pid()).broker;
+    going.says("transferred");
+    let peak = status(broker, "VmHWM").expect("the broker is there");
+    let peak: u64 = peak.trim_end_matches("kB").trim().parse().expect("a number of KiB");
+    assert!(peak < MOST_MEMORY, "the broker held {peak} KiB");
+    assert!(going.out().contains("50000001"), "{}", going.out());
+    drop(going);
+    assert_eq!(server.tells("shop", "SELECT count(*) || ' ' || sum(length(body)) FROM bulk"), "1000 100000000");
 }
 
 #[test]
@@ -279,6 +306,21 @@ fn a_statement_that_was_prepared_long_ago_is_judged_when_it_runs() {
     assert_eq!(ended.out(), "1100\nasks\n100\n", "{}", ended.err());
 }
 
+const WAITS: &str = r#"
+import psycopg
+db, other = psycopg.connect("sslmode=disable"), psycopg.connect("", autocommit=True)
+db.execute("SAVEPOINT s")
+db.execute("INSERT INTO u VALUES (%s)", [2])
+db.execute("SAVEPOINT s2")
+try:
+    db.execute("DELETE FROM u WHERE id <> %s", [7], prepare=True)
+except psycopg.Error as error:
+    print(error.sqlstate, db.info.transaction_status.name)
+print(other.execute("SELECT count(*) FROM pg_locks WHERE relation = 'u'::regclass").fetchone()[0], "locks")
+db.rollback()
+print(db.execute("SELECT count(*) FROM u").fetchone())
+"#;
+
 #[test]
 fn a_statement_of_a_transaction_waits_a_while_and_frees_its_locks() {
     let Some(server) = ready() else { return };
@@ -286,6 +328,11 @@ fn a_statement_of_a_transaction_waits_a_while_and_frees_its_locks() {
     let text = "psql -X -A -t 2>&1 <<'SQL'\nBEGIN;\nUPDATE t SET name = 'locked' WHERE id = 3;\nSAVEPOINT s;\nDELETE FROM t;\nINSERT INTO t VALUES (5000, 'stray');\nROLLBACK TO s;\nCOMMIT;\n\
         SELECT 'name ' || name FROM t WHERE id = 3;\nDELETE FROM t;\nSELECT 'left ' || count(*) FROM t;\nSQL\n";
     let going = start(&home, "shop", text);
+    server.owner("shop", "CREATE TABLE u (id int); INSERT INTO u VALUES (1); ALTER TABLE u OWNER TO agent").ended(0);
+    // The same by a driver that prepares what it sends.
+    let other = Home::new(&server.policy(""));
+    other.write("work/waits.py", WAITS);
+    let driver = has_drivers().then(|| start(&other, "shop", &format!("{PYTHON} waits.py")));
     let id = home.hold();
     assert_eq!(
         server.tells("shop", "SELECT count(*) > 0 FROM pg_locks WHERE relation = 't'::regclass AND mode = 'RowExclusiveLock'"),
@@ -302,6 +349,10 @@ fn a_statement_of_a_transaction_waits_a_while_and_frees_its_locks() {
     let out = going.finish().ended(0).out();
     assert!(out.contains("left 0") && out.contains("DELETE 100") && out.contains("current transaction is aborted"), "{out}");
     assert!(!out.contains("INSERT 0 1"), "nothing of a transaction that failed is done: {out}");
+    if let Some(driver) = driver {
+        let ended = driver.finish();
+        assert_eq!(ended.out(), "42501 INERROR\n0 locks\n(1,)\n", "{}", ended.err());
+    }
 }
 
 #[test]

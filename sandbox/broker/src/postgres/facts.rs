@@ -29,6 +29,7 @@ pub(super) const STEERING_WORDS: &[&str] = &[
     "authorization",
     "function",
     "procedure",
+    "pg_settings",
 ];
 
 /// Whether `text` has one of these words (in lower case), in any case.
@@ -131,6 +132,9 @@ impl Facts {
         if steers && hides_preparing(text) {
             unclear("a statement is prepared where its name cannot be followed");
         }
+        if steers && has_words(text, &["pg_settings"]) && has_words(text, &["update"]) {
+            unclear("it changes settings through their view");
+        }
         if text.windows(3).any(|window| window.eq_ignore_ascii_case(b"u&\"")) {
             unclear("a name is written in escapes");
         }
@@ -178,6 +182,8 @@ impl Facts {
             // Back to what it was at the beginning.
             None => self.first_path.clone(),
             Some(path) if path == unknown && has_words(text, &["search_path"]) && !is_of_a_definition(text) => Vec::new(),
+            // set_config of a name that is put together when it runs.
+            Some(path) if path == unknown && has_words(text, &["set_config"]) && !heard.has_settings() => Vec::new(),
             Some(path) if path == unknown => return,
             Some(path) => path,
         };
@@ -343,6 +349,11 @@ mod tests {
         facts.sent(b"SELECT set_config('search_path', current_setting('x'), false)", false);
         assert!(facts.path().is_empty(), "nobody can say");
         facts.reported("search_path", "app");
+        facts.sent(b"SELECT set_config('application_name', 'x', false)", false);
+        assert_eq!(facts.path(), ["app"]);
+        facts.sent(b"SELECT set_config('search_' || $1, 'live', false)", false);
+        assert!(facts.path().is_empty(), "it may be that one");
+        facts.reported("search_path", "app");
         assert_eq!(facts.path(), ["app"]);
         facts.reported("search_path", "\"$user\", app");
         facts.sent(b"SET ROLE other", false);
@@ -376,6 +387,7 @@ mod tests {
         facts.settled(Transaction::Idle);
         assert_eq!(worst(&facts, "EXECUTE x", false), Effect::Opaque, "it failed, but may have been prepared");
         assert_eq!(worst(&facts, "DO $$ BEGIN DEALLOCATE x; PREPARE x AS SELECT 1; END $$", false), Effect::Opaque);
+        assert_eq!(worst(&facts, "UPDATE pg_settings SET setting = 'replica' WHERE name LIKE 'session_rep%'", false), Effect::Opaque);
         assert!(worst(&facts, "INSERT INTO t VALUES ('prepare', 'do')", false) < Effect::Destroy);
     }
 }

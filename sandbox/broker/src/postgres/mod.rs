@@ -2,6 +2,7 @@
 //!
 //! What is refused is replaced by something that fails at the server, so that its transaction is truly failed and its answers stay in order.
 
+mod answers;
 mod asking;
 mod facts;
 mod frames;

@@ -16,11 +16,12 @@ use tokio::{
 
 use super::{
     Duplex,
+    answers::down,
     asking::{Asking, Locks, No, Question, Yes, excerpt, line},
     frames::{self, HEADER, Head, LONGEST_WHOLE, Malformed, Thing, Value, Wire},
     functions,
     refusal::Refused,
-    session::{Awaited, CopyIn, Fate, Heard, MOST_PORTALS, MOST_STATEMENTS, MOST_TEXT, Session, Statement},
+    session::{Awaited, CopyIn, Fate, MOST_PORTALS, MOST_STATEMENTS, MOST_TEXT, Session, Statement},
     startup::{last_words, violation},
 };
 use crate::{
@@ -36,26 +37,26 @@ const IDLE: Duration = Duration::from_secs(24 * 3600);
 const WITHIN: Duration = Duration::from_secs(300);
 
 /// For the server's last words after the client has said goodbye.
-const FAREWELL: Duration = Duration::from_secs(5);
+pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Gathered before it is written.
-const BLOCK: usize = 64 << 10;
+pub(super) const BLOCK: usize = 64 << 10;
+
+/// Messages that are kept back at most; beyond them the server may as well lock for what they prepare.
+const MOST_KEPT: usize = 4096;
 
 /// Messages up to this length need no share of the broker's room.
 const SMALL: usize = 64 << 10;
 
-/// Longest message of the server that is read whole: a setting, an error with its statement. Longer errors pass unread.
-const LONGEST_HEARD: usize = 1 << 20;
-
-struct Shared {
+pub(super) struct Shared {
     session: Mutex<Session>,
     /// The server has answered something.
-    answered: Notify,
-    client: tokio::sync::Mutex<WriteHalf<Box<dyn Duplex>>>,
+    pub(super) answered: Notify,
+    pub(super) client: tokio::sync::Mutex<WriteHalf<Box<dyn Duplex>>>,
 }
 
 impl Shared {
-    fn session(&self) -> MutexGuard<'_, Session> {
+    pub(super) fn session(&self) -> MutexGuard<'_, Session> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -249,7 +250,7 @@ impl Up<'_> {
     }
 
     fn keep(&mut self, bytes: &Bytes, awaited: Awaited) {
-        if self.kept.length + bytes.len() > LONGEST_WHOLE {
+        if self.kept.length + bytes.len() > LONGEST_WHOLE || self.kept.messages.len() >= MOST_KEPT {
             self.send_kept();
         }
         self.kept.length += bytes.len();
@@ -374,7 +375,8 @@ impl Up<'_> {
 
     async fn parse(&mut self, bytes: &Bytes, body: &Bytes) -> Result<(), End> {
         let (name, text) = frames::parse(body)?;
-        let (name, text) = (name.to_owned(), body.slice_ref(text));
+        // A copy: it is kept for long, and must not keep all that was read with it.
+        let (name, text) = (name.to_owned(), Bytes::copy_from_slice(text));
         if !self.shared.session().has_room(&name, &text) {
             let why = format!("a session may have {MOST_STATEMENTS} prepared statements with {} MiB of text here", MOST_TEXT >> 20);
             return self.refuse_extended(&no(RefusalKind::Failed, "postgres.prepare", "", &why, "Close those that are not needed."));
@@ -591,73 +593,4 @@ fn decided(answer: Result<Yes, No>) -> Result<Decided, End> {
 
 fn refused(refusal: &Refusal) -> Result<Refused, End> {
     Refused::new(refusal).ok_or_else(|| io::Error::other("the system gives no random numbers").into())
-}
-
-/// The server's side.
-async fn down(asking: &Asking, shared: &Shared, mut far: Wire<ReadHalf<UpstreamStream>>) -> io::Result<()> {
-    let mut out: Vec<u8> = Vec::new();
-    loop {
-        let Some(head) = far.head()? else {
-            write(shared, &mut out).await?;
-            if far.more().await? == 0 {
-                return last(shared).await;
-            }
-            continue;
-        };
-        let wanted = Session::wants_body(head.kind) && head.length <= LONGEST_HEARD;
-        if wanted {
-            while far.buffer.len() < head.whole() {
-                write(shared, &mut out).await?;
-                if far.more().await? == 0 {
-                    return last(shared).await;
-                }
-            }
-        }
-        let heard = {
-            let body = if wanted { far.buffer.get(HEADER..head.whole()).unwrap_or_default() } else { &[] };
-            let mut session = shared.session();
-            let heard = session.heard(head.kind, body).inspect_err(|error| tracing::warn!(%error, "a PostgreSQL server breaks the protocol"))?;
-            if matches!(head.kind, b'Z' | b'E')
-                && let Some((asks, outcome)) = session.ended()
-            {
-                asking.done(&asks, &outcome);
-            }
-            heard
-        };
-        if !matches!(head.kind, b'D' | b'd') {
-            shared.answered.notify_one();
-        }
-        if let Heard::Replace(bytes) = &heard {
-            out.extend_from_slice(bytes);
-        }
-        let mut left = head.whole();
-        while left > 0 {
-            let some = far.take(left);
-            left -= some.len();
-            if heard == Heard::Pass {
-                out.extend_from_slice(&some);
-            }
-            if out.len() >= BLOCK {
-                write(shared, &mut out).await?;
-            }
-            if left > 0 && far.buffer.is_empty() && far.more().await? == 0 {
-                return Err(Malformed::Short.into());
-            }
-        }
-    }
-}
-
-async fn write(shared: &Shared, out: &mut Vec<u8>) -> io::Result<()> {
-    if !out.is_empty() {
-        let mut client = shared.client.lock().await;
-        client.write_all(out).await?;
-        client.flush().await?;
-        out.clear();
-    }
-    Ok(())
-}
-
-/// The server has ended: so does the client's connection.
-async fn last(shared: &Shared) -> io::Result<()> {
-    timeout(FAREWELL, async { shared.client.lock().await.shutdown().await }).await?
 }

@@ -1,5 +1,6 @@
 //! A stage for tests: a broker with a line that answers as it is told, a far side on loopback, and clients that speak to both.
 
+mod databases;
 mod descriptors;
 mod faults;
 mod figures;

@@ -61,6 +61,12 @@ impl Said {
         }
     }
 
+    /// Whether any setting is known.
+    #[must_use]
+    pub fn has_settings(&self) -> bool {
+        !self.settings.is_empty()
+    }
+
     /// The value of a setting, by its name in lower case.
     #[must_use]
     pub fn setting(&self, name: &str) -> Option<&str> {
