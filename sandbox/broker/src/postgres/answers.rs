@@ -10,7 +10,7 @@ use tokio::{
 use super::{
     asking::Asking,
     frames::{HEADER, Malformed, Wire},
-    relay::{BLOCK, FAREWELL, Shared},
+    relay::{BLOCK, FAREWELL, Shared, emptied},
     session::{Heard, Session},
 };
 use crate::upstream::UpstreamStream;
@@ -77,7 +77,7 @@ async fn write(shared: &Shared, out: &mut Vec<u8>) -> io::Result<()> {
         let mut client = shared.client.lock().await;
         client.write_all(out).await?;
         client.flush().await?;
-        out.clear();
+        emptied(out);
     }
     Ok(())
 }

@@ -65,9 +65,12 @@ pub(super) async fn login(asking: &mut Asking, client: Box<dyn Duplex>, far: Ups
                 if asking.credentials.is_empty() {
                     if binding && offers_unused_binding(body) {
                         let why = "the client could bind its password to the server's certificate, but sees the box's own, and the server would take that for an attack";
-                        return last_words(client.stream(), &refusal::fatal("28000", why, "Use channel_binding=disable, or PGCHANNELBINDING=disable."))
-                            .await
-                            .map(|()| None);
+                        return last_words(
+                            client.stream(),
+                            &refusal::fatal("28000", why, "Use channel_binding=disable, PGCHANNELBINDING=disable, or what the driver has for it."),
+                        )
+                        .await
+                        .map(|()| None);
                     }
                     if let Some(refusal) = may_show(asking, body).await? {
                         return last_words(client.stream(), &refusal).await.map(|()| None);

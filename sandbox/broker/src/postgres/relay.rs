@@ -232,7 +232,7 @@ impl Up<'_> {
         if !self.out.is_empty() {
             self.far.write_all(&self.out).await?;
             self.far.flush().await?;
-            self.out.clear();
+            emptied(&mut self.out);
         }
         Ok(())
     }
@@ -580,6 +580,12 @@ impl Up<'_> {
             self.send(&frames::of_texts(b'Q', &[text], &[]), Awaited::Query(Statement::new(Bytes::from_static(text))), Fate::Swallow);
         }
     }
+}
+
+/// Empties a buffer, and gives back what one long message made it grow by.
+pub(super) fn emptied(out: &mut Vec<u8>) {
+    out.clear();
+    out.shrink_to(2 * BLOCK);
 }
 
 fn decided(answer: Result<Yes, No>) -> Result<Decided, End> {
