@@ -97,6 +97,9 @@ pub(crate) async fn speak(stream: TcpStream, broker: Arc<Broker>, destination: D
         Protocol::Http2 => http::serve(broker, in_the_clear(presence), Version::Http2, stream).await,
         Protocol::Tls if broker.policy.passes_through(&destination) => pass_through(stream, presence, &broker, destination).await,
         Protocol::Tls => terminate(stream, presence, broker, destination).await,
+        Protocol::PostgreSql if broker.policy.passes_through(&destination) => {
+            opaque(stream, &presence, &broker, destination, "postgres.pass-through", "the policy passes this host through unread").await
+        }
         Protocol::PostgreSql => postgres::serve(broker, destination, presence, Box::new(stream), Cloth::Clear).await,
         Protocol::Opaque => opaque(stream, &presence, &broker, destination, "connection.opaque", "no protocol that can be understood").await,
     }

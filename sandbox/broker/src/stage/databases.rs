@@ -128,6 +128,18 @@ fn a_client_that_breaks_the_protocol_is_told_so_and_nothing_is_sent() {
 }
 
 #[test]
+fn a_host_that_is_passed_through_is_asked_about_as_a_whole() {
+    run(async {
+        let (address, heard) = server(&[(b'Z', b"I")]).await;
+        let stage = Stage::with(Say::Yes, address, Vec::new(), "pass-through = [\"api.example\"]\n");
+        let mut client = begun(&stage).await;
+        client.write_all(&message(b'Q', b"DROP TABLE t\0")).await.unwrap();
+        until("it is sent", || heard.lock().unwrap().len() == 1).await;
+        assert_eq!(stage.line.asked(), ["an opaque connection to api.example:5432"]);
+    });
+}
+
+#[test]
 fn beginnings() {
     run(async {
         let (address, heard) = server(&[]).await;
