@@ -373,7 +373,7 @@ fn replication_and_foreign_credentials() {
     // A place that lists its credentials: any other is shown to nobody before a person says so.
     let policy = server.policy("").replace("[\"postgres:database/shop\"]\n", "[\"postgres:database/shop\"]\ncredentials = []\n");
     let home = Home::new(&policy);
-    let going = start(&home, "shop", "PGSSLMODE=disable psql -X -c 'SELECT 1' 2>&1; echo end");
+    let going = start(&home, "shop", "psql -X -c 'SELECT 1' 2>&1; echo end");
     let id = home.hold();
     let card = home.outside(&["show", &id]).ended(0).out();
     assert!(card.contains("PostgreSQL password of the user agent"), "{card}");

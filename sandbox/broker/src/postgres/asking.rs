@@ -114,6 +114,19 @@ impl Asking {
         }
     }
 
+    /// Asks whether a session may begin, unless the same was refused a moment ago.
+    pub(super) async fn ask_to_begin(&self, request: Request) -> Result<Yes, No> {
+        let digest = request.digest;
+        if let Some(refusal) = self.broker.keys.was_refused(&digest) {
+            return Err(No::Refused(refusal));
+        }
+        let answer = self.ask(request, Locks::None).await;
+        if let Err(No::Refused(refusal)) = &answer {
+            self.broker.keys.refused(digest, refusal);
+        }
+        answer
+    }
+
     /// What the policy plainly allows, or denies for want of a ledger; `None` for all that must be asked about. `request` is made anew where it must
     /// wait until the ledger's keeper has caught up: that slows, and does not refuse.
     pub(super) async fn at_once(&self, request: &(dyn Fn() -> Request + Sync)) -> Option<Result<Yes, No>> {

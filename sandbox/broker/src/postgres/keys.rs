@@ -1,11 +1,12 @@
-//! The keys of this box's sessions: a request to cancel goes on only with one of them.
+//! What outlives one connection: the keys of this box's sessions, with one of which alone a request to cancel goes on, and the log-in that was refused last.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
-use agentbox_core::Destination;
+use agentbox_core::{Destination, Digest, Refusal, RefusalKind};
 
 use super::frames::Key;
 
@@ -17,9 +18,16 @@ pub(super) struct Known {
     pub(super) cloth: super::Cloth,
 }
 
+/// How long a refused log-in is refused again without asking: libpq repeats it in the clear at once where TLS was only preferred, and nobody should
+/// have to say no twice.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// Of all sessions that live. The number of connections bounds it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Keys(Arc<Mutex<HashMap<Key, Known>>>);
+pub(crate) struct Keys {
+    sessions: Arc<Mutex<HashMap<Key, Known>>>,
+    refused: Arc<Mutex<Option<(Digest, Instant, Refusal)>>>,
+}
 
 /// A session's entry; dropped, it is gone.
 #[derive(Debug)]
@@ -30,20 +38,33 @@ pub(super) struct Lives {
 
 impl Keys {
     pub(super) fn add(&self, key: Key, known: Known) -> Lives {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), known);
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), known);
         Lives { keys: self.clone(), key }
+    }
+
+    /// A log-in was refused by a person or the policy.
+    pub(super) fn refused(&self, digest: Digest, refusal: &Refusal) {
+        if refusal.kind == RefusalKind::Denied {
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some((digest, Instant::now(), refusal.clone()));
+        }
+    }
+
+    /// The refusal of the very same log-in, a moment ago.
+    pub(super) fn was_refused(&self, digest: &Digest) -> Option<Refusal> {
+        let last = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().filter(|(known, since, _)| known == digest && since.elapsed() < AGAIN).map(|(.., refusal)| refusal.clone())
     }
 
     /// The session of this key, if it went to the same host.
     pub(super) fn find(&self, key: &Key, destination: &Destination) -> Option<Known> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()?;
+        let known = self.sessions.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()?;
         (known.destination.host == destination.host && known.destination.port == destination.port).then_some(known)
     }
 }
 
 impl Drop for Lives {
     fn drop(&mut self) {
-        self.keys.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.keys.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }
 

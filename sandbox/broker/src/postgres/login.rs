@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     Duplex,
-    asking::{Asking, Locks, No, Question, database},
+    asking::{Asking, No, Question, database},
     facts::Facts,
     frames::{self, Body, HEADER, Head, Key, Malformed, Wire},
     refusal,
@@ -125,11 +125,12 @@ async fn may_show(asking: &mut Asking, body: &[u8]) -> io::Result<Option<Vec<u8>
     let name = plain.map_or_else(|| "unknown".to_owned(), named_credential);
     asking.credentials.push(Credential { position: format!("PostgreSQL password of the user {}", asking.user), name, issued: false });
     let operation = Operation::new(Effect::Read, "postgres.connect", database(&asking.database), "logs in with a password");
-    let question = asking.request(Question { operations: vec![operation], parts: &[b"password"], what: "(logs in)", excerpt: String::new() });
+    let question =
+        asking.request(Question { operations: vec![operation], parts: &[b"password", plain.unwrap_or_default()], what: "(logs in)", excerpt: String::new() });
     if asking.is_plain(&question) {
         return Ok(None);
     }
-    match asking.ask(question, Locks::None).await {
+    match asking.ask_to_begin(question).await {
         Ok(yes) => {
             asking.done(yes.0.as_slice(), "the password was shown");
             Ok(None)

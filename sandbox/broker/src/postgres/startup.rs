@@ -177,7 +177,7 @@ async fn begin(mut asking: Asking, mut client: Box<dyn Duplex>, cloth: Cloth, fa
     operations.extend(settings(startup, &asking.database, &asking.user));
     let shown = startup.parameters.iter().map(|(name, value)| format!("{name} = {value}\n")).collect::<String>();
     let question = asking.request(Question { operations, parts: &[b"startup", bytes], what: "(logs in)", excerpt: shown });
-    match asking.ask(question.clone(), Locks::None).await {
+    match asking.ask_to_begin(question.clone()).await {
         Ok(yes) => asking.done(yes.0.as_slice(), "the session was begun"),
         Err(No::Gone) => return Ok(()),
         Err(No::Refused(why) | No::TooLong(why)) => return last_words(&mut client, &refusal::error("FATAL", &why)).await,
