@@ -11,7 +11,9 @@ type Hazard = (Effect, &'static str, &'static str);
 pub(super) fn judge(judge: &mut Judge<'_>, part: &Part<'_>) {
     let about = About::read(part);
     let name = Name::read(part, about.names_at, judge.dialect);
-    let rest = part.from(name.as_ref().map_or(about.names_at.max(1), |(_, next)| *next));
+    // `ALTER DATABASE NOARCHIVELOG`: the database may go without its name.
+    let named = name.as_ref().filter(|_| about.kind != "database").map(|(_, next)| *next);
+    let rest = part.from(named.unwrap_or(about.names_at.max(1)));
     let hazard = hazards(judge.dialect, &about, &rest, part);
     let (effect, verb, why) = hazard.unwrap_or((Effect::Write, "alter", "changes a definition"));
     match &name {
@@ -36,7 +38,7 @@ fn hazards(dialect: Dialect, about: &About, rest: &Part<'_>, whole: &Part<'_>) -
 fn at_word(dialect: Dialect, about: &About, part: &Part<'_>, at: usize) -> Option<Hazard> {
     const DESTROY: Effect = Effect::Destroy;
     let word = part.word(at)?;
-    let after_name = at > 0 && part.is_any(at - 1, &["add", "rename", "to", "column", "constraint", "index", "key"]);
+    let after_name = at > 0 && part.is_any(at - 1, &["add", "rename", "to", "column", "constraint", "index", "key", "remove"]);
     let next = |words: &[&str]| part.is_any(at + 1, words);
     let is = |keyword: &str| word.eq_ignore_ascii_case(keyword.as_bytes());
     match () {
@@ -47,6 +49,8 @@ fn at_word(dialect: Dialect, about: &About, part: &Part<'_>, at: usize) -> Optio
         () if is("disable") && (next(&["trigger", "row", "rule", "flashback"]) || part.are(at + 1, &["all", "triggers"])) => {
             Some((DESTROY, "unprotect", "switches off a protection"))
         }
+        () if is("disable") && about.has("subscription") => Some((DESTROY, "unprotect", "stops replication")),
+        () if is("off") && part.mentions(&["state"]) => Some((DESTROY, "unprotect", "switches it off, which may be an audit")),
         () if is("disable") && about.has("trigger") => Some((DESTROY, "unprotect", "switches a trigger off")),
         () if is("no") && part.are(at + 1, &["force", "row"]) => Some((DESTROY, "unprotect", "switches row security off for the owner")),
         () if is("nocheck") => Some((DESTROY, "unprotect", "switches a check off")),
@@ -118,20 +122,22 @@ fn narrows(part: &Part<'_>, at: usize) -> Option<Hazard> {
     is_narrow(&action).then_some(NARROW)
 }
 
-/// Longest text type that is thought to cut what people write.
-const SHORT: usize = 16;
+/// Longest text type that is thought to cut what people write. Longer ones are refused by the servers rather than cut.
+const SHORT: usize = 8;
 
 fn is_narrow(kind: &Part<'_>) -> bool {
-    let length = || kind.is_mark(1, "(").then(|| std::str::from_utf8(kind.raw(2)).ok().and_then(|digits| digits.parse::<usize>().ok())).flatten();
+    kind.is_any(0, &["smallint", "int2", "tinyint", "date", "bool", "boolean", "bit"]) || is_short(kind)
+}
+
+/// A text type of few letters.
+fn is_short(kind: &Part<'_>) -> bool {
+    let varies = kind.are(0, &["character", "varying"]);
+    let open = if varies { 2 } else { 1 };
+    let length = kind.is_mark(open, "(").then(|| std::str::from_utf8(kind.raw(open + 1)).ok().and_then(|digits| digits.parse::<usize>().ok())).flatten();
     match () {
-        () if kind.is_any(0, &["smallint", "int2", "tinyint", "date", "bool", "boolean", "bit"]) => true,
-        () if kind.is_any(0, &["char", "character", "nchar"]) && !kind.is(1, "varying") => true,
-        () if kind.is_any(0, &["varchar", "nvarchar", "varchar2", "varbinary", "binary"]) => length().is_some_and(|length| length < SHORT),
-        () if kind.are(0, &["character", "varying"]) => {
-            kind.from(1).is_mark(1, "(")
-                && std::str::from_utf8(kind.raw(3)).ok().and_then(|digits| digits.parse::<usize>().ok()).is_some_and(|length| length < SHORT)
-        }
-        _ => false,
+        () if kind.is_any(0, &["char", "character", "nchar"]) && !varies => length.is_none_or(|length| length < SHORT),
+        () if varies || kind.is_any(0, &["varchar", "nvarchar", "varchar2", "varbinary", "binary"]) => length.is_some_and(|length| length < SHORT),
+        () => false,
     }
 }
 
@@ -145,33 +151,68 @@ fn restated(dialect: Dialect, part: &Part<'_>, at: usize) -> Option<Hazard> {
     let column = at + 1 + usize::from(part.is(at + 1, "column"));
     if part.is_mark(column, "(") {
         let inside = part.inside(column);
-        return is_narrow(&inside.from(1)).then_some(NARROW);
+        return is_short(&inside.from(1)).then_some(NARROW);
     }
     let kind = column + 1 + usize::from(changes_name);
-    is_narrow(&part.from(kind)).then_some(NARROW)
+    is_short(&part.from(kind)).then_some(NARROW)
 }
 
-/// Options in any tongue that shorten how long something is kept: `DATA_RETENTION_TIME_IN_DAYS = 0`, `OPTIONS (expiration_timestamp = …)`.
+/// Options in any tongue that shorten how long something is kept (`DATA_RETENTION_TIME_IN_DAYS = 0`, `OPTIONS (expiration_timestamp = …)`), or take
+/// a protection off (`durable_writes = false`).
 fn options(part: &Part<'_>) -> Option<Hazard> {
     const LOSES: Hazard = (Effect::Destroy, "retention", "shortens how long data or its old versions are kept");
-    const NAMES: &[&str] = &["retention", "expiration", "expire", "time_travel", "ttl", "timetravel", "fail_safe", "gc"];
-    for at in 0..part.len() {
-        if !matches!(part.kind(at), Some(Kind::Word | Kind::Quoted | Kind::Text)) {
-            continue;
+    const UNPROTECTS: Hazard = (Effect::Destroy, "unprotect", "takes a protection off");
+    const TIMES: &[&str] = &["retention", "expiration", "expire", "time_travel", "time_to_live", "ttl", "timetravel", "fail_safe", "gc_grace", "max_age"];
+    const GUARDS: &[&str] = &[
+        "durable_writes",
+        "system_versioning",
+        "change_tracking",
+        "drop_protection",
+        "deletion_protection",
+        "enablechangedatafeed",
+        "encryption",
+        "state",
+        "row_level_security",
+        "versioning",
+        "logging",
+        "audit",
+    ];
+    (0..part.len()).find_map(|at| {
+        if !matches!(part.kind(at), Some(Kind::Word | Kind::Quoted | Kind::Text)) || part.is(0, "set") {
+            return None;
+        }
+        let has_sign = part.is_mark(at + 1, "=");
+        let value = at + 1 + usize::from(has_sign);
+        if value >= part.len() || !has_sign && part.kind(value) != Some(Kind::Number) {
+            return None;
         }
         let name = String::from_utf8_lossy(part.raw(at)).to_ascii_lowercase();
-        if !NAMES.iter().any(|known| name.contains(known)) {
-            continue;
+        if TIMES.iter().any(|known| name.contains(known)) {
+            // Without an expiry nothing is lost.
+            let is_kept = part.is_any(value, &["null", "default", "none", "infinite"]) || is_long(&name, part.raw(value));
+            return (!is_kept).then_some(LOSES);
         }
-        let value = at + 1 + usize::from(part.is_mark(at + 1, "="));
-        if value == at + 1 && part.kind(value) != Some(Kind::Number) || value >= part.len() {
-            continue;
-        }
-        // Without an expiry nothing is lost.
-        if part.is_any(value, &["null", "default", "none"]) || part.is(0, "set") {
-            continue;
-        }
-        return Some(LOSES);
+        let falls = has_sign
+            && (part.is_any(value, &["off", "false", "disabled", "no"])
+                || part.string(value).is_some_and(|text| text.eq_ignore_ascii_case(b"false") || text.eq_ignore_ascii_case(b"off")));
+        (falls && GUARDS.iter().any(|known| name.contains(known)) && !name.contains("auto")).then_some(UNPROTECTS)
+    })
+}
+
+/// How many days are thought to be no shortening.
+const A_WEEK: f64 = 7.0;
+
+/// Whether a time to keep is a week or longer, by the unit in its name; without one it is in seconds. A moment is never long.
+fn is_long(name: &str, value: &[u8]) -> bool {
+    let Some(number) = std::str::from_utf8(value).ok().and_then(|digits| digits.parse::<f64>().ok()) else { return false };
+    if name.contains("expir") && !name.contains("day") {
+        return false;
     }
-    None
+    let a_day = match () {
+        () if name.contains("day") => 1.0,
+        () if name.contains("hour") => 24.0,
+        () if name.contains("minute") => 1440.0,
+        () => 86_400.0,
+    };
+    number >= A_WEEK * a_day && !name.contains("expir")
 }

@@ -121,6 +121,8 @@ const CONTROL: &[&str] = &[
 pub(super) fn statement(judge: &mut Judge<'_>, verb: &str, part: Part<'_>) -> bool {
     match verb {
         "do" => anonymous(judge, &part),
+        // `label: LOOP …`.
+        _ if part.is_mark(1, ":") && part.is_any(2, CONTROL) => self::judge(judge, part.from(2)),
         _ if CONTROL.contains(&verb) => self::judge(judge, part),
         _ => return false,
     }

@@ -159,8 +159,10 @@ impl Fold<'_> {
                     let low = self.sum();
                     let _ = self.take_word("and");
                     let high = self.sum();
-                    let inside = match (compare(&left, &low), compare(&high, &left)) {
-                        (Some(low), Some(high)) => Worth::Bool(low != Ordering::Less && high != Ordering::Less),
+                    let truth = |worth: Worth| worth.truth(self.dialect);
+                    let inside = match (truth(related(&left, ">=", &low)), truth(related(&left, "<=", &high))) {
+                        (Some(true), Some(true)) => Worth::NearlyAll,
+                        (Some(false), _) | (_, Some(false)) => Worth::Bool(false),
                         _ => Worth::Depends,
                     };
                     flip(inside, negated)
@@ -510,6 +512,9 @@ fn mirrored(operator: &str) -> &str {
     }
 }
 
+/// Few tables count further.
+const BEYOND: f64 = 1e8;
+
 /// Keys count from 1, lengths from 0, and rows were made in the past.
 fn of_column(column: &str, operator: &str, other: &Worth) -> Worth {
     let least = if is_key(column) { Some(1.0) } else { (column == "length").then_some(0.0) };
@@ -518,6 +523,7 @@ fn of_column(column: &str, operator: &str, other: &Worth) -> Worth {
             ">" if *number < least => Worth::NearlyAll,
             ">=" if *number <= least => Worth::NearlyAll,
             "<>" | "!=" if *number < least => Worth::NearlyAll,
+            "<" | "<=" if *number >= BEYOND => Worth::NearlyAll,
             _ => Worth::Depends,
         },
         (Worth::Text(text), Some(_)) if is_key(column) && matches!(operator, "<>" | "!=") && text.is_empty() => Worth::NearlyAll,

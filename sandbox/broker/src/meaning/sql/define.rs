@@ -355,12 +355,8 @@ fn create(judge: &mut Judge<'_>, part: &Part<'_>) {
         let why = "the server connects elsewhere by it";
         judge.add_delegated(Effect::Write, "connect", why, Delegation { reach: Reach::Anywhere, why: why.to_owned() });
     }
-    // CREATE RULE … DO INSTEAD DELETE: a rule turns what is harmless into something else, whenever somebody uses the table.
     if about.has("rule") {
-        let actions = part.find(&["do"]).map(|at| part.from(at + 1));
-        if actions.is_some_and(|actions| (0..actions.len()).any(|at| actions.is(at, "delete") || actions.is(at, "truncate"))) {
-            judge.add_here(Effect::Destroy, "rule", "makes ordinary statements delete");
-        }
+        return rule(judge, part);
     }
     if part.has(&["select", "values", "with"]) || part.level().any(|at| part.is_mark(at, "(") && part.is_any(at + 1, &["select", "with", "values"])) {
         if !about.has("view") {
@@ -368,6 +364,15 @@ fn create(judge: &mut Judge<'_>, part: &Part<'_>) {
         }
     } else if let Some(at) = part.level().find(|at| part.is(*at, "as") && part.is(at + 1, "execute")) {
         judge.statement(part.from(at + 1));
+    }
+}
+
+/// `CREATE RULE … AS ON INSERT … DO ALSO DELETE …`: what is harmless deletes from now on, whoever does it.
+fn rule(judge: &mut Judge<'_>, part: &Part<'_>) {
+    let (Some(event), Some(action)) = (part.find(&["on"]), part.find(&["do"])) else { return };
+    let action = part.from(action + 1);
+    if !part.is(event + 1, "delete") && action.mentions(&["delete", "truncate"]) {
+        judge.add_here(Effect::Destroy, "rule", "makes statements delete that do not say so");
     }
 }
 

@@ -192,6 +192,16 @@ fn call(judge: &mut Judge<'_>, part: &Part<'_>, at: usize) {
             if let Some(body) = judge.said.defined(&functions::key(&name)).map(<[u8]>::to_vec) {
                 return functions::body(judge, &body);
             }
+            // Neo4j's own: db.labels(), db.schema.visualization().
+            let full = name.dotted().to_ascii_lowercase();
+            if judge.dialect == Dialect::Other
+                && full.starts_with("db.")
+                && !functions::tells_of_loss(&full)
+                && !full.contains("create")
+                && !full.contains("clear")
+            {
+                return judge.add_here(Effect::Read, "call", "shows");
+            }
             let why = if functions::tells_of_loss(&short) { "a procedure whose name tells of a loss" } else { "what the procedure does is not known" };
             judge.unclear(why);
             strings(judge, &arguments);

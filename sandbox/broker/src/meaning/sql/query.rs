@@ -115,12 +115,17 @@ const NO_FUNCTIONS: &[&str] = &[
 ];
 
 /// What `judge`'s caller knows to be a query.
-const VERBS: &[&str] = &["select", "with", "values", "table", "from"];
+const VERBS: &[&str] = &["select", "with", "values", "table", "from", "pivot", "unpivot"];
 
 /// Takes the statement if it is a query or explains one.
 pub(super) fn statement(judge: &mut Judge<'_>, verb: &str, part: Part<'_>) -> bool {
     match verb {
         _ if VERBS.contains(&verb) => self::judge(judge, part),
+        // Teradata: LOCKING TABLE t FOR ACCESS SELECT …
+        "locking" => match part.find(&["select", "insert", "update", "delete", "with", "merge"]) {
+            Some(at) => judge.statement(part.from(at)),
+            None => return false,
+        },
         "explain" => explain(judge, part),
         "describe" | "desc" if part.is_any(1, CHANGES) || part.is_any(1, VERBS) => judge.add_here(Effect::Read, "explain", "shows a plan"),
         "analyze" | "analyse" => analyze(judge, part),
@@ -216,6 +221,12 @@ pub(super) fn within(judge: &mut Judge<'_>, part: Part<'_>) {
                 listing = false;
                 if change::is_head(&part, at + 1) {
                     change::head(judge, part.inside(at));
+                } else if part.is(at + 1, "with") {
+                    let inside = part.inside(at);
+                    let verb = main_verb(&inside);
+                    if change::is_head(&inside, verb) {
+                        change::head(judge, inside.from(verb));
+                    }
                 }
             }
             Some(Kind::Mark) if listing && part.is_mark(at, ",") => table(judge, &part, at + 1, &mut tables),
@@ -339,9 +350,9 @@ fn follows_list(part: &Part<'_>, close: usize) -> bool {
 
 /// Cypher: `MATCH (n) DETACH DELETE n`.
 fn cypher(judge: &mut Judge<'_>, part: Part<'_>) {
-    if part.has(&["delete", "remove", "drop"]) {
+    if part.mentions(&["delete", "remove", "drop"]) {
         judge.add_here(Effect::Destroy, "delete", "deletes what it matches");
-    } else if part.has(&["set", "create", "merge", "foreach", "load"]) {
+    } else if part.mentions(&["set", "create", "merge", "foreach", "load"]) {
         judge.add_here(Effect::Write, "update", "changes what it matches");
     } else {
         judge.add_here(Effect::Read, "select", "reads");

@@ -216,6 +216,7 @@ const WRITE: &[&str] = &[
     "decrby",
     "discard",
     "exec",
+    "failover",
     "ft.alias",
     "ft.aliasadd",
     "ft.aliasupdate",
@@ -320,7 +321,6 @@ const DESTROY: &[&str] = &[
     "cf.del",
     "del",
     "delex",
-    "failover",
     "flushall",
     "flushdb",
     "ft.aliasdel",
@@ -388,7 +388,8 @@ pub(super) fn judge(command: &[Vec<u8>]) -> Vec<Operation> {
         "set" if words.len() >= 4 && expires_at_once(&words) => (Effect::Destroy, "sets a value that is gone at once"),
         "expire" | "pexpire" | "expireat" | "pexpireat" => expiry(&name, number(2)),
         "hexpire" | "hpexpire" | "hexpireat" | "hpexpireat" => expiry(&name, number(2)),
-        "setex" | "psetex" | "getex" if number(2).is_some_and(|seconds| seconds <= 0) => (Effect::Destroy, "lets a value expire at once"),
+        "getex" if expires_at_once(&words) => (Effect::Destroy, "lets a value expire at once"),
+        "setex" | "psetex" if number(2).is_some_and(|seconds| seconds <= 0) => (Effect::Destroy, "lets a value expire at once"),
         "copy" if has("replace") => (Effect::Destroy, "overwrites a key"),
         "copy" => (Effect::Write, "copies a key"),
         "restore" if has("replace") => (Effect::Destroy, "overwrites a key"),
@@ -398,7 +399,9 @@ pub(super) fn judge(command: &[Vec<u8>]) -> Vec<Operation> {
         "sort" | "sort_ro" if has("store") => (Effect::Destroy, "overwrites a key"),
         "sort" | "sort_ro" => (Effect::Read, "reads"),
         "georadius" | "georadiusbymember" if has("store") || has("storedist") => (Effect::Destroy, "overwrites a key"),
-        "xadd" if has("maxlen") || has("minid") => (Effect::Write, "adds an entry and keeps the stream short"),
+        "xadd" if words.iter().position(|word| word.eq_ignore_ascii_case("maxlen")).is_some_and(|at| number(at + 1).or_else(|| number(at + 2)) == Some(0)) => {
+            (Effect::Destroy, "empties a stream")
+        }
         "replicaof" | "slaveof" if upper(1) == "NO" && upper(2) == "ONE" => (Effect::Write, "becomes a primary"),
         "config" => config(&words),
         "client" => match upper(1).as_str() {
@@ -408,10 +411,10 @@ pub(super) fn judge(command: &[Vec<u8>]) -> Vec<Operation> {
             _ => (Effect::Read, "tells of connections"),
         },
         "cluster" => match upper(1).as_str() {
-            "FORGET" | "RESET" | "FLUSHSLOTS" | "DELSLOTS" | "DELSLOTSRANGE" | "REPLICATE" | "FAILOVER" | "SETSLOT" => {
+            "FORGET" | "RESET" | "FLUSHSLOTS" | "DELSLOTS" | "DELSLOTSRANGE" | "REPLICATE" | "SETSLOT" => {
                 (Effect::Destroy, "takes a node or its slots out of the cluster")
             }
-            "MEET" | "ADDSLOTS" | "ADDSLOTSRANGE" | "BUMPEPOCH" | "SAVECONFIG" | "SET-CONFIG-EPOCH" => (Effect::Write, "changes the cluster"),
+            "FAILOVER" | "MEET" | "ADDSLOTS" | "ADDSLOTSRANGE" | "BUMPEPOCH" | "SAVECONFIG" | "SET-CONFIG-EPOCH" => (Effect::Write, "changes the cluster"),
             _ => (Effect::Read, "tells of the cluster"),
         },
         "function" => match upper(1).as_str() {
@@ -451,8 +454,8 @@ pub(super) fn judge(command: &[Vec<u8>]) -> Vec<Operation> {
             _ => (Effect::Opaque, "loads or unloads code"),
         },
         "sentinel" => match upper(1).as_str() {
-            "REMOVE" | "RESET" | "FAILOVER" | "SIMULATE-FAILURE" | "MONITOR" => (Effect::Destroy, "changes what the sentinels guard"),
-            "SET" | "FLUSHCONFIG" => (Effect::Write, "changes the sentinels"),
+            "REMOVE" | "RESET" | "SIMULATE-FAILURE" | "MONITOR" => (Effect::Destroy, "changes what the sentinels guard"),
+            "FAILOVER" | "SET" | "FLUSHCONFIG" => (Effect::Write, "changes the sentinels"),
             _ => (Effect::Read, "tells of the sentinels"),
         },
         "eval" | "eval_ro" | "evalsha" | "evalsha_ro" => script(&name, command.get(1).map(Vec::as_slice).unwrap_or_default()),
@@ -525,7 +528,7 @@ fn expiry(name: &str, value: Option<i128>) -> (Effect, &'static str) {
 
 /// `SET key value EX 0`, `PXAT 1`.
 fn expires_at_once(words: &[String]) -> bool {
-    words.iter().enumerate().skip(3).any(|(index, word)| {
+    words.iter().enumerate().skip(2).any(|(index, word)| {
         let value = words.get(index + 1).and_then(|value| value.parse::<i128>().ok());
         match word.to_ascii_uppercase().as_str() {
             "EXAT" => value.is_some_and(|value| value < LONG_PAST),

@@ -93,9 +93,12 @@ impl Said {
     /// What people write of a connection: `statement id 1 was prepared as "DELETE …"`, `sql_mode = ANSI_QUOTES`, or statements that were run.
     pub fn hear(&mut self, dialect: Dialect, context: &str) {
         if let (Some(at), Some(from), Some(to)) = (context.find("prepared"), context.find('"'), context.rfind('"')) {
+            // `prepared statement "s1" as "DELETE …"`.
+            let from = context.find(" as \"").map_or(from, |as_at| as_at + 4);
             let text = context.get(from + 1..to).unwrap_or_default();
+            let at = if at < from { from } else { at };
             for name in context.get(..at).unwrap_or_default().split_ascii_whitespace() {
-                self.prepare(name.trim_matches(['\'', '`', ',']), text.as_bytes());
+                self.prepare(name.trim_matches(['\'', '`', ',', '"', ':']), text.as_bytes());
             }
             self.prepare("", text.as_bytes());
             return;

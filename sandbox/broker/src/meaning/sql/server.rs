@@ -99,6 +99,7 @@ fn destroys(dialect: Dialect, verb: &str, part: &Part<'_>) -> Option<&'static st
         "clone" if !next(&["local"]) => Some("replaces the server's data by another's"),
         "noaudit" => Some("switches auditing off"),
         "flashback" if !part.has_run(&["before", "drop"]) => Some("puts tables back to an earlier state: what came after is lost"),
+        "restore" if next(&["verifyonly", "headeronly", "filelistonly", "labelonly"]) => None,
         "restore" if !next(&["verifyonly", "headeronly", "filelistonly", "labelonly"]) && matches!(dialect, Dialect::MsSql | Dialect::Other) => {
             Some("overwrites what is there by a backup")
         }

@@ -29,6 +29,7 @@ const POSTGRES: &[(&str, Fact)] = &[
     ("dblink_open", Fact::Reaches(REACH, Some(2))),
     ("dblink_send_query", Fact::Reaches(REACH, Some(1))),
     ("drop_chunks", Fact::Destroys("deletes the rows of old chunks")),
+    ("gin_clean_pending_list", Fact::Writes("tidies an index up")),
     ("http", Fact::Runs(REACH)),
     ("http_delete", Fact::Runs(REACH)),
     ("http_get", Fact::Reaches(REACH, None)),

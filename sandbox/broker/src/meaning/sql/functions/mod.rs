@@ -61,19 +61,11 @@ const LOSS: &[&str] = &[
     "shred",
     "obliterate",
     "expunge",
-    "undeploy",
     "teardown",
     "reset",
     "expire",
-    "archive",
-    "vacate",
-    "rollback",
-    "restore",
     "overwrite",
     "zap",
-    "trim",
-    "empty",
-    "discard",
 ];
 
 /// Whether the name (in lower case) tells of a loss: `delete_all_orders`, `wipeuser`.
@@ -99,6 +91,9 @@ pub(super) fn fact(dialect: Dialect, name: &Name) -> Fact {
     }
     if is_catalog && reads(dialect, &last) {
         return Fact::Reads;
+    }
+    if dialect == Dialect::PostgreSql && is_catalog && last.starts_with("pg_stat_") {
+        return Fact::Writes("acts on statistics");
     }
     Fact::Unknown
 }
