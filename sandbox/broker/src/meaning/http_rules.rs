@@ -49,9 +49,7 @@ pub(crate) fn effect_of(method: &Method) -> Effect {
         // WebDAV (RFC 4918, RFC 3253, RFC 5323) reads by these and writes by those.
         "PROPFIND" | "REPORT" | "SEARCH" | "QUERY" => Effect::Read,
         "PROPPATCH" | "MKCOL" | "LOCK" | "UNLOCK" | "CHECKOUT" | "CHECKIN" => Effect::Write,
-        // What caches are told: they fill again.
-        "PURGE" | "BAN" | "REFRESH" => Effect::Write,
-        // WebDAV's MOVE and COPY overwrite, CONNECT tunnels, TRACE echoes; of others nothing is known.
+        // WebDAV's MOVE and COPY overwrite, CONNECT tunnels, TRACE echoes, and what a PURGE takes is the server's secret.
         _ => Effect::Opaque,
     }
 }

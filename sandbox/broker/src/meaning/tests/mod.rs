@@ -42,7 +42,7 @@ fn the_method_table() {
         ("TRACE", Effect::Opaque),
         ("CONNECT", Effect::Opaque),
         ("get", Effect::Opaque),
-        ("PURGE", Effect::Write),
+        ("PURGE", Effect::Opaque),
     ] {
         assert_eq!(worst(method, "/v1/things", &[], None), effect, "{method}");
     }

@@ -40,6 +40,10 @@ const fn now(before: &'static str, line: &'static str, effect: Effect, action: &
 /// Judges every operation of a command; gives the worst meaning, of equals the last.
 fn worst(stage: &Stage, line: &str, session: Session) -> Option<(String, Meaning)> {
     let start = (session == Session::Now).then(SystemTime::now);
+    // The kernel's clock of births goes in ticks: what is born in the one that the session began in could be older. A box takes longer.
+    if start.is_some() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
     let judged = traced::run(line, &stage.work, &mut Judge::new(start))?;
     let all: Vec<_> = judged.into_iter().filter_map(|one| Some((one.call, one.meanings.worst()?))).collect();
     if std::env::var_os("AGENTBOX_TEST_SHOW").is_some() {
