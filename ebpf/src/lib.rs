@@ -1,37 +1,79 @@
 //! Words that the kernel programs and user space share: plain `repr(C)` data, no dependencies, sizes asserted on both sides.
-//!
-//! The programs themselves come with the kernel gate; what is here is what their user-space half already speaks of.
 
 #![no_std]
 
 /// Licence string that the kernel must find in the object, or it refuses the GPL-only functions the probes need.
 pub const OBJECT_LICENCE: &str = "Dual MIT/GPL";
 
-/// An attempt to connect or send, as a cgroup `connect4/6` or `sendmsg4/6` program reports it.
+/// Connections whose makers are remembered; the oldest are forgotten.
+pub const MOST_CONNECTIONS: u32 = 4096;
+
+/// Bytes of the ring of breaches.
+pub const RING_BYTES: u32 = 16 << 10;
+
+/// Both ends of a TCP connection, the one who opened it first. IPv4 is written v4-mapped.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tuple {
+    /// Address of who opened it, in network order.
+    pub client: [u8; 16],
+    /// Address that it was opened to, in network order.
+    pub server: [u8; 16],
+    /// Port of who opened it, in host order.
+    pub client_port: u16,
+    /// Port that it was opened to, in host order.
+    pub server_port: u16,
+    /// Zero; keeps the layout free of implicit padding.
+    pub reserved: u32,
+}
+
+/// Who opened a connection, as the kernel saw it in `connect(2)`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConnectEvent {
-    /// Nanoseconds of `CLOCK_BOOTTIME`.
+pub struct Asker {
+    /// Nanoseconds of `CLOCK_BOOTTIME`: a process that began later has only the number of the one that asked.
     pub at: u64,
     /// Thread group and thread, in the initial pid namespace: `tgid << 32 | tid`.
     pub thread: u64,
-    /// Start time of the thread group's leader, which tells a reused pid apart.
-    pub started: u64,
     /// Identity of the cgroup.
     pub cgroup: u64,
-    /// IPv6 address, or an IPv4 address in v4-mapped form, in network order.
-    pub address: [u8; 16],
-    /// Port in host order.
-    pub port: u16,
-    /// `IPPROTO_TCP`, `IPPROTO_UDP`, …
-    pub protocol: u8,
-    /// 1 where the program refused it.
-    pub refused: u8,
-    /// Zero; keeps the layout free of implicit padding.
-    pub reserved: u32,
-    /// The thread's command name, NUL-padded.
+    /// The thread's command name, NUL-padded. The process itself chooses it.
     pub comm: [u8; 16],
 }
 
-const _: () = assert!(size_of::<ConnectEvent>() == 72, "the kernel side writes exactly this many bytes");
-const _: () = assert!(align_of::<ConnectEvent>() == 8, "ring buffer records are 8-byte aligned");
+/// What was tried that the fences should have made impossible.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// `connect(2)` in another network namespace than the box's.
+    Connect = 1,
+    /// A datagram in another network namespace than the box's.
+    Send = 2,
+    /// A socket in another network namespace than the box's.
+    Create = 3,
+    /// A raw socket, or one of a kind that the box has no use for.
+    Raw = 4,
+}
+
+/// A refused attempt, on the ring.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breach {
+    /// Who tried it.
+    pub asker: Asker,
+    /// IPv6 address or v4-mapped, in network order; zero where there is none.
+    pub address: [u8; 16],
+    /// Port in host order.
+    pub port: u16,
+    /// `IPPROTO_TCP`, …
+    pub protocol: u8,
+    /// Zero; keeps the layout free of implicit padding.
+    pub reserved: u8,
+    /// An [`Attempt`].
+    pub attempt: u32,
+}
+
+const _: () = assert!(size_of::<Tuple>() == 40, "the kernel side uses exactly these bytes as a key");
+const _: () = assert!(size_of::<Asker>() == 40, "the kernel side writes exactly this many bytes");
+const _: () = assert!(size_of::<Breach>() == 64, "the kernel side writes exactly this many bytes");
+const _: () = assert!(align_of::<Breach>() == 8, "ring buffer records are 8-byte aligned");

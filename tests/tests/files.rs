@@ -111,14 +111,13 @@ fn nothing_passes_when_a_process_of_ours_is_killed() {
         let supervisor = *children(going.pid()).first().expect("a supervisor");
         let target: Pid = match victim {
             "supervisor" => supervisor,
-            // Forked after the broker.
+            // Of the supervisor's own processes it is forked last.
             _ => *children(supervisor)
                 .iter()
-                .filter(|pid| {
+                .rfind(|pid| {
                     fs::read_to_string(format!("/proc/{pid}/status"))
                         .is_ok_and(|text| text.lines().any(|line| line.starts_with("NSpid:") && line.split_whitespace().count() == 2))
                 })
-                .nth(1)
                 .expect("a file gate"),
         };
         nix::sys::signal::kill(target, Signal::SIGKILL).expect("it is there");

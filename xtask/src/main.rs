@@ -3,6 +3,7 @@
 mod bench;
 mod commands;
 mod docs;
+mod ebpf;
 mod help;
 mod nightly;
 mod packages;
@@ -26,6 +27,7 @@ const TASKS: &[Task] = &[
     Task { name: "test", about: "run the tests, and count what ran and what was skipped; extra arguments go to `cargo test`", run: test::run },
     Task { name: "bench", about: "measure against a bare run and bubblewrap, and write docs/performance.md; `--quick`, or names of parts", run: bench::run },
     Task { name: "nightly", about: "what takes too long for every landing: long property tests, ignored tests, both kinds of user, bench", run: nightly::run },
+    Task { name: "ebpf", about: "build the programs that run in the kernel, and the object that is committed; `--check` compares", run: ebpf::run },
     Task { name: "score", about: "recall and false alarms of `agentbox classify` on labelled rows; `--misses`, files", run: score::run },
     Task { name: "docs", about: "manual pages and completions, into target/docs", run: docs::run },
     Task { name: "help", about: "this list", run: help::run },

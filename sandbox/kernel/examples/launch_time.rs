@@ -35,6 +35,7 @@ fn one(number: usize) -> Result<Phases, Box<dyn Error>> {
         nested_userns: NestedUserns::Refused,
         stdio: Stdio { stdin: null()?, stdout: null()?, stderr: null()?, controlling: None },
         file_gate: FileGate::Off,
+        probes: agentbox_kernel::launch::Probed::No,
         hostname: "box".to_owned(),
         require: Vec::new(),
     };
@@ -42,9 +43,9 @@ fn one(number: usize) -> Result<Phases, Box<dyn Error>> {
     let mut network = start;
     let running = launch(
         plan,
-        |_sockets| {
+        |_sockets, _cgroup| {
             network = Instant::now();
-            Ok(())
+            Ok(Vec::new())
         },
         |_| Ok(()),
     )?;

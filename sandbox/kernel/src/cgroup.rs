@@ -2,7 +2,9 @@
 
 use std::{
     fs, io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use agentbox_core::policy::settings::Limits;
@@ -38,6 +40,30 @@ pub(crate) fn make(session: &str, limits: &Limits) -> Result<Cgroup, String> {
         }
     }
     Err(reasons.join("; "))
+}
+
+/// Makes a cgroup without limits: what is attached to it sees the box's processes and no others.
+pub(crate) fn plain(session: &str) -> Result<Cgroup, String> {
+    let path = own_path().ok_or("no cgroup v2 is mounted")?.join(format!("agentbox-{session}"));
+    fs::create_dir(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))?;
+    Ok(Cgroup { path })
+}
+
+/// Entries that are looked at for what is left of boxes.
+const MOST_SIBLINGS: usize = 1000;
+
+/// Age from which an empty cgroup is no box that is just starting.
+const STALE: Duration = Duration::from_secs(120);
+
+/// Removes cgroups of boxes whose supervisor was killed: they are empty, since no box outlives it. One that is not empty the kernel keeps.
+pub(crate) fn sweep() {
+    let entries = own_path().and_then(|own| fs::read_dir(own).ok());
+    for entry in entries.into_iter().flatten().flatten().take(MOST_SIBLINGS) {
+        let is_old = entry.metadata().ok().and_then(|meta| meta.modified().ok()).and_then(|at| at.elapsed().ok()).is_some_and(|age| age > STALE);
+        if is_old && entry.file_name().to_string_lossy().starts_with("agentbox-") {
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
 }
 
 fn make_in(parent: &Path, session: &str, limits: &Limits, controllers: &[&str]) -> Result<Cgroup, String> {
@@ -76,6 +102,20 @@ pub(crate) fn missing(why: &str) -> LayerReport {
 }
 
 impl Cgroup {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its folder, to be born in or to attach to.
+    ///
+    /// # Errors
+    /// It has gone.
+    pub fn open(&self) -> io::Result<OwnedFd> {
+        fs::File::open(&self.path).map(OwnedFd::from)
+    }
+
     /// Moves a process into it.
     pub(crate) fn take(&self, pid: Pid) -> io::Result<()> {
         fs::write(self.path.join("cgroup.procs"), pid.to_string())

@@ -106,6 +106,8 @@ pub struct Plan {
     pub stdio: Stdio,
     /// Whether its destroying calls are stopped.
     pub file_gate: FileGate,
+    /// For the connect probes.
+    pub probes: Probed,
     /// Its host name.
     pub hostname: String,
     /// Layers without which the command must not run.
@@ -168,6 +170,15 @@ pub struct Running {
     pub layers: Vec<LayerReport>,
 }
 
+/// Whether the box is to be born in a cgroup of its own for the connect probes, where it has none for its limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probed {
+    /// It is.
+    Yes,
+    /// Only where the policy limits it.
+    No,
+}
+
 /// Makes the box and starts the command in it. `network` takes the sockets as soon as they are there. The command runs only after it has
 /// come back without an error, and when every layer of [`Plan::require`] holds; meanwhile init goes on with its work. `files` takes what
 /// the file gate needs, where the plan has one, directly before the command runs.
@@ -178,7 +189,7 @@ pub struct Running {
 /// There is then no box, and nothing of it is left.
 pub fn launch(
     plan: Plan,
-    network: impl FnOnce(BoxSockets) -> io::Result<()>,
+    network: impl FnOnce(BoxSockets, Option<&Cgroup>) -> io::Result<Vec<LayerReport>>,
     files: impl FnOnce(GateHandles) -> io::Result<()>,
 ) -> Result<Running, LaunchError> {
     plan.stdio.reaches_no_folder()?;
@@ -200,7 +211,12 @@ pub fn launch(
         init::c_string(&pair)
     };
     let environment = plan.environment.iter().map(join).collect::<Result<_, _>>().map_err(LaunchError::Layer)?;
-    let cgroup = cgroup::make(&plan.session, &plan.limits);
+    let limited = cgroup::make(&plan.session, &plan.limits);
+    let (cgroup, no_limits) = match (limited, plan.probes) {
+        (Ok(cgroup), _) => (Some(cgroup), None),
+        (Err(why), Probed::Yes) => (cgroup::plain(&plan.session).ok(), Some(why)),
+        (Err(why), Probed::No) => (None, Some(why)),
+    };
     let (nested, file_gate) = (plan.nested_userns, plan.file_gate);
     let require = plan.require.clone();
     // Read here: in the box's network namespace the list is another one.
@@ -224,7 +240,15 @@ pub fn launch(
     if hidden {
         dumpable(true)?;
     }
-    let side = clone_into(flags);
+    let folder = cgroup.as_ref().and_then(|cgroup| cgroup.open().ok());
+    let mut is_in_cgroup = folder.is_some();
+    let mut side = clone_into(flags, folder.as_ref().map(AsFd::as_fd));
+    if is_in_cgroup && side.is_err() {
+        // Whatever is wrong with it: the cgroup is no essential layer, and the report below says that it is not there.
+        is_in_cgroup = false;
+        side = clone_into(flags, None);
+    }
+    drop(folder);
     if hidden && !matches!(side, Ok(Side::Child)) {
         dumpable(false)?;
     }
@@ -259,16 +283,12 @@ pub fn launch(
             })
         })?;
     }
-    match cgroup {
-        Ok(cgroup) => match cgroup.take(pid) {
-            Ok(()) => {
-                running.cgroup = Some(cgroup);
-                running.layers.push(LayerReport::enforced(Layer::Cgroup));
-            }
-            Err(why) => running.layers.push(cgroup::missing(&why.to_string())),
-        },
-        Err(why) => running.layers.push(cgroup::missing(&why)),
-    }
+    running.layers.push(match (&no_limits, is_in_cgroup) {
+        (None, true) => LayerReport::enforced(Layer::Cgroup),
+        (Some(why), _) => cgroup::missing(why),
+        (None, false) => cgroup::missing("the box could not be born in it"),
+    });
+    running.cgroup = cgroup.filter(|_| is_in_cgroup);
     running.control.send(&ToInit::Go, &[]).map_err(|_| LaunchError::Lost("before its start"))?;
     match running.next()? {
         (FromInit::Network { ipv6 }, fds) => {
@@ -277,7 +297,8 @@ pub fn launch(
             } else {
                 LayerReport::partial(Layer::NetworkNamespace, "this machine has IPv6 switched off; the box has none either")
             });
-            network(network::sockets(fds)).map_err(|error| LaunchError::Own(format!("the broker cannot take the network: {error}")))?;
+            let more = network(network::sockets(fds), running.cgroup.as_ref());
+            running.layers.extend(more.map_err(|error| LaunchError::Own(format!("the broker cannot take the network: {error}")))?);
         }
         (FromInit::Failed(failure), _) => return Err(LaunchError::Layer(failure)),
         (_, _) => return Err(LaunchError::Lost("the network was due")),

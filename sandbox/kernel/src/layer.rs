@@ -27,6 +27,8 @@ pub enum Layer {
     FileGate,
     /// Memory and process limits for the box as a whole.
     Cgroup,
+    /// eBPF programs that see who connects where, and refuse sockets outside of the box's network.
+    ConnectProbes,
     /// eBPF LSM programs that judge the kernel's own objects; not in this version.
     KernelGate,
 }
@@ -44,6 +46,7 @@ impl Layer {
         Self::Seccomp,
         Self::FileGate,
         Self::Cgroup,
+        Self::ConnectProbes,
         Self::KernelGate,
     ];
 
@@ -61,6 +64,7 @@ impl Layer {
             Self::Seccomp => "seccomp",
             Self::FileGate => "file-gate",
             Self::Cgroup => "cgroup",
+            Self::ConnectProbes => "connect-probes",
             Self::KernelGate => "kernel-gate",
         }
     }
@@ -70,7 +74,7 @@ impl Layer {
     pub fn is_essential(self) -> bool {
         match self {
             Self::UserNamespace | Self::MountNamespace | Self::PidNamespace | Self::NetworkNamespace | Self::Landlock | Self::Seccomp | Self::FileGate => true,
-            Self::IpcNamespace | Self::UtsNamespace | Self::Cgroup | Self::KernelGate => false,
+            Self::IpcNamespace | Self::UtsNamespace | Self::Cgroup | Self::ConnectProbes | Self::KernelGate => false,
         }
     }
 }
@@ -92,7 +96,7 @@ impl Serialize for Layer {
 pub enum LayerError {
     /// No such layer.
     #[error(
-        "`{0}` is no layer; the layers are: user-namespace, mount-namespace, pid-namespace, network-namespace, ipc-namespace, uts-namespace, landlock, landlock>=N, seccomp, file-gate, cgroup, kernel-gate"
+        "`{0}` is no layer; the layers are: user-namespace, mount-namespace, pid-namespace, network-namespace, ipc-namespace, uts-namespace, landlock, landlock>=N, seccomp, file-gate, cgroup, connect-probes, kernel-gate"
     )]
     Unknown(String),
     /// What follows `landlock>=` is no ABI.

@@ -18,6 +18,7 @@ pub mod lineage;
 pub mod mounts;
 pub mod network;
 mod own_calls;
+pub mod probes;
 pub mod process;
 pub mod rlimits;
 pub mod seccomp;

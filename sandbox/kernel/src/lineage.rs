@@ -11,6 +11,8 @@ use std::{
 use agentbox_core::safe;
 use nix::unistd::Pid;
 
+use crate::probes::Seen;
+
 /// Processes of the whole machine that are looked at.
 const MOST_PROCESSES: usize = 20_000;
 
@@ -36,6 +38,30 @@ pub fn of_connection(init: Pid, client: SocketAddr, server: SocketAddr) -> Vec<S
     let Some(inode) = inode(init, client, server) else { return Vec::new() };
     let Some(pid) = holder(inode) else { return Vec::new() };
     ancestry(init, pid)
+}
+
+/// Who opened a connection by what the kernel's probe saw, and its ancestors, as [`of_connection`] tells them. A process that has ended
+/// is told by the name that it had.
+#[must_use]
+pub fn of_seen(init: Pid, seen: &Seen) -> Vec<String> {
+    // One that began after the connection only has the number of the one that opened it.
+    if began(seen.pid).is_some_and(|began| began <= seen.at) {
+        let line = ancestry(init, seen.pid);
+        if !line.is_empty() {
+            return line;
+        }
+    }
+    vec![format!("{} (ended since)", safe::line(&seen.comm, 16))]
+}
+
+/// When a process began, in nanoseconds of `CLOCK_BOOTTIME`, rounded down to the kernel's ticks.
+fn began(pid: i32) -> Option<u64> {
+    /// `USER_HZ`: fixed, whatever the kernel's own clock does.
+    const TICK: u64 = 10_000_000;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in brackets and may hold anything, so the fields are counted from its end.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(19)?.parse::<u64>().ok()?.checked_mul(TICK)
 }
 
 /// The process with this number outside the box and its ancestors, as [`of_connection`] tells them.

@@ -172,3 +172,38 @@ pub(crate) const OWN_CALLS: &[Allowed] = &[
     always(libc::SYS_getrandom),
     only(libc::SYS_prlimit64, &[Condition { argument: 0, test: Test::Is(0) }]), // how many descriptors and how much stack
 ];
+
+/// BPF_MAP_LOOKUP_ELEM.
+const MAP_LOOKUP: u32 = 1;
+
+/// The calls of the process of the probes once its programs are attached: it waits, looks into maps and answers.
+pub(crate) const PROBER_CALLS: &[Allowed] = &[
+    only(libc::SYS_bpf, &[Condition { argument: 0, test: Test::Is(MAP_LOOKUP) }]),
+    always(libc::SYS_read),
+    always(libc::SYS_write),
+    always(libc::SYS_sendto),
+    always(libc::SYS_sendmsg),
+    always(libc::SYS_recvfrom),
+    always(libc::SYS_recvmsg),
+    #[cfg(target_arch = "x86_64")]
+    always(libc::SYS_poll),
+    always(libc::SYS_ppoll),
+    always(libc::SYS_close),
+    always(libc::SYS_nanosleep),
+    always(libc::SYS_clock_nanosleep),
+    always(libc::SYS_clock_gettime),
+    always(libc::SYS_futex),
+    // Memory, never writable and executable at once.
+    always(libc::SYS_brk),
+    only(libc::SYS_mmap, &[Condition { argument: 2, test: Test::Masked { mask: bits(libc::PROT_EXEC), is: 0 } }]),
+    always(libc::SYS_munmap),
+    always(libc::SYS_mremap),
+    always(libc::SYS_madvise),
+    always(libc::SYS_getrandom),
+    always(libc::SYS_sigaltstack),
+    always(libc::SYS_rt_sigreturn),
+    always(libc::SYS_rt_sigprocmask),
+    always(libc::SYS_restart_syscall),
+    always(libc::SYS_exit),
+    always(libc::SYS_exit_group),
+];

@@ -27,7 +27,7 @@ use nix::{
 use crate::{
     capabilities::{self, CapabilitiesError},
     landlock::{self, LandlockError},
-    own_calls::OWN_CALLS,
+    own_calls::{OWN_CALLS, PROBER_CALLS},
     rlimits::{self, RlimitError},
     seccomp::{self, FilterPlan, Filters, SeccompError},
     sys,
@@ -113,6 +113,20 @@ pub fn guard(role: Role) -> Result<(), GuardError> {
         own_filters()?.install().map_err(GuardError::Install)?;
     }
     Ok(())
+}
+
+/// Guards the process of the probes once its programs are attached: it reads maps that it has open,
+/// and reaches no file.
+///
+/// # Errors
+/// Something could not be done; the process must then end.
+pub fn guard_prober() -> Result<(), GuardError> {
+    prctl::set_dumpable(false).map_err(|e| GuardError::Prctl("PR_SET_DUMPABLE", e))?;
+    rlimits::no_core()?;
+    prctl::set_no_new_privs().map_err(|e| GuardError::Prctl("PR_SET_NO_NEW_PRIVS", e))?;
+    sys::environment::erase(|_| false);
+    landlock::restrict_to_reading(&[])?;
+    Filters::only(PROBER_CALLS)?.install().map_err(GuardError::Install)
 }
 
 /// Binds this process to its parent, whose number it took before the fork, and closes the gap: a parent that ended before

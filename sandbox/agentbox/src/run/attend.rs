@@ -5,6 +5,7 @@ use std::{
     os::unix::net::{UnixDatagram as StdDatagram, UnixStream as StdStream},
 };
 
+use agentbox_core::safe;
 use agentbox_kernel::{
     control::{Exit, FromInit},
     launch::Running,
@@ -20,6 +21,43 @@ use tokio::{
 use super::supervise::Voice;
 use crate::supervisor::ShimEvent;
 
+/// Whether the policy requires a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Required {
+    /// It does.
+    Yes,
+    /// The box runs without it, too.
+    No,
+}
+
+/// Where the connect probes tell of breaches.
+pub(crate) struct Alarm {
+    /// One line each; reads as ended when the probes have gone.
+    pub(crate) line: StdStream,
+    /// Whether the box ends with them.
+    pub(crate) required: Required,
+}
+
+/// Longest line that is read of a breach.
+const LONGEST_BREACH: usize = 512;
+
+/// The first breach that is told; `None` when there can be no more.
+async fn breach(line: &UnixStream) -> Option<String> {
+    let mut text = vec![0; LONGEST_BREACH];
+    loop {
+        line.readable().await.ok()?;
+        match line.try_read(&mut text) {
+            Ok(0) => return None,
+            Ok(count) => {
+                let told = String::from_utf8_lossy(text.get(..count)?).into_owned();
+                return Some(safe::line(told.lines().next().unwrap_or_default(), 300));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return None,
+        }
+    }
+}
+
 /// Waits until the agent has ended; meanwhile hands signals on. A shim that has gone ends the box.
 ///
 /// # Errors
@@ -29,7 +67,15 @@ pub(crate) fn until_the_end<'a>(
     shim: &StdStream,
     events: mpsc::Sender<ShimEvent>,
     voice: Voice,
+    alarm: Option<Alarm>,
 ) -> io::Result<impl Future<Output = Exit> + use<'a>> {
+    let mut alarm = match alarm {
+        None => None,
+        Some(Alarm { line, required }) => {
+            line.set_nonblocking(true)?;
+            Some((UnixStream::from_std(line)?, required))
+        }
+    };
     let shim = shim.try_clone()?;
     shim.set_nonblocking(true)?;
     let shim = UnixStream::from_std(shim)?;
@@ -53,6 +99,20 @@ pub(crate) fn until_the_end<'a>(
                         return Exit::Code(crate::cli::FAILED);
                     }
                 }
+                told = async { match &alarm { Some((line, _)) => breach(line).await, None => std::future::pending().await } } => match told {
+                    Some(told) => {
+                        // What the fences make impossible has been tried: one of them does not stand.
+                        voice.say(&format!("agentbox: ALARM: {told}. The box is ended: one of its fences does not hold what it should"));
+                        running.kill();
+                        return Exit::Signal(9);
+                    }
+                    None if alarm.take().is_some_and(|(_, required)| required == Required::Yes) => {
+                        voice.say("agentbox: the connect probes are gone, which the policy requires: the box is ended");
+                        running.kill();
+                        return Exit::Signal(9);
+                    }
+                    None => {}
+                },
                 ready = init.readable() => {
                     if ready.is_err() {
                         return Exit::Code(crate::cli::FAILED);

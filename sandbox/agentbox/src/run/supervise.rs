@@ -9,7 +9,7 @@ use std::{
         unix::{fs::DirBuilderExt as _, net::UnixStream},
     },
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -25,11 +25,14 @@ use agentbox_core::{
 };
 use agentbox_desk::{channel::Screen, control::Folder};
 use agentbox_kernel::{
+    cgroup::Cgroup,
     control::{Control, Exit},
-    launch::{FileGate, GateHandles, NestedUserns, Plan, Remains, Running, Stdio, launch},
-    layer::Requirement,
+    launch::{FileGate, GateHandles, NestedUserns, Plan, Probed, Remains, Running, Stdio, launch},
+    layer::{Layer, Requirement},
     lineage,
     mounts::{FileFence, Provided},
+    network::BoxSockets,
+    probes::{self, Prober},
     process::{Child, First, fork_child},
     selfguard::{self, Role},
     terminal::protocol::ToShim,
@@ -193,6 +196,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         fork_child(First::Parent, &keep, move |socket| brokering::run(policy, session, &brokers_end, socket)).map_err(|error| own(&error))?
     };
     let looker = looker(&policy, voice)?;
+    let prober = probes::possible().and_then(|()| Prober::start().map_err(|error| chain(&error)));
     let environment = environment(&policy, &session);
     let mut fence = fence(&policy, masked, &policy_files).map_err(|error| own(&error))?;
     let writable = fence.writable.clone();
@@ -215,14 +219,23 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         nested_userns: if policy.settings().nested_userns { NestedUserns::Allowed } else { NestedUserns::Refused },
         stdio,
         file_gate: files.gate_of_the_box(),
+        probes: if prober.is_ok() { Probed::Yes } else { Probed::No },
         hostname: format!("agentbox-{session}"),
     };
     let began = SystemTime::now();
     let mut ledger = None;
-    let prepare = |sockets| {
+    let must_probe = plan.require.iter().any(|requirement| requirement.layer() == Layer::ConnectProbes);
+    let nested = plan.nested_userns;
+    let prepare = |sockets: BoxSockets, cgroup: Option<&Cgroup>| {
         brokering::hand_over(&to_broker, &sockets)?;
+        let attached = attach(prober.as_ref(), &sockets, cgroup, nested);
         ledger = Some(supervisor::begin(&ledger_folder, &session).map_err(|error| io::Error::other(chain(&error)))?);
-        Ok(())
+        // Nobody waits for them where the policy does not.
+        Ok(match (attached, &prober) {
+            (Ok(()), Ok(prober)) if must_probe => vec![prober.report()],
+            (Ok(()), _) => Vec::new(),
+            (Err(why), _) => vec![probes::missing(&why)],
+        })
     };
     let running = match launch(plan, prepare, |handles| files.hand_over(&handles)) {
         Ok(running) => running,
@@ -238,6 +251,8 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     let ledger = ledger.ok_or_else(|| (crate::cli::FAILED, "the ledger was not opened".to_owned()))?;
     let screen = if shares_terminal { Screen::SharedWithAgent } else { Screen::Apart };
     let name = session.clone();
+    let required = if must_probe { attend::Required::Yes } else { attend::Required::No };
+    let alarm = prober.as_ref().ok().and_then(|prober| prober.breaches().ok()).map(|line| attend::Alarm { line, required });
     let setup = Setup {
         policy,
         session,
@@ -248,8 +263,12 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         can_look,
         who: Box::new({
             let init = running.pid();
+            let prober = prober.ok().map(Mutex::new);
             move |asker| match asker {
-                WhoAsked::Connection(client, server) => lineage::of_connection(init, client, server),
+                WhoAsked::Connection(client, server) => {
+                    let seen = prober.as_ref().and_then(|prober| prober.lock().ok()?.who(client, server));
+                    seen.map_or_else(|| lineage::of_connection(init, client, server), |seen| lineage::of_seen(init, &seen))
+                }
                 WhoAsked::Process(pid) => lineage::of_process(init, pid),
             }
         }),
@@ -258,7 +277,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         screen,
         announce: Box::new(move |text| voice.say(&text)),
     };
-    let mut outcome = serve(setup, &running, shim, voice)?;
+    let mut outcome = serve(setup, &running, shim, voice, alarm)?;
     // An agent whose connection broke with the broker may have ended before the broker's end was heard of. A broker that was asked to
     // end does so with 0.
     if let (End::Box(_), Some(code @ 1..)) = (&outcome.end, broker.ended()) {
@@ -276,6 +295,14 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         Files::Layer(layers) => tell_of_the_layer(&layers, voice),
     }
     Ok((conclude(&outcome, mode, whose, voice), remains))
+}
+
+/// Has the connect probes attached, where they are possible.
+fn attach(prober: Result<&Prober, &String>, sockets: &BoxSockets, cgroup: Option<&Cgroup>, nested: NestedUserns) -> Result<(), String> {
+    let prober = prober.map_err(Clone::clone)?;
+    let cgroup = cgroup.ok_or("the box has no cgroup of its own")?;
+    let of_the_box = sockets.tcp.first().ok_or("the box has no network")?;
+    prober.attach(cgroup, of_the_box.as_fd(), nested).map_err(|error| error.to_string())
 }
 
 /// What becomes of the files.
@@ -354,11 +381,11 @@ fn tell_of_the_layer(layers: &Layers, voice: Voice) {
     }
 }
 
-fn serve(setup: Setup, running: &Running, shim: &UnixStream, voice: Voice) -> Result<Outcome<Exit>, Failed> {
+fn serve(setup: Setup, running: &Running, shim: &UnixStream, voice: Voice, alarm: Option<attend::Alarm>) -> Result<Outcome<Exit>, Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build().map_err(|error| own(&error))?;
     let outcome = runtime.block_on(async {
         let (events, heard) = tokio::sync::mpsc::channel(16);
-        let ended = attend::until_the_end(running, shim, events, voice)?;
+        let ended = attend::until_the_end(running, shim, events, voice, alarm)?;
         Ok::<_, io::Error>(supervise(setup, ended, heard).await)
     });
     runtime.shutdown_background();

@@ -50,5 +50,6 @@ pub const LAYERS: &[&str] = &[
     "seccomp",
     "file-gate",
     "cgroup",
+    "connect-probes",
     "kernel-gate",
 ];

@@ -122,6 +122,7 @@ fn look_at(layer: Layer) -> LayerReport {
         Layer::Seccomp => processes::seccomp(),
         Layer::FileGate => processes::file_gate(),
         Layer::Cgroup => processes::cgroup(),
+        Layer::ConnectProbes => processes::probes(),
         Layer::KernelGate => LayerReport::missing(
             layer,
             "not in this version of agentbox: files are fenced by mounts and Landlock, the network by its namespace",

@@ -90,7 +90,7 @@ fn built_as(layer: Layer) -> &'static str {
         Layer::NetworkNamespace => "CONFIG_NET_NS",
         Layer::IpcNamespace => "CONFIG_IPC_NS",
         Layer::UtsNamespace => "CONFIG_UTS_NS",
-        Layer::MountNamespace | Layer::Landlock | Layer::Seccomp | Layer::FileGate | Layer::Cgroup | Layer::KernelGate => "nothing more",
+        Layer::MountNamespace | Layer::Landlock | Layer::Seccomp | Layer::FileGate | Layer::Cgroup | Layer::ConnectProbes | Layer::KernelGate => "nothing more",
     }
 }
 

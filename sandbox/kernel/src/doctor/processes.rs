@@ -69,6 +69,13 @@ pub(super) fn file_gate() -> LayerReport {
     }
 }
 
+pub(super) fn probes() -> LayerReport {
+    match crate::probes::try_them() {
+        Ok(()) => LayerReport::enforced(Layer::ConnectProbes),
+        Err(why) => crate::probes::missing(&why),
+    }
+}
+
 pub(super) fn cgroup() -> LayerReport {
     const MEMORY: u64 = 1 << 30;
     const PROCESSES: u64 = 1000;

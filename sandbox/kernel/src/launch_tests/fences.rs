@@ -114,7 +114,7 @@ fn a_mask_that_falls_ends_the_box() {
     let script = format!("while ! grep -q new {0}/.env; do sleep 0.01; done; sleep 30; touch {1}", ground.path("work").display(), mark.display());
     let outcome = in_child(|| {
         let (_reader, writer) = std::io::pipe().map_err(|e| e.to_string())?;
-        let running = launch(plan(&sh(&script), ground.fence(), writer.into()), |_| Ok(()), |_| Ok(())).map_err(|error| error.to_string())?;
+        let running = launch(plan(&sh(&script), ground.fence(), writer.into()), |_, _| Ok(Vec::new()), |_| Ok(())).map_err(|error| error.to_string())?;
         if let Some(fallen) = running.fallen_mask() {
             return Err(format!("at once: {fallen}"));
         }
@@ -156,7 +156,7 @@ fn a_file_as_standard_input_cannot_be_changed_through_it() {
             let (mut reader, writer) = std::io::pipe().map_err(|e| e.to_string())?;
             let mut plan = plan(&sh(script), ground.fence(), writer.into());
             plan.stdio.stdin = File::open(&path).map_err(|e| e.to_string())?.into();
-            let running = launch(plan, |_| Ok(()), |_| Ok(())).map_err(|error| error.to_string())?;
+            let running = launch(plan, |_, _| Ok(Vec::new()), |_| Ok(())).map_err(|error| error.to_string())?;
             let mut output = String::new();
             reader.read_to_string(&mut output).map_err(|e| e.to_string())?;
             exit_of(&running).map(|exit| format!("{exit:?} {output}"))
@@ -186,7 +186,7 @@ fn the_boxs_terminal_works_as_a_terminal() {
             let (_reader, writer) = std::io::pipe().map_err(|e| e.to_string())?;
             let mut plan = plan(&sh(script), FileFence::default(), writer.into());
             plan.stdio = crate::launch::Stdio { stdin: copy()?, stdout: copy()?, stderr: copy()?, controlling: Some(copy()?) };
-            let running = launch(plan, |_| Ok(()), |_| Ok(())).map_err(|error| error.to_string())?;
+            let running = launch(plan, |_, _| Ok(Vec::new()), |_| Ok(())).map_err(|error| error.to_string())?;
             let mut screen = File::from(ends.master);
             let mut output = String::new();
             while !output.contains("con\r\n") {
@@ -235,7 +235,8 @@ fn signals_are_handed_on() {
     }
     let outcome = in_child(|| {
         let (_reader, writer) = std::io::pipe().map_err(|e| e.to_string())?;
-        let running = launch(plan(&sh("sleep 60 & wait"), FileFence::default(), writer.into()), |_| Ok(()), |_| Ok(())).map_err(|error| error.to_string())?;
+        let running =
+            launch(plan(&sh("sleep 60 & wait"), FileFence::default(), writer.into()), |_, _| Ok(Vec::new()), |_| Ok(())).map_err(|error| error.to_string())?;
         running.signal(Signal::SIGTERM as i32);
         exit_of(&running).map(|exit| format!("{exit:?}"))
     });
@@ -316,7 +317,7 @@ fn a_command_does_not_run_in_another_folder_than_was_meant() {
         let (_reader, writer) = std::io::pipe().map_err(|e| e.to_string())?;
         let mut plan = plan(&["true"], ground.fence(), writer.into());
         plan.directory = ground.path("secret");
-        launch(plan, |_| Ok(()), |_| Ok(())).map_or_else(|error| Ok(error.to_string()), |_| Err("it ran".to_owned()))
+        launch(plan, |_, _| Ok(Vec::new()), |_| Ok(())).map_or_else(|error| Ok(error.to_string()), |_| Err("it ran".to_owned()))
     });
     let said = outcome.result().unwrap();
     assert!(said.contains("secret in the box: ENOENT") && said.contains("fix: run agentbox in"), "{said}");
@@ -330,7 +331,7 @@ fn a_storm_of_orphans_keeps_no_signal_away() {
     let outcome = in_child(|| {
         let (_reader, writer) = std::io::pipe().map_err(|e| e.to_string())?;
         let storm = "trap 'exit 9' TERM; while :; do (true &) ; (true &) ; (true &) ; done";
-        let running = launch(plan(&sh(storm), FileFence::default(), writer.into()), |_| Ok(()), |_| Ok(())).map_err(|error| error.to_string())?;
+        let running = launch(plan(&sh(storm), FileFence::default(), writer.into()), |_, _| Ok(Vec::new()), |_| Ok(())).map_err(|error| error.to_string())?;
         std::thread::sleep(Duration::from_millis(300));
         running.signal(Signal::SIGTERM as i32);
         exit_of(&running).map(|exit| format!("{exit:?}"))

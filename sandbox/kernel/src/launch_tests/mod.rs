@@ -34,6 +34,7 @@ fn plan(command: &[&str], files: FileFence, output: OwnedFd) -> Plan {
         nested_userns: NestedUserns::Refused,
         stdio: Stdio { stdin: null(), stdout: output.try_clone().unwrap(), stderr: output, controlling: None },
         file_gate: FileGate::Off,
+        probes: crate::launch::Probed::No,
         hostname: "box".to_owned(),
         require: Vec::new(),
     }
@@ -42,7 +43,8 @@ fn plan(command: &[&str], files: FileFence, output: OwnedFd) -> Plan {
 /// Runs a command in a box and tells how it ended and what it wrote.
 fn boxed(command: &[&str], files: FileFence, network: impl FnOnce(BoxSockets) -> std::io::Result<()>) -> Result<(Exit, String), String> {
     let (mut reader, writer) = std::io::pipe().map_err(|e| e.to_string())?;
-    let running = launch(plan(command, files, writer.into()), network, |_| Ok(())).map_err(|error| error.to_string())?;
+    let running =
+        launch(plan(command, files, writer.into()), |sockets, _| network(sockets).map(|()| Vec::new()), |_| Ok(())).map_err(|error| error.to_string())?;
     let mut output = String::new();
     reader.read_to_string(&mut output).map_err(|e| e.to_string())?;
     loop {
@@ -85,7 +87,7 @@ fn everyone() -> Vec<Option<u32>> {
 fn no_boxes_here() -> bool {
     let trial = in_child(|| {
         let (_reader, writer) = std::io::pipe().map_err(|e| e.to_string())?;
-        match launch(plan(&["true"], FileFence::default(), writer.into()), |_| Ok(()), |_| Ok(())) {
+        match launch(plan(&["true"], FileFence::default(), writer.into()), |_, _| Ok(Vec::new()), |_| Ok(())) {
             Err(LaunchError::Layer(failure)) if failure.fix.contains("sysctl") || failure.fix.contains("docker") => Ok(failure.what),
             _ => Ok(String::new()),
         }
@@ -157,7 +159,7 @@ fn a_command_that_cannot_be_run_is_said() {
     let tried = |command: &'static str| {
         in_child(|| {
             let (_reader, writer) = std::io::pipe().map_err(|e| e.to_string())?;
-            match launch(plan(&[command], FileFence::default(), writer.into()), |_| Ok(()), |_| Ok(())) {
+            match launch(plan(&[command], FileFence::default(), writer.into()), |_, _| Ok(Vec::new()), |_| Ok(())) {
                 Err(error @ LaunchError::NotExecuted { .. }) => Ok(format!("{} {error}", error.code())),
                 other => Err(format!("{other:?}")),
             }
@@ -344,7 +346,7 @@ fn the_box_ends_with_its_supervisor() {
     let script = format!("sleep 1; touch {0}", mark.display());
     let trial = in_child(|| {
         let (_reader, writer) = std::io::pipe().map_err(|e| e.to_string())?;
-        let running = launch(plan(&sh(&script), ground.fence(), writer.into()), |_| Ok(()), |_| Ok(())).map_err(|error| error.to_string())?;
+        let running = launch(plan(&sh(&script), ground.fence(), writer.into()), |_, _| Ok(Vec::new()), |_| Ok(())).map_err(|error| error.to_string())?;
         let _ = nix::sys::signal::kill(nix::unistd::getpid(), nix::sys::signal::Signal::SIGKILL);
         drop(running);
         Ok(String::new())
@@ -367,7 +369,7 @@ fn the_command_runs_only_when_the_network_is_served_and_what_is_required_holds()
         in_child(|| {
             let mut plan = plan(&sh(&script), ground.fence(), writer.try_clone().map_err(|e| e.to_string())?.into());
             change(&mut plan);
-            match launch(plan, network, |_| Ok(())) {
+            match launch(plan, |sockets, _| network(sockets).map(|()| Vec::new()), |_| Ok(())) {
                 Err(error) => Ok(format!("{} {error}", error.code())),
                 Ok(_) => Err("it started".to_owned()),
             }

@@ -39,6 +39,11 @@ pub(crate) fn fork_behind() -> Result<Side, Errno> {
     side
 }
 
+/// Runs from here on only when a CPU has nothing else to do; where that cannot be set, as before.
+pub(crate) fn only_when_idle() {
+    let _ = set_policy(libc::SCHED_IDLE);
+}
+
 fn policy() -> libc::c_int {
     // SAFETY: takes a number and gives one; 0 is the calling thread.
     unsafe { libc::sched_getscheduler(0) }

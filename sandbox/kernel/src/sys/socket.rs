@@ -1,4 +1,4 @@
-//! The socket option that nix has no word for.
+//! The socket options that nix has no words for.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -11,4 +11,17 @@ pub(crate) fn make_transparent_v6(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: the option takes an int, of which the address and the size are given; the kernel only reads it.
     let done = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT, (&raw const on).cast(), length) };
     Errno::result(done).map(drop)
+}
+
+/// SO_NETNS_COOKIE, Linux 5.14: the identity of a socket's network namespace, as BPF programs see it.
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
+/// The network that a socket is in.
+pub(crate) fn network_cookie(socket: BorrowedFd<'_>) -> Result<u64, Errno> {
+    let mut cookie = 0_u64;
+    let mut length = libc::socklen_t::try_from(size_of::<u64>()).unwrap_or(8);
+    // SAFETY: both addresses are of live locals; the kernel writes at most the eight bytes that the length tells.
+    let done = unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_NETNS_COOKIE, (&raw mut cookie).cast(), &raw mut length) };
+    Errno::result(done)?;
+    if length == 8 { Ok(cookie) } else { Err(Errno::EINVAL) }
 }

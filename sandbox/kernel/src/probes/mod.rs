@@ -1,0 +1,234 @@
+//! The connect probes: eBPF programs on the box's cgroup that remember who opened which connection, and refuse sockets that the fences
+//! should have made impossible.
+//!
+//! They are loaded by a process of their own, which holds CAP_BPF only until they are attached, never sees a byte of the agent's, and
+//! afterwards only answers who a connection's opener was. When it ends, the programs end with it; the fences stand without them.
+
+mod load;
+mod words;
+
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    os::{
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    time::{Duration, Instant},
+};
+
+pub use agentbox_ebpf::Asker;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::{Deserialize, Serialize};
+
+pub use words::Seen;
+
+use crate::{
+    capabilities,
+    cgroup::Cgroup,
+    control::Control,
+    launch::NestedUserns,
+    layer::{Layer, LayerReport},
+    process::{Child, First, ProcessError, fork_child},
+    selfguard, sys,
+};
+
+/// How long the programs may take to be loaded where the policy requires them.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long an answer may take where a person is asked: without one, `/proc` is looked through.
+const ANSWER: Duration = Duration::from_millis(100);
+
+/// The initial pid namespace's identity (`PROC_PID_INIT_INO`): only there the kernel's numbers are ours.
+const INITIAL_PIDS: &str = "pid:[4026531836]";
+
+/// What the supervisor says to the process of the probes.
+#[derive(Debug, Serialize, Deserialize)]
+enum ToProber {
+    /// With the cgroup's descriptor: load and attach.
+    Attach { network: u64, strict: bool },
+    /// Who opened this connection?
+    Who { number: u64, client: SocketAddr, server: SocketAddr },
+}
+
+/// What it says.
+#[derive(Debug, Serialize, Deserialize)]
+enum FromProber {
+    Attached,
+    Failed(String),
+    Who { number: u64, seen: Option<Seen> },
+}
+
+/// Why there are no probes.
+pub fn missing(why: &str) -> LayerReport {
+    LayerReport::missing(
+        Layer::ConnectProbes,
+        why,
+        "run agentbox as root, outside of containers, on Linux 6.1 or newer with cgroup v2 mounted; `require` must not name it elsewhere",
+    )
+}
+
+/// Whether this process could load them at all; else why not. Cheap.
+///
+/// # Errors
+/// One sentence.
+pub fn possible() -> Result<(), String> {
+    let has = |capability| caps::has_cap(None, caps::CapSet::Effective, capability).unwrap_or(false);
+    if !has(caps::Capability::CAP_BPF) && !has(caps::Capability::CAP_SYS_ADMIN) || !has(caps::Capability::CAP_NET_ADMIN) {
+        return Err("this user may load no programs into the kernel (CAP_BPF and CAP_NET_ADMIN)".to_owned());
+    }
+    match std::fs::read_link("/proc/self/ns/pid") {
+        Ok(link) if link.as_os_str() == INITIAL_PIDS => {}
+        Ok(_) => return Err("agentbox runs in a pid namespace of its own, and the kernel's numbers are not ours there".to_owned()),
+        Err(error) => return Err(format!("/proc/self/ns/pid: {error}")),
+    }
+    crate::cgroup::own_path().map(drop).ok_or_else(|| "no cgroup v2 is mounted".to_owned())
+}
+
+/// Loads and attaches them to a cgroup made for it, and lets go of both again.
+///
+/// # Errors
+/// One sentence.
+pub fn try_them() -> Result<(), String> {
+    possible()?;
+    let cgroup = crate::cgroup::plain(&format!("doctor-{}", std::process::id()))?;
+    let folder = cgroup.open().map_err(|error| error.to_string())?;
+    load::load(&folder, 1, true).map(drop)
+}
+
+/// The process of the probes, as the supervisor has it.
+#[derive(Debug)]
+pub struct Prober {
+    child: Child,
+    line: Control,
+    asked: u64,
+}
+
+impl Prober {
+    /// Starts it; nothing is loaded yet.
+    ///
+    /// The caller has no other thread.
+    ///
+    /// # Errors
+    /// As [`fork_child`].
+    pub fn start() -> Result<Self, ProcessError> {
+        let (line, theirs) = Control::pair().map_err(ProcessError::Fork)?;
+        let keep = [theirs.as_fd().as_raw_fd()];
+        let child = fork_child(First::Parent, &keep, move |socket| run(&theirs, socket))?;
+        Ok(Self { child, line, asked: 0 })
+    }
+
+    /// Has the programs loaded and attached to the box's cgroup. `of_the_box` is any socket of the box's network.
+    ///
+    /// # Errors
+    /// It could not be told.
+    pub fn attach(&self, cgroup: &Cgroup, of_the_box: BorrowedFd<'_>, nested: NestedUserns) -> io::Result<()> {
+        let network = sys::socket::network_cookie(of_the_box)?;
+        let folder = cgroup.open()?;
+        // A box that may make namespaces of its own may have networks of its own in them, which lead nowhere.
+        let strict = nested == NestedUserns::Refused;
+        self.line.send(&ToProber::Attach { network, strict }, &[folder.as_raw_fd()])
+    }
+
+    /// Waits until they are attached.
+    pub fn report(&self) -> LayerReport {
+        match self.hear(Instant::now() + PATIENCE) {
+            Some(FromProber::Attached) => LayerReport::enforced(Layer::ConnectProbes),
+            Some(FromProber::Failed(why)) => missing(&why),
+            Some(FromProber::Who { .. }) | None => missing("the process of the probes gives no answer"),
+        }
+    }
+
+    /// Who opened this connection, as the kernel saw it; `None` where it was opened before the probes, or they are not there.
+    #[must_use]
+    pub fn who(&mut self, client: SocketAddr, server: SocketAddr) -> Option<Seen> {
+        self.asked += 1;
+        let number = self.asked;
+        self.line.send(&ToProber::Who { number, client, server }, &[]).ok()?;
+        let until = Instant::now() + ANSWER;
+        loop {
+            match self.hear(until)? {
+                FromProber::Who { number: answered, seen } if answered == number => return seen,
+                // An answer that came too late, or the word that they are attached.
+                FromProber::Who { .. } | FromProber::Attached => {}
+                FromProber::Failed(why) => {
+                    tracing::warn!(%why, "no connect probes");
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn hear(&self, until: Instant) -> Option<FromProber> {
+        let left = until.saturating_duration_since(Instant::now());
+        let patience = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        let mut watched = [PollFd::new(self.line.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut watched, patience) {
+            Ok(ready) if ready > 0 => self.line.receive().ok().flatten().map(|(message, _)| message),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// Where it tells of breaches: one line of text each. It reads as ended when the process has ended.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn breaches(&self) -> io::Result<UnixStream> {
+        self.child.socket.try_clone()
+    }
+}
+
+/// The life of the process of the probes.
+fn run(line: &Control, socket: UnixStream) -> u8 {
+    let Ok(Some((ToProber::Attach { network, strict }, fds))) = line.receive() else { return 0 };
+    let Some(folder) = fds.into_iter().next() else { return 1 };
+    // What the agent does goes first: nobody waits for the probes unless the policy requires them.
+    sys::fork::only_when_idle();
+    crate::cgroup::sweep();
+    let mut probes = match load::load(&folder, network, strict).and_then(|probes| fence().map(|()| probes)) {
+        Ok(probes) => probes,
+        Err(why) => {
+            let _ = line.send(&FromProber::Failed(why), &[]);
+            return 1;
+        }
+    };
+    drop::<OwnedFd>(folder);
+    if line.send(&FromProber::Attached, &[]).is_ok() {
+        serve(&mut probes, line, &socket);
+    }
+    0
+}
+
+/// From here on it only looks into maps that it has open.
+fn fence() -> Result<(), String> {
+    capabilities::drop_all().map_err(|error| error.to_string())?;
+    selfguard::guard_prober().map_err(|error| error.to_string())
+}
+
+fn serve(probes: &mut load::Probes, line: &Control, mut socket: &UnixStream) {
+    loop {
+        let mut watched = [PollFd::new(line.as_fd(), PollFlags::POLLIN), PollFd::new(probes.ring(), PollFlags::POLLIN)];
+        match poll(&mut watched, PollTimeout::NONE) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(_) => return,
+        }
+        let [of_line, of_ring] = watched.map(|fd| fd.any() == Some(true));
+        if of_ring {
+            for breach in probes.breaches() {
+                if socket.write_all(format!("{}\n", breach.told()).as_bytes()).is_err() {
+                    return;
+                }
+            }
+        }
+        if of_line {
+            let Ok(Some((ToProber::Who { number, client, server }, _))) = line.receive() else { return };
+            let seen = probes.who(client, server);
+            if line.send(&FromProber::Who { number, seen }, &[]).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
