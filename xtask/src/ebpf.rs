@@ -1,7 +1,7 @@
 //! `cargo xtask ebpf [--check]`: builds the programs that run in the kernel, and the object that is committed.
 //!
-//! Rust for BPF needs a `core` for that target, which rustup's stable does not have. Where a nightly has its sources they are not
-//! needed either: Debian ships a compiler with that `core`, which is unpacked into a folder below `target`, and nothing is installed.
+//! Rust for BPF needs a `core` for that target, which rustup's stable does not have. Debian ships a compiler with one: it is unpacked into a
+//! folder below `target`, and nothing is installed.
 
 use std::{
     env, fs,

@@ -35,7 +35,11 @@ use crate::{
     },
     network::{self, BoxSockets},
     seccomp::{self, FilterPlan},
-    sys::{clone::clone_into, fork::Side, pidfd},
+    sys::{
+        clone::{clone_into, clone_into_cgroup},
+        fork::Side,
+        pidfd,
+    },
 };
 
 /// For each step of init. A machine under load takes a hundred times its usual milliseconds.
@@ -241,13 +245,9 @@ pub fn launch(
         dumpable(true)?;
     }
     let folder = cgroup.as_ref().and_then(|cgroup| cgroup.open().ok());
-    let mut is_in_cgroup = folder.is_some();
-    let mut side = clone_into(flags, folder.as_ref().map(AsFd::as_fd));
-    if is_in_cgroup && side.is_err() {
-        // Whatever is wrong with it: the cgroup is no essential layer, and the report below says that it is not there.
-        is_in_cgroup = false;
-        side = clone_into(flags, None);
-    }
+    let born = folder.as_ref().and_then(|folder| clone_into_cgroup(flags, folder.as_fd()).ok());
+    let mut is_in_cgroup = born.is_some();
+    let side = born.map_or_else(|| clone_into(flags), Ok);
     drop(folder);
     if hidden && !matches!(side, Ok(Side::Child)) {
         dumpable(false)?;
@@ -283,11 +283,15 @@ pub fn launch(
             })
         })?;
     }
-    running.layers.push(match (&no_limits, is_in_cgroup) {
-        (None, true) => LayerReport::enforced(Layer::Cgroup),
-        (Some(why), _) => cgroup::missing(why),
-        (None, false) => cgroup::missing("the box could not be born in it"),
-    });
+    // Limits are worth waiting for; the probes are not.
+    let mut why = no_limits;
+    if let (Some(cgroup), None, false) = (&cgroup, &why, is_in_cgroup) {
+        match cgroup.take(pid) {
+            Ok(()) => is_in_cgroup = true,
+            Err(error) => why = Some(error.to_string()),
+        }
+    }
+    running.layers.push(why.map_or_else(|| LayerReport::enforced(Layer::Cgroup), |why| cgroup::missing(&why)));
     running.cgroup = cgroup.filter(|_| is_in_cgroup);
     running.control.send(&ToInit::Go, &[]).map_err(|_| LaunchError::Lost("before its start"))?;
     match running.next()? {

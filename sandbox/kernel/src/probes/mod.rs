@@ -39,6 +39,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long an answer may take where a person is asked: without one, `/proc` is looked through.
 const ANSWER: Duration = Duration::from_millis(100);
 
+/// Questions that may be without an answer: with more, the process is taken for stuck and not asked, since a full socket would wait.
+const MOST_OPEN: u64 = 32;
+
 /// The initial pid namespace's identity (`PROC_PID_INIT_INO`): only there the kernel's numbers are ours.
 const INITIAL_PIDS: &str = "pid:[4026531836]";
 
@@ -102,6 +105,8 @@ pub struct Prober {
     child: Child,
     line: Control,
     asked: u64,
+    /// The last number that was answered.
+    answered: u64,
 }
 
 impl Prober {
@@ -115,7 +120,7 @@ impl Prober {
         let (line, theirs) = Control::pair().map_err(ProcessError::Fork)?;
         let keep = [theirs.as_fd().as_raw_fd()];
         let child = fork_child(First::Parent, &keep, move |socket| run(&theirs, socket))?;
-        Ok(Self { child, line, asked: 0 })
+        Ok(Self { child, line, asked: 0, answered: 0 })
     }
 
     /// Has the programs loaded and attached to the box's cgroup. `of_the_box` is any socket of the box's network.
@@ -142,20 +147,35 @@ impl Prober {
     /// Who opened this connection, as the kernel saw it; `None` where it was opened before the probes, or they are not there.
     #[must_use]
     pub fn who(&mut self, client: SocketAddr, server: SocketAddr) -> Option<Seen> {
+        if self.asked - self.answered >= MOST_OPEN {
+            self.take_late_answers();
+            return None;
+        }
+        let until = Instant::now() + ANSWER;
         self.asked += 1;
         let number = self.asked;
         self.line.send(&ToProber::Who { number, client, server }, &[]).ok()?;
-        let until = Instant::now() + ANSWER;
         loop {
             match self.hear(until)? {
-                FromProber::Who { number: answered, seen } if answered == number => return seen,
-                // An answer that came too late, or the word that they are attached.
-                FromProber::Who { .. } | FromProber::Attached => {}
+                FromProber::Who { number: answered, seen } => {
+                    self.answered = answered;
+                    if answered == number {
+                        return seen;
+                    }
+                }
+                FromProber::Attached => {}
                 FromProber::Failed(why) => {
                     tracing::warn!(%why, "no connect probes");
                     return None;
                 }
             }
+        }
+    }
+
+    /// Without waiting for any.
+    fn take_late_answers(&mut self) {
+        while let Some(FromProber::Who { number, .. }) = self.hear(Instant::now()) {
+            self.answered = number;
         }
     }
 
@@ -185,7 +205,7 @@ fn run(line: &Control, socket: UnixStream) -> u8 {
     // What the agent does goes first: nobody waits for the probes unless the policy requires them.
     sys::fork::only_when_idle();
     crate::cgroup::sweep();
-    let mut probes = match load::load(&folder, network, strict).and_then(|probes| fence().map(|()| probes)) {
+    let mut probes = match load::load(&folder, network, strict) {
         Ok(probes) => probes,
         Err(why) => {
             let _ = line.send(&FromProber::Failed(why), &[]);
@@ -193,6 +213,12 @@ fn run(line: &Control, socket: UnixStream) -> u8 {
         }
     };
     drop::<OwnedFd>(folder);
+    // Whoever asks from here on waits for the answer.
+    sys::fork::as_others_do();
+    if let Err(why) = fence() {
+        let _ = line.send(&FromProber::Failed(why), &[]);
+        return 1;
+    }
     if line.send(&FromProber::Attached, &[]).is_ok() {
         serve(&mut probes, line, &socket);
     }

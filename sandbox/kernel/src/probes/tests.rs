@@ -27,6 +27,19 @@ fn python(cgroup: &Cgroup, program: &str) -> Output {
     Command::new("sh").args(["-c", &script]).output().unwrap()
 }
 
+/// Says whether a deed was refused.
+const TRIED: &str = "
+def tried(name, deed):
+    try:
+        deed()
+        print(name, \"passed\")
+    except PermissionError:
+        print(name, \"refused\")
+    except OSError as error:
+        print(name, error)
+
+";
+
 fn own_network() -> u64 {
     network_cookie(UdpSocket::bind("127.0.0.1:0").unwrap().as_fd()).unwrap()
 }
@@ -64,20 +77,14 @@ fn nothing_leaves_by_another_network() {
     let Some((cgroup, folder)) = ground("breach") else { return };
     // The box's network is another than the one that the processes are in.
     let mut probes = load::load(&folder, own_network() + 1, true).unwrap();
-    let program = "import socket
-def tried(name, deed):
-    try:
-        deed()
-        print(name, \"passed\")
-    except PermissionError:
-        print(name, \"refused\")
-    except OSError as error:
-        print(name, error)
-tried(\"tcp\", lambda: socket.socket())
+    let program = format!(
+        "import socket
+{TRIED}tried(\"tcp\", lambda: socket.socket())
 tried(\"udp6\", lambda: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
 tried(\"raw\", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1))
-";
-    let output = python(&cgroup, program);
+"
+    );
+    let output = python(&cgroup, &program);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "tcp refused\nudp6 refused\nraw refused\n", "{}", String::from_utf8_lossy(&output.stderr));
     let told: Vec<String> = probes.breaches().iter().map(super::words::Refused::told).collect();
     assert_eq!(told.len(), 3, "{told:?}");
@@ -97,13 +104,7 @@ tcp, fast, udp, mapped = socket.socket(), socket.socket(), socket.socket(socket.
 print(\"made\", flush=True)
 sys.stdin.readline()
 to = (\"127.0.0.1\", {1})
-def tried(name, deed):
-    try:
-        deed()
-        print(name, \"passed\")
-    except PermissionError:
-        print(name, \"refused\")
-tried(\"connect\", lambda: tcp.connect(to))
+{TRIED}tried(\"connect\", lambda: tcp.connect(to))
 tried(\"fastopen\", lambda: fast.sendto(b\"x\", socket.MSG_FASTOPEN, to))
 tried(\"sendto\", lambda: udp.sendto(b\"x\", to))
 tried(\"sendmsg\", lambda: udp.sendmsg([b\"x\"], [], 0, to))

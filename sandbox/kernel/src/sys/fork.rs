@@ -44,6 +44,13 @@ pub(crate) fn only_when_idle() {
     let _ = set_policy(libc::SCHED_IDLE);
 }
 
+/// Ends [`only_when_idle`].
+pub(crate) fn as_others_do() {
+    if policy() == libc::SCHED_IDLE {
+        let _ = set_policy(libc::SCHED_OTHER);
+    }
+}
+
 fn policy() -> libc::c_int {
     // SAFETY: takes a number and gives one; 0 is the calling thread.
     unsafe { libc::sched_getscheduler(0) }
