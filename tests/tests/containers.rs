@@ -127,3 +127,11 @@ fn inside_bubblewrap_it_works_or_says_why_not() {
     let ended = nested(&["--unshare-pid", "--proc", "/proc"]);
     assert!(ended.code == 0 || ended.err().contains("/proc"), "{}", ended.err());
 }
+
+#[test]
+fn where_clone3_is_refused_a_box_starts_all_the_same() {
+    let home = Home::new("");
+    let mut command = home.program("python3");
+    command.args(["-c", include_str!("../stand-ins/without-clone3.py")]).arg(agentbox()).args(["run", "--", "echo", "done"]);
+    assert_eq!(finish(&mut command).ended(0).out(), "done\n");
+}

@@ -43,7 +43,7 @@ fn our_own_rows() {
 
 /// Least share of rows to hold that must be held, and most of rows to pass that may be, for each file of the larger set.
 /// They are what this version reaches; a later one may only do better.
-const REACHED: &[(&str, f64, f64)] = &[("api.jsonl", 0.98, 0.05), ("api_hard.jsonl", 0.70, 0.32), ("api_semantic.jsonl", 0.40, 0.40)];
+const REACHED: &[(&str, f64, f64)] = &[("api.jsonl", 0.99, 0.04), ("api_hard.jsonl", 0.99, 0.15), ("api_semantic.jsonl", 0.94, 0.135)];
 
 #[test]
 fn a_larger_set() {

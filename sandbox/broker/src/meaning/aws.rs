@@ -68,7 +68,7 @@ impl Api for Aws {
     }
 
     fn read(&self, call: &Call<'_>) -> Option<Reading> {
-        if !rpc::is_aws(call.head) && !is_s3(call.head) {
+        if !rpc::is_aws(call.head) || call.head.headers.contains_key(http::header::UPGRADE) {
             return None;
         }
         if is_s3(call.head) {
@@ -100,8 +100,19 @@ fn service(host: &str) -> &str {
 
 /// The operation's own name, where the request tells it: a name of letters and digits, or none.
 fn operation(call: &Call<'_>) -> Option<String> {
+    // Only the dialects that have one path for all calls name them so; a REST service acts on method and path, and takes no notice of a
+    // header or a query that somebody adds. SQS has its queues in the path.
+    let is_rpc = *call.head.method == Method::POST || *call.head.method == Method::GET;
+    let at_root = call.route.segments().next().is_none();
+    if !is_rpc || !(at_root || service(call.head.host.as_str()) == "sqs" || call.route.segments().next() == Some("service")) {
+        return None;
+    }
     let mut targets = call.header_values("x-amz-target");
     let header = targets.next().flatten().and_then(|target| target.rsplit('.').next()).map(str::to_owned);
+    // The services that look at the header take JSON; another body may be one that others look at.
+    if header.is_some() && !matches!(call.content(), Content::Json(_) | Content::Empty) {
+        return None;
+    }
     let (query, form): (Vec<&str>, _) = (
         call.route.values("Action").collect(),
         match call.content() {
@@ -172,11 +183,17 @@ fn is_trial(call: &Call<'_>, service: &str) -> bool {
         }
 }
 
-/// S3 by its hosts, and by the header that only its clients sign.
+/// S3's own hosts. Those that speak like it elsewhere are judged by the general rules: a header of the client's makes nothing harmless.
+/// Its control plane (`s3-control`) and its other services are no stores of objects.
 fn is_s3(head: &Head<'_>) -> bool {
-    let host = head.host.as_str();
-    let by_host = rpc::is_aws(head) && host.split('.').any(|label| label == "s3" || label.starts_with("s3-") || label == "s3express");
-    by_host || (head.headers.contains_key("x-amz-content-sha256") && !rpc::is_aws(head))
+    let is_label = |label: &str| {
+        let region = label.strip_prefix("s3-").unwrap_or_default();
+        label == "s3"
+            || label == "s3-accelerate"
+            || label == "s3-fips"
+            || (region.starts_with(|c: char| c.is_ascii_lowercase()) && region.ends_with(|c: char| c.is_ascii_digit()))
+    };
+    rpc::is_aws(head) && head.host.as_str().split('.').any(is_label)
 }
 
 /// What a request to S3 does, where its shape tells; `None` leaves it to the general rules.

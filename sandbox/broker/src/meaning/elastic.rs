@@ -17,28 +17,49 @@ use super::{
 const MOST_LINES: usize = 200_000;
 
 /// Questions that are asked by POST.
-const READING: &[&str] = &[
-    "_search",
-    "_msearch",
-    "_count",
-    "_mget",
-    "_field_caps",
-    "_analyze",
-    "_validate",
-    "_explain",
-    "_termvectors",
-    "_mtermvectors",
-    "_rank_eval",
-    "_search_shards",
-    "_knn_search",
-    "_eql",
-    "_esql",
-    "_sql",
-    "_pit",
-    "_async_search",
-    "_terms_enum",
-    "_simulate",
-    "_render",
+const READING: &[&str] = &["_search", "_count", "_field_caps", "_validate", "_explain", "_termvectors", "_rank_eval", "_knn_search"];
+
+/// Fields of such a question; with any other it may be somebody else's order on a path that looks alike.
+const QUESTION: &[&str] = &[
+    "_source",
+    "aggregations",
+    "aggs",
+    "collapse",
+    "docvalue_fields",
+    "explain",
+    "fields",
+    "filter",
+    "from",
+    "highlight",
+    "ids",
+    "index_filter",
+    "indices_boost",
+    "knn",
+    "metric",
+    "min_score",
+    "pit",
+    "post_filter",
+    "profile",
+    "query",
+    "requests",
+    "rescore",
+    "retriever",
+    "runtime_mappings",
+    "script_fields",
+    "search_after",
+    "seq_no_primary_term",
+    "size",
+    "slice",
+    "sort",
+    "stats",
+    "stored_fields",
+    "suggest",
+    "templates",
+    "terminate_after",
+    "timeout",
+    "track_scores",
+    "track_total_hits",
+    "version",
 ];
 
 /// The API.
@@ -78,14 +99,14 @@ fn judge(call: &Call<'_>, name: &str, below: &[&str]) -> Option<Found> {
         | ("DELETE", "_pit" | "_async_search", _)
         | ("DELETE", "_eql" | "_sql" | "_query", ["search" | "close" | "async", ..]) => found(Effect::Write, "it gives up a search of its own"),
         ("POST", "_search", ["scroll", ..]) => unreadable().or_else(|| found(Effect::Read, "it reads on")),
-        ("POST", "_cache" | "_flush" | "_refresh" | "_forcemerge" | "_open", _) => {
+        ("POST", "_cache", ["clear"]) | ("POST", "_flush" | "_refresh" | "_forcemerge" | "_open", []) => {
             unreadable().or_else(|| found(Effect::Write, "it loses nothing that is stored"))
         }
         ("POST", "_ml", [.., "_flush"]) => unreadable().or_else(|| found(Effect::Write, "it loses nothing that is stored")),
-        ("POST", "_ilm" | "_plugins", [.., "remove"] | [_, "remove", ..]) => found(Effect::Write, "it takes a policy off an index"),
+        ("POST", "_ilm", ["remove"]) | ("POST", "_plugins", ["_ism", "remove", ..]) => found(Effect::Write, "it takes a policy off an index"),
         ("POST", "_delete_by_query", []) => found(Effect::Destroy, "it deletes documents"),
         ("POST", "_bulk", []) | ("PUT", "_bulk", []) => Some(unreadable().unwrap_or_else(|| bulk(call))),
-        ("POST", "_update_by_query" | "_update", _) => unreadable().or_else(|| script(call)).or_else(|| found(Effect::Write, "it updates documents")),
+        ("POST", "_update_by_query" | "_update", _) => unreadable().or_else(|| script(call)),
         ("POST", "_reindex", []) => unreadable().or_else(|| match call.content() {
             Content::Json(value) if value.pointer("/dest/op_type").and_then(Value::as_str) == Some("create") => {
                 found(Effect::Write, "it copies documents that are not there yet")
@@ -93,13 +114,19 @@ fn judge(call: &Call<'_>, name: &str, below: &[&str]) -> Option<Found> {
             _ => found(Effect::Destroy, "it writes over documents of the same names"),
         }),
         ("POST", "_snapshot", [_, _, "_restore"]) => found(Effect::Destroy, "it restores over what is there"),
-        _ if writes && READING.contains(&name) && below.iter().all(|part| !part.starts_with("_delete")) => unreadable().or_else(|| {
-            // A search may carry a script; one that only computes is no order.
-            bodies::query_destroys(call.route.query().unwrap_or_default(), bodies::Reads::Yes, &Around::default())
-                .or_else(|| found(Effect::Read, &format!("{} asks", safe(name))))
-        }),
+        _ if writes && READING.contains(&name) && below.is_empty() && is_question(call) => found(Effect::Read, &format!("{} asks", safe(name))),
         _ => None,
     }
+}
+
+/// Whether the request has nothing but what a question has.
+fn is_question(call: &Call<'_>) -> bool {
+    let asks = match call.content() {
+        Content::Empty => true,
+        Content::Json(Value::Object(fields)) => fields.keys().all(|name| QUESTION.contains(&name.as_str())),
+        _ => false,
+    };
+    asks && bodies::query_destroys(call.route.query().unwrap_or_default(), bodies::Reads::Yes, &Around::default()).is_none()
 }
 
 /// Lines of an action, and of a document after all but deletions: a document may say "delete".

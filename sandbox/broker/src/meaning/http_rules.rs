@@ -108,16 +108,12 @@ pub(crate) fn around(call: &Call<'_>) -> Around {
     let words = paths::words(&call.route);
     let method = call.head.method.as_str();
     let last = call.route.last();
-    // A POST below an identifier, or to a verb that is not one of making, changes what stands.
-    let posts_change = method == "POST" && (paths::is_identifier(last) || words::split(last).iter().any(|word| is_changing(word)));
-    Around { changes: matches!(method, "PUT" | "PATCH" | "MERGE") || posts_change, words }
-}
-
-fn is_changing(word: &str) -> bool {
-    matches!(
-        word,
-        "update" | "set" | "modify" | "change" | "alter" | "edit" | "patch" | "configure" | "config" | "configs" | "settings" | "attributes" | "protection"
-    )
+    // A POST to a collection makes a new member, whose settings take nothing away; any other may change what stands.
+    let makes = words::split(last).last().is_some_and(|word| words::singular(word) != word || bodies::is_making(word)) && !paths::is_identifier(last);
+    let steers =
+        words::split(last).iter().any(|word| matches!(word.as_str(), "settings" | "configs" | "attributes" | "options" | "preferences" | "actions" | "rules"));
+    let says_new = words::split(last).last().is_some_and(|word| bodies::is_making(word));
+    Around { changes: matches!(method, "PUT" | "PATCH" | "MERGE") || (method == "POST" && (!makes || steers)), makes: method == "POST" && says_new, words }
 }
 
 fn found(call: &Call<'_>) -> Found {

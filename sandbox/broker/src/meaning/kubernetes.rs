@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::{
     BodyWant, Head,
     api::{Api, Reading},
-    bodies::{self, Around, Found},
+    bodies::{self, Around, Found, Reads},
     call::Call,
     content::Content,
     http_rules::{self, safe},
@@ -22,6 +22,10 @@ const DEEPEST: usize = 32;
 
 /// Kinds that are made again at will, or join two things that remain.
 const LIGHT: &[&str] = &["leases", "leasecandidates", "volumeattachments", "tokenreviews"];
+
+fn is_light(object: &Object<'_>) -> bool {
+    object.group.ends_with(".k8s.io") && (LIGHT.contains(&object.kind) || object.kind.ends_with("bindings"))
+}
 
 /// Subresources that run something in a container or reach through it.
 const INTO: &[&str] = &["exec", "attach", "portforward", "proxy", "ephemeralcontainers"];
@@ -59,6 +63,15 @@ fn is_version(text: &str) -> bool {
 
 /// Other products have `/api/v1/NOUN` too: what is claimed here must have a group of its own, a namespace, or a kind of the core.
 fn is_kubernetes(object: &Object<'_>) -> bool {
+    // Groups have a domain, but for the oldest.
+    if !object.group.is_empty() {
+        return object.group.contains('.') || matches!(object.group, "apps" | "batch" | "autoscaling" | "policy" | "extensions");
+    }
+    is_of_core(object)
+}
+
+/// Kinds of the group that has no name.
+fn is_of_core(object: &Object<'_>) -> bool {
     const CORE: &[&str] = &[
         "namespaces",
         "nodes",
@@ -75,7 +88,7 @@ fn is_kubernetes(object: &Object<'_>) -> bool {
         "componentstatuses",
         "endpoints",
     ];
-    !object.group.is_empty() || object.namespace.is_some() || CORE.contains(&object.kind)
+    CORE.contains(&object.kind) || (object.namespace.is_some() && matches!(object.kind, "events" | "replicationcontrollers" | "podtemplates" | "bindings"))
 }
 
 /// The API.
@@ -156,18 +169,22 @@ fn judge(call: &Call<'_>, object: &Object<'_>) -> Option<Found> {
     if let Some(why) = http_rules::unreadable(call) {
         return Some((Effect::Opaque, format!("{method} with a body that cannot be read: {why}")));
     }
-    if is_trial(call) {
+    // `/api/v1/services/3` is many an API's own path: only what lies in a namespace or in a named group is surely Kubernetes'.
+    let is_sure = !object.group.is_empty() || object.namespace.is_some();
+    if is_sure && is_trial(call) {
         return Some((Effect::Read, "a dry run: the server says what it would do and does nothing".to_owned()));
     }
     let named = |verb: &str| format!("{verb} {}", safe(object.kind));
     Some(match method {
-        "GET" | "HEAD" | "OPTIONS" => (Effect::Read, named("reads")),
-        "DELETE" if LIGHT.contains(&object.kind) || object.kind.ends_with("bindings") => (Effect::Write, format!("{}, which are made again", named("deletes"))),
+        "GET" | "HEAD" | "OPTIONS" => bodies::query_destroys(call.route.query().unwrap_or_default(), Reads::Yes, &Around::default())
+            .or_else(|| bodies::destroys(call.content(), &Around::default()))
+            .unwrap_or((Effect::Read, named("reads"))),
+        "DELETE" if is_light(object) => (Effect::Write, format!("{}, which are made again", named("deletes"))),
         "DELETE" if object.name.is_none() => (Effect::Destroy, format!("deletes every one of the {}", safe(object.kind))),
         "DELETE" => (Effect::Destroy, named("deletes")),
         // Evicting a pod lets its owner start another; the server holds it back where a budget says so.
         "POST" if object.sub == Some("eviction") => (Effect::Write, "evicts a pod, which its owner starts again".to_owned()),
-        "POST" => bodies::destroys(call.content(), &Around::default()).unwrap_or((Effect::Write, named("creates"))),
+        "POST" => bodies::destroys(call.content(), &Around { makes: true, ..Around::default() }).unwrap_or((Effect::Write, named("creates"))),
         "PATCH" | "PUT" => changes(call, object).unwrap_or((Effect::Write, named("changes"))),
         _ => return None,
     })
@@ -195,7 +212,7 @@ fn into(call: &Call<'_>, sub: &str) -> Found {
         return (Effect::Opaque, format!("{} reaches into a container: what goes through is not read", safe(sub)));
     }
     // What a person or a program would type into it is not seen.
-    let stays_open = call.route.values("stdin").any(|value| matches!(value, "true" | "1"));
+    let stays_open = call.route.values("stdin").any(|value| !matches!(value, "false" | "0"));
     let line: Vec<String> = words.iter().map(|word| format!("'{}'", word.replace('\'', "'\\''"))).collect();
     match shell::judge(&line.join(" ")) {
         (Effect::Read | Effect::Write, why) if stays_open => (Effect::Opaque, format!("in a container it {why}, with an input that is not seen")),
@@ -206,7 +223,11 @@ fn into(call: &Call<'_>, sub: &str) -> Found {
 /// What a patch or a replacement takes away.
 fn changes(call: &Call<'_>, object: &Object<'_>) -> Option<Found> {
     let content = call.content();
-    let around = Around { words: vec![object.kind.to_owned()], changes: true };
+    let around = Around { words: vec![object.kind.to_owned()], changes: true, makes: false };
+    if !matches!(content, Content::Json(_)) {
+        // YAML and protobuf are not read, and a patch of JSON is what clients send.
+        return Some((Effect::Opaque, "a change that is not JSON".to_owned()));
+    }
     let removes_label = |path: &str| path.starts_with("/metadata/labels/") || path.starts_with("/metadata/annotations/");
     if let Content::Json(value) = content {
         // A JSON patch that takes labels and annotations away.

@@ -181,7 +181,17 @@ pub(crate) fn deletes(call: &Call<'_>) -> Option<Found> {
     let names_content = words.iter().any(|word| matches!(word.as_str(), "tag" | "tags"))
         && has(&["repos", "repositories", "images", "packages", "manifests", "refs", "git", "registries"]);
     let is_management = words.iter().any(|word| word.starts_with("lock")) && call.head.host.as_str().ends_with("azure.com");
-    if names_content || is_management || words::worth(&words) != Worth::Light {
+    // What joins needs something above it that it joins to: a collection of its own holds records.
+    let has_owner = segments
+        .iter()
+        .take_while(|segment| **segment != subject)
+        .any(|segment| !is_version(segment) && !matches!(*segment, "api" | "apis" | "rest" | "client"));
+    let is_light = match words::worth(&words) {
+        Worth::Light => true,
+        Worth::Joining => has_owner,
+        Worth::Guard | Worth::Heavy | Worth::Unknown => false,
+    };
+    if names_content || is_management || !is_light {
         return None;
     }
     Some((Effect::Write, format!("it removes {}, which is made again at will", safe(subject))))
@@ -199,7 +209,8 @@ fn subject<'a>(segments: &[&'a str]) -> Option<&'a str> {
     if is_plural(before) {
         return Some(before);
     }
-    let known = |segment: &'a str| (!is_identifier(segment) && words::worth(&words::split(segment)) == Worth::Light).then_some(segment);
+    let known =
+        |segment: &'a str| (!is_identifier(segment) && matches!(words::worth(&words::split(segment)), Worth::Light | Worth::Joining)).then_some(segment);
     // `/applications/3a/token`, `/posts/7/like`: a member's own.
     if is_identifier(before) || is_version(before) || before.is_empty() {
         return known(last);

@@ -13,92 +13,61 @@ const MOST_COMMANDS: usize = 200;
 /// How deep `sh -c "sh -c …"` is followed.
 const DEEPEST: usize = 8;
 
-/// Programs that only show.
+/// Programs that only show, whatever they are given. One that can write a file, run another program or act on the system by some option
+/// (`awk`, `sort -o`, `env`, `date -s`, `ip`, `journalctl --vacuum-size`) is not among them.
 const READERS: &[&str] = &[
     "[",
-    "awk",
-    "base64",
     "basename",
     "cat",
     "cd",
     "cksum",
     "cmp",
-    "column",
     "comm",
     "cut",
-    "date",
     "df",
-    "diff",
-    "dig",
     "dirname",
-    "dmesg",
     "du",
     "echo",
     "egrep",
-    "env",
     "false",
     "fgrep",
-    "file",
     "free",
     "getent",
     "grep",
     "groups",
     "head",
-    "hexdump",
-    "host",
-    "hostname",
-    "htop",
     "id",
-    "ip",
     "iostat",
-    "journalctl",
     "jq",
     "last",
-    "less",
-    "locale",
     "ls",
     "lsblk",
     "lscpu",
-    "lsof",
     "md5sum",
-    "more",
     "mpstat",
-    "netstat",
     "nl",
     "nproc",
-    "nslookup",
-    "od",
     "paste",
-    "pg_dump",
-    "pg_dumpall",
     "pg_isready",
     "pgrep",
-    "ping",
     "printenv",
     "printf",
     "ps",
     "pwd",
     "readlink",
     "realpath",
-    "rg",
     "seq",
     "sha1sum",
     "sha256sum",
     "sleep",
-    "sort",
-    "ss",
     "stat",
     "strings",
     "tac",
     "tail",
     "test",
-    "top",
     "tr",
-    "traceroute",
-    "tree",
     "true",
     "uname",
-    "uniq",
     "uptime",
     "vmstat",
     "w",
@@ -106,16 +75,16 @@ const READERS: &[&str] = &[
     "which",
     "who",
     "whoami",
-    "xxd",
     "zcat",
-    "mysqldump",
-    "mongodump",
     "git-upload-pack",
     "git-upload-archive",
 ];
 
-/// Programs that make or change and take nothing away that stood.
-const WRITERS: &[&str] = &["mkdir", "touch", "export", "set", "source", "scp", "pip", "npm", "make", "cargo", "go", "systemctl", "service", "docker-compose"];
+/// Programs that copy a database out; what they read they leave, unless an option says otherwise.
+const DUMPERS: &[&str] = &["pg_dump", "pg_dumpall"];
+
+/// Programs that make or change one thing and run no other program.
+const WRITERS: &[&str] = &["mkdir", "touch", "scp", "chmod", "chown", "cp", "ln", "mv", "tee"];
 
 /// Programs that destroy whatever they are given.
 const DESTROYERS: &[&str] = &[
@@ -272,6 +241,12 @@ fn program(words: &[String], depth: usize) -> (Effect, String) {
         at += if of_wrapper && TAKES_VALUE.contains(&word.as_str()) { 2 } else { 1 };
     }
     let Some(first) = words.get(at) else { return (Effect::Read, "a command line without a program".to_owned()) };
+    // PAGER, GIT_SSH_COMMAND, LD_PRELOAD: a variable can make a harmless program run another.
+    let is_set = |word: &String| word.split_once('=').is_some_and(|(name, _)| !name.is_empty() && !name.starts_with('-'));
+    if words.get(..at).is_some_and(|before| before.iter().any(is_set)) {
+        let rest = words.get(at..).map(|rest| program(rest, depth + 1)).unwrap_or((Effect::Opaque, String::new()));
+        return if rank(rest.0) >= rank(Effect::Opaque) { rest } else { (Effect::Opaque, format!("{}, with variables of its own", rest.1)) };
+    }
     let arguments = words.get(at + 1..).unwrap_or_default();
     let name = base(first);
     let runs = |effect, what: &str| (effect, format!("runs {} {what}", safe::line(name, 40)).trim_end().to_owned());
@@ -291,12 +266,17 @@ fn program(words: &[String], depth: usize) -> (Effect, String) {
         "eval" => judged(&arguments.join(" "), depth + 1),
         _ if DESTROYERS.contains(&name) || name.starts_with("mkfs") => runs(Effect::Destroy, "which destroys"),
         "find" if has(&["-delete"]) => runs(Effect::Destroy, "with -delete"),
-        "find" if has(&["-exec", "-execdir", "-ok"]) => {
-            let inner: Vec<String> = arguments.iter().skip_while(|argument| !argument.starts_with("-exec") && *argument != "-ok").skip(1).cloned().collect();
-            program(&inner, depth + 1)
+        // Each of several is looked at.
+        "find" if arguments.iter().any(|argument| runs_program(argument)) => arguments
+            .split(|argument| runs_program(argument))
+            .skip(1)
+            .map(|inner| program(inner, depth + 1))
+            .max_by_key(|(effect, _)| rank(*effect))
+            .unwrap_or((Effect::Opaque, "runs find on programs that are not seen".to_owned())),
+        "find" if arguments.iter().any(|argument| argument.starts_with("-f") && argument.len() > 2 && !matches!(argument.as_str(), "-false" | "-fstype")) => {
+            runs(Effect::Write, "into a file")
         }
         "find" => runs(Effect::Read, ""),
-        "sed" if !has(&["-i"]) && !arguments.iter().any(|argument| argument.starts_with("-i") || argument.starts_with("--in-place")) => runs(Effect::Read, ""),
         "rsync" if has(&["--sender"]) => runs(Effect::Read, "as the sender"),
         "rsync" if arguments.iter().any(|argument| argument.starts_with("--del") || argument == "--remove-source-files") => {
             runs(Effect::Destroy, "with deletion")
@@ -307,12 +287,19 @@ fn program(words: &[String], depth: usize) -> (Effect, String) {
         "psql" | "mysql" | "mariadb" | "sqlite3" | "clickhouse-client" | "cockroach" | "sqlcmd" | "mongosh" | "mongo" => sql(name, arguments),
         "kubectl" | "oc" | "docker" | "podman" | "helm" | "terraform" | "tofu" | "aws" | "gcloud" | "az" | "systemctl" => tool(name, arguments),
         "git-receive-pack" => runs(Effect::Opaque, "whose refs are not seen"),
+        _ if DUMPERS.contains(&name) && !arguments.iter().any(|argument| argument.starts_with("-f") || argument.starts_with("--file")) => {
+            runs(Effect::Read, "")
+        }
         _ if READERS.contains(&name) => runs(Effect::Read, ""),
         _ if WRITERS.contains(&name) => runs(Effect::Write, ""),
-        "tee" | "cp" | "mv" | "install" | "ln" | "chmod" | "chown" | "tar" | "unzip" | "gzip" | "curl" | "wget" => runs(Effect::Write, ""),
         "kill" | "pkill" | "killall" => runs(Effect::Write, ""),
         _ => runs(Effect::Opaque, "of which nothing is known"),
     }
+}
+
+/// `find`'s ways to run a program.
+fn runs_program(argument: &str) -> bool {
+    argument.starts_with("-exec") || argument.starts_with("-ok")
 }
 
 fn base(word: &str) -> &str {
@@ -337,22 +324,34 @@ fn substitutions(words: &[String]) -> Vec<String> {
 }
 
 fn git(arguments: &[String]) -> (Effect, String) {
-    let verb = arguments.iter().find(|argument| !argument.starts_with('-')).map_or("", String::as_str);
+    let verb = arguments.first().map_or("", String::as_str);
     let has = |wanted: &[&str]| arguments.iter().any(|argument| wanted.contains(&argument.as_str()));
+    let starts = |wanted: &[&str]| arguments.iter().any(|argument| wanted.iter().any(|start| argument.starts_with(start)));
     let effect = match verb {
-        "status" | "log" | "diff" | "show" | "fetch" | "rev-parse" | "ls-files" | "ls-remote" | "blame" | "describe" | "grep" | "shortlog" => Effect::Read,
-        "push"
-            if has(&["-f", "--force", "--delete", "-d", "--mirror", "--prune", "--force-with-lease"])
-                || arguments.iter().any(|argument| argument.starts_with([':', '+'])) =>
-        {
-            Effect::Destroy
-        }
+        "push" if has(&["-f", "--force", "--delete", "-d", "--mirror", "--prune"]) || starts(&["--force", ":", "+"]) => Effect::Destroy,
         "reset" if has(&["--hard"]) => Effect::Destroy,
         "clean" | "gc" | "prune" | "filter-branch" => Effect::Destroy,
-        "branch" | "tag" if has(&["-D", "-d", "--delete"]) => Effect::Destroy,
-        "checkout" | "restore" | "stash" | "reflog" | "update-ref" => Effect::Opaque,
-        "" => Effect::Read,
-        _ => Effect::Write,
+        "branch" | "tag" if has(&["-D", "-d", "--delete", "-f", "--force"]) => Effect::Destroy,
+        // Options that write files or run programs.
+        _ if starts(&[
+            "-c",
+            "--exec",
+            "--upload-pack",
+            "--receive-pack",
+            "--output",
+            "-O",
+            "--open-files-in-pager",
+            "--ext-diff",
+            "--textconv",
+            "--config",
+        ]) =>
+        {
+            Effect::Opaque
+        }
+        "status" | "rev-parse" | "ls-files" | "log" | "diff" | "show" | "shortlog" | "describe" | "blame" => Effect::Read,
+        "add" | "commit" | "fetch" | "push" | "tag" | "branch" | "switch" => Effect::Write,
+        // Options before the verb may bring an alias along; of other verbs nothing is known.
+        _ => Effect::Opaque,
     };
     (effect, format!("runs git {}", safe::line(verb, 30)))
 }
@@ -381,7 +380,12 @@ fn sql(program: &str, arguments: &[String]) -> (Effect, String) {
         argument.strip_prefix("--command=").or_else(|| argument.strip_prefix("--execute=")).or_else(|| argument.strip_prefix("--query="))
     });
     let texts: Vec<&str> = given.chain(glued).collect();
-    if texts.is_empty() {
+    // Statements from a file, or glued to their option, are not seen.
+    let unseen = |argument: &String| {
+        (argument.starts_with("-f") || argument.starts_with("--file") || argument.starts_with("--init") || argument.starts_with('<'))
+            || (!argument.starts_with("--") && argument.len() > 2 && ["-c", "-e", "-q", "-Q", "-i"].iter().any(|option| argument.starts_with(option)))
+    };
+    if texts.is_empty() || arguments.iter().any(unseen) {
         return (Effect::Opaque, format!("runs {program} on statements that are not seen"));
     }
     let dialect = match program {
@@ -404,16 +408,19 @@ fn worst(operations: Vec<agentbox_core::Operation>) -> (Effect, String) {
         .map_or((Effect::Opaque, "nothing was understood".to_owned()), |operation| (operation.effect, operation.reason))
 }
 
-/// Tools whose verb stands among their first words.
+/// Tools whose verb stands first, or second below a kind (`docker container ls`).
 fn tool(program: &str, arguments: &[String]) -> (Effect, String) {
     let verbs: Vec<&str> = arguments.iter().map(String::as_str).filter(|argument| !argument.starts_with('-')).take(3).collect();
     let any = |wanted: &[&str]| verbs.iter().any(|verb| wanted.iter().any(|known| verb == known || verb.starts_with(&format!("{known}-"))));
+    const READING: &[&str] = &["get", "describe", "list", "ls", "ps", "logs", "inspect", "show", "status", "version", "images", "top", "is-active", "cat"];
+    // An option before the verb may take it for its value.
+    let first = arguments.first().map_or("", String::as_str);
     let effect = if any(&["delete", "destroy", "rm", "rmi", "prune", "remove", "uninstall", "terminate", "purge", "down", "drain", "rb", "deallocate", "mask"])
     {
         Effect::Destroy
-    } else if any(&["get", "describe", "list", "ls", "ps", "logs", "inspect", "show", "status", "version", "plan", "images", "top", "is-active", "cat"]) {
+    } else if matches!(program, "kubectl" | "oc" | "docker" | "podman" | "helm" | "systemctl") && READING.contains(&first) {
         Effect::Read
-    } else if any(&["restart", "start", "stop", "scale", "rollout", "reload"]) {
+    } else if matches!(program, "kubectl" | "oc" | "docker" | "podman" | "systemctl") && matches!(first, "restart" | "start" | "stop" | "scale" | "reload") {
         Effect::Write
     } else {
         Effect::Opaque
@@ -449,6 +456,23 @@ mod tests {
             ("/opt/acme/do-it", Effect::Opaque),
             ("git push --force origin main", Effect::Destroy),
             ("echo 'unfinished", Effect::Opaque),
+            ("awk 'BEGIN { system(\"rm x\") }'", Effect::Opaque),
+            ("find . -exec true \\; -exec rm {} \\;", Effect::Destroy),
+            ("find . -okdir rm {} \\;", Effect::Destroy),
+            ("find . -fprint /etc/passwd", Effect::Write),
+            ("PAGER='rm -rf /' git log", Effect::Opaque),
+            ("git -c alias.log='!rm -rf /' log", Effect::Opaque),
+            ("git log --output=/etc/passwd", Effect::Opaque),
+            ("psql -c 'SELECT 1' -f drop.sql", Effect::Opaque),
+            ("psql -c 'SELECT 1' -c'DROP TABLE x'", Effect::Opaque),
+            ("kubectl exec top -- sh", Effect::Opaque),
+            ("docker run ls", Effect::Opaque),
+            ("journalctl --vacuum-size=1", Effect::Opaque),
+            ("source drop.sh", Effect::Opaque),
+            ("make clean", Effect::Opaque),
+            ("curl -X DELETE https://api", Effect::Opaque),
+            ("pg_dump -f /etc/passwd shop", Effect::Opaque),
+            ("redis-cli -h db", Effect::Opaque),
         ] {
             assert_eq!(judge(line).0, wanted, "{line}: {}", judge(line).1);
         }

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// Most elements of a document that are looked at.
-const MOST_ELEMENTS: usize = 10_000;
+const MOST_ELEMENTS: usize = 100_000;
 
 /// Most lines of a list of JSON values.
 const MOST_LINES: usize = 100_000;
@@ -27,19 +27,25 @@ pub(super) fn judge(text: &str, around: &Around) -> Option<Found> {
     if start.starts_with(['{', '[']) {
         return lines(text, around);
     }
-    statements::sql(text, Where::IsStatement)
+    statements::sql(text, Where::MayBeSearch)
 }
 
 /// Lines of JSON, as bulk endpoints have them.
 fn lines(text: &str, around: &Around) -> Option<Found> {
-    let mut values = text.lines().filter(|line| !line.trim().is_empty()).take(MOST_LINES).map(serde_json::from_str::<serde_json::Value>);
+    if text.lines().count() > MOST_LINES {
+        return Some((Effect::Opaque, "more lines than are read".to_owned()));
+    }
+    let mut values = text.lines().filter(|line| !line.trim().is_empty()).map(serde_json::from_str::<serde_json::Value>);
     values.find_map(|value| super::in_value(&value.ok()?, around))
 }
 
 /// `<Delete>`, `<DeleteUser>`, `<methodName>wp.deletePost</methodName>`, `<Status>Suspended</Status>`, `<Expiration>`.
 fn xml(text: &str) -> Option<Found> {
     let mut name_of_member = String::new();
-    text.split('<').skip(1).take(MOST_ELEMENTS).find_map(|piece| {
+    if text.split('<').count() > MOST_ELEMENTS {
+        return Some((Effect::Opaque, "more elements than are read".to_owned()));
+    }
+    text.split('<').skip(1).find_map(|piece| {
         let end = piece.find(|c: char| c.is_whitespace() || matches!(c, '>' | '/')).unwrap_or(piece.len());
         let (name, rest) = piece.split_at_checked(end)?;
         let name = name.rsplit(':').next().unwrap_or(name);
@@ -61,7 +67,10 @@ fn xml(text: &str) -> Option<Found> {
 
 /// Requests in the parts of a multipart body (Google's, Azure's and OData's batches): their request lines.
 fn batch(text: &str) -> Option<Found> {
-    text.lines().take(MOST_LINES).find_map(|line| {
+    if text.lines().count() > MOST_LINES {
+        return Some((Effect::Opaque, "more lines than are read".to_owned()));
+    }
+    text.lines().find_map(|line| {
         let mut pieces = line.trim_end().split(' ');
         let (method, target, version) = (pieces.next()?, pieces.next()?, pieces.next()?);
         if !version.starts_with("HTTP/1") || pieces.next().is_some() {

@@ -5,6 +5,8 @@ mod markup;
 mod settings;
 pub(super) mod statements;
 
+use std::collections::HashMap;
+
 use agentbox_core::Effect;
 use serde_json::{Map, Value};
 
@@ -20,6 +22,8 @@ pub(crate) struct Around {
     pub(crate) words: Vec<String>,
     /// What is sent changes something that stands already (PUT, PATCH, `Update…`): its fields take the place of others.
     pub(crate) changes: bool,
+    /// Its name says that something new is made, of which nothing can be switched off.
+    pub(crate) makes: bool,
 }
 
 impl Around {
@@ -27,8 +31,8 @@ impl Around {
     #[must_use]
     pub(crate) fn name(name: &str) -> Self {
         let words = words::split(name);
-        let changes = !words.first().is_some_and(|first| is_making(first)) && !words.last().is_some_and(|last| is_making(last));
-        Self { words, changes }
+        let makes = words.first().is_some_and(|first| is_making(first)) || words.last().is_some_and(|last| is_making(last));
+        Self { words, changes: !makes, makes }
     }
 
     fn has(&self, wanted: &[&str]) -> bool {
@@ -93,19 +97,18 @@ fn form<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone, around: &Ar
         return Some(found);
     }
     // AWS writes maps as `Attribute.1.Name=…&Attribute.1.Value=…`.
+    let values: HashMap<&str, &str> =
+        pairs.clone().filter_map(|(name, value)| Some((name.strip_suffix(".Value").or_else(|| name.strip_suffix(".value"))?, value))).collect();
     let named = pairs.clone().filter_map(|(name, value)| Some((name.strip_suffix(".Name").or_else(|| name.strip_suffix(".key"))?, value)));
-    for (stem, name) in named.take(MOST_PAIRS) {
-        let value = pairs.clone().find(|(other, _)| other.strip_prefix(stem).is_some_and(|rest| rest == ".Value" || rest == ".value"));
-        if let Some(found) = value.and_then(|(_, value)| in_field(name, &Value::String(value.to_owned()), around)) {
+    for (stem, name) in named {
+        if let Some(found) = values.get(stem).and_then(|value| in_field(name, &Value::String((*value).to_owned()), around)) {
             return Some(found);
         }
     }
-    let fields: Map<String, Value> = pairs.take(MOST_PAIRS).map(|(name, value)| (name.to_owned(), Value::String(value.to_owned()))).collect();
+    // The pairs of a form are bounded where it is read.
+    let fields: Map<String, Value> = pairs.map(|(name, value)| (name.to_owned(), Value::String(value.to_owned()))).collect();
     settings::capacity(&fields)
 }
-
-/// Most pairs of a form that are looked at together.
-const MOST_PAIRS: usize = 64;
 
 /// The same for the pairs of a query. `reads`: the method does, so that words in it are more likely a search.
 #[must_use]

@@ -8,9 +8,6 @@ use super::{super::words, Around, Found, is_no, is_yes};
 /// Below this many days a retention is thought to be short. What it was before, the request does not tell.
 const SHORT: f64 = 7.0;
 
-/// Most entries of a list that are looked at.
-const MOST: usize = 1000;
-
 /// One field.
 #[must_use]
 pub(super) fn judge(name: &str, value: &Value, around: &Around) -> Option<Found> {
@@ -67,7 +64,7 @@ pub(super) fn switches_off(name: &str, value: &Value, around: &Around) -> Option
     let has = |wanted: &[&str]| all.iter().any(|word| wanted.contains(&word.as_str()));
     // One snapshot is a copy; what takes them by itself guards. A default for what is made later guards nothing yet.
     let is_one = has(&["snapshot"]) && !has(&["schedule", "policy", "plan", "enable", "enabled", "auto", "automatic", "automated"]);
-    let names_guard = around.changes && !is_one && !has(&["default"]) && all.iter().any(|word| guards(word));
+    let names_guard = !around.makes && !is_one && !has(&["default"]) && all.iter().any(|word| guards(word));
     let negated = all.iter().any(|word| matches!(word.as_str(), "disable" | "disabled" | "skip" | "without" | "no" | "suspend" | "bypass"));
     let below_guard = around.changes && around.words.last().is_some_and(|last| words::is_guard(last));
     if names_guard {
@@ -178,7 +175,7 @@ pub(super) fn puts_back(text: &str, field: &str) -> bool {
 pub(super) fn capacity(fields: &Map<String, Value>) -> Option<Found> {
     let is_zero = |value: &Value| number(value) == Some(0.0);
     let mut largest = None;
-    for (name, value) in fields.iter().take(MOST) {
+    for (name, value) in fields {
         let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
         match name.as_str() {
             "nodecount" | "node_count" | "desirednodecount" if is_zero(value) => {

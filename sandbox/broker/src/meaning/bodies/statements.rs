@@ -7,7 +7,6 @@ use super::{
     super::{
         shell,
         sql::{Dialect, Said, understand},
-        words,
     },
     Found,
 };
@@ -23,7 +22,7 @@ const SQL: &[&str] =
     &["sql", "sqls", "statement", "statements", "stmt", "sqlstatement", "sqlquery", "sqltext", "ddl", "extrastatements", "querystring", "plsql", "tsql", "cql"];
 
 /// Fields whose value may be SQL, or a search.
-const MAY_BE_SQL: &[&str] = &["query", "q", "text", "queries", "rawquery", "args"];
+const MAY_BE_SQL: &[&str] = &["query", "q", "queries", "rawquery"];
 
 /// Fields whose value is a program.
 const SCRIPTS: &[&str] = &["script", "source", "code", "program", "lang", "painless", "groovy", "javascript", "expression"];
@@ -54,7 +53,8 @@ pub(crate) fn in_field(lower: &str, value: &Value, is_search: bool) -> Option<Fo
     };
     match value {
         Value::String(text) => judge(text),
-        Value::Array(items) => items.iter().take(MOST).filter_map(Value::as_str).find_map(judge),
+        Value::Array(items) if items.len() > MOST => Some((Effect::Opaque, "more statements than are read".to_owned())),
+        Value::Array(items) => items.iter().filter_map(Value::as_str).find_map(judge),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
     }
 }
@@ -66,70 +66,50 @@ const BEGINNINGS: &[&str] = &[
     "rollback", "select", "set", "show", "start", "system", "truncate", "undrop", "unload", "update", "upsert", "use", "vacuum", "values", "with",
 ];
 
+/// Words that name a loss, in any tongue of SQL.
+const LOSSES: &[&str] = &["alter", "delete", "detach", "drop", "flush", "kill", "overwrite", "purge", "remove", "replace", "restore", "truncate", "vacuum"];
+
 /// What a statement destroys; `None` where it does not or where the text is none.
 #[must_use]
 pub(crate) fn sql(text: &str, place: Where) -> Option<Found> {
     if text.len() > LONGEST {
-        return Some((Effect::Opaque, "a statement that is too long to be read".to_owned()));
+        // Where it may be a search, a long text is a document.
+        return (place == Where::IsStatement || says_loss(text)).then(|| (Effect::Opaque, "a statement that is too long to be read".to_owned()));
     }
-    let first = text.split(|c: char| !c.is_ascii_alphabetic()).find(|word| !word.is_empty())?.to_ascii_lowercase();
-    let starts_so = text.trim_start().starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '(' | '-' | '/' | ';' | '#'));
-    if !starts_so || (!BEGINNINGS.contains(&first.as_str()) && !text.trim_start().starts_with(['-', '/', ';', '#'])) {
+    let mut words = words_of(text);
+    let first = words.next()?;
+    // One word is none.
+    words.next()?;
+    let is_commented = text.trim_start().starts_with(['-', '/', '#', ';', '(', '{', '`']);
+    let begins = BEGINNINGS.iter().any(|known| first.eq_ignore_ascii_case(known));
+    // An unknown beginning before a word that names a loss may be of a tongue that is not known here.
+    if !begins && !((is_commented || place == Where::IsStatement) && says_loss(text)) {
         return None;
     }
-    // One word, or a question of more: no statement has so few marks.
-    if place == Where::MayBeSearch && !looks_like_sql(text) {
+    // A question in words begins so, too; no statement that loses does without one of the words that say so.
+    if place == Where::MayBeSearch
+        && !says_loss(text)
+        && !(first.eq_ignore_ascii_case("update") || first.eq_ignore_ascii_case("insert") || first.eq_ignore_ascii_case("merge"))
+    {
         return None;
     }
     let worst = understand(Dialect::Other, text.as_bytes(), &Said::new()).into_iter().max_by_key(|operation| operation.effect)?;
     match worst.effect {
         Effect::Destroy => Some((Effect::Destroy, format!("a statement that {}", worst.reason))),
-        Effect::Opaque if place == Where::IsStatement => Some((Effect::Opaque, format!("a statement that cannot be judged: {}", worst.reason))),
-        // Where it may be a search, what cannot be read and names a loss is a statement.
-        Effect::Opaque => words::split(words::head(text, 200))
-            .iter()
-            .any(|word| words::destroys(word))
-            .then(|| (Effect::Opaque, "what may be a statement cannot be read".to_owned())),
-        Effect::Read | Effect::Write => None,
+        Effect::Opaque if place == Where::IsStatement || says_loss(text) => {
+            Some((Effect::Opaque, format!("a statement that cannot be judged: {}", worst.reason)))
+        }
+        Effect::Opaque | Effect::Read | Effect::Write => None,
     }
 }
 
-/// Whether a text has the marks of a statement: a keyword where its grammar wants one.
-fn looks_like_sql(text: &str) -> bool {
-    let mut all = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty()).map(str::to_ascii_lowercase);
-    let Some(first) = all.next() else { return false };
-    let second = all.next().unwrap_or_default();
-    let rest = [second.as_str()].into_iter().map(str::to_owned).chain(all.take(400)).collect::<Vec<_>>();
-    let has = |wanted: &[&str]| rest.iter().any(|word| wanted.contains(&word.as_str()));
-    match first.as_str() {
-        "drop" | "alter" | "create" | "undrop" => has(&[
-            "table",
-            "database",
-            "schema",
-            "index",
-            "view",
-            "keyspace",
-            "user",
-            "role",
-            "measurement",
-            "series",
-            "retention",
-            "collection",
-            "stream",
-            "topic",
-            "function",
-            "policy",
-            "column",
-        ]),
-        "delete" => second == "from" || has(&["where", "detach"]),
-        "truncate" => rest.len() <= 6,
-        "match" => text.contains('('),
-        "select" => has(&["from"]) || rest.len() <= 2,
-        "update" => has(&["set"]),
-        "insert" | "merge" | "replace" | "upsert" => has(&["into", "values", "using"]),
-        "with" => has(&["as"]),
-        _ => has(&["drop", "delete", "truncate", "table", "from", "database"]),
-    }
+fn words_of(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty())
+}
+
+/// Whether one of its words names a loss: the text is bounded, so all of it is looked at.
+fn says_loss(text: &str) -> bool {
+    words_of(text).any(|word| LOSSES.iter().any(|loss| word.eq_ignore_ascii_case(loss)))
 }
 
 /// Calls and statements by which programs of any tongue delete, in lower case.

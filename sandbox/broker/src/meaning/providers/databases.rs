@@ -45,9 +45,12 @@ fn postgrest(call: &Call<'_>) -> Option<Found> {
 fn upstash(call: &Call<'_>) -> Option<Found> {
     let path: Vec<Vec<u8>> = call.route.segments().map(|segment| segment.as_bytes().to_vec()).collect();
     let commands: Vec<Vec<Vec<u8>>> = match (call.content(), call.route.last()) {
-        (Content::Json(Value::Array(items)), "pipeline" | "multi-exec") => {
-            items.iter().take(MOST).map(|item| words(item.as_array().map_or(&[], Vec::as_slice))).collect()
+        (Content::Json(Value::Array(items)), "pipeline" | "multi-exec")
+            if items.len() > MOST || !items.iter().all(|item| item.as_array().is_some_and(|words| !words.is_empty())) =>
+        {
+            return Some((Effect::Opaque, "a pipeline that is too long or holds what is no command".to_owned()));
         }
+        (Content::Json(Value::Array(items)), "pipeline" | "multi-exec") => items.iter().map(|item| words(item.as_array().map_or(&[], Vec::as_slice))).collect(),
         (Content::Json(Value::Array(items)), _) if path.is_empty() => vec![words(items)],
         _ if path.is_empty() => return None,
         _ => vec![path],

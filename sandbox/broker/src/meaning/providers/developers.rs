@@ -28,7 +28,11 @@ fn heroku(call: &Call<'_>) -> Option<Found> {
             let line = fields.get("command").and_then(Value::as_str)?;
             let (effect, why) = shell::judge(line);
             let says = crate::meaning::words::split(line).iter().any(|word| crate::meaning::words::destroys(word));
-            Some(if says { (Effect::Destroy, "its command names a loss".to_owned()) } else { (effect, format!("on a machine of its own it {why}")) })
+            Some(if says {
+                (Effect::Destroy, "its command names a loss".to_owned())
+            } else {
+                (effect.max(Effect::Write), format!("on a machine of its own it {why}"))
+            })
         }
         _ => None,
     }
@@ -41,5 +45,5 @@ fn is_terraform(head: &Head<'_>) -> bool {
 fn terraform(call: &Call<'_>) -> Option<Found> {
     let Content::Json(body) = call.content() else { return None };
     let yes = |name: &str| body.pointer(&format!("/data/attributes/{name}")) == Some(&Value::Bool(true));
-    (yes("plan-only") && call.route.last() == "runs").then(|| (Effect::Read, "it only plans".to_owned()))
+    (yes("plan-only") && call.head.method == http::Method::POST && call.route.last() == "runs").then(|| (Effect::Read, "it only plans".to_owned()))
 }

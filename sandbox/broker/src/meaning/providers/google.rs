@@ -26,17 +26,24 @@ fn judge(call: &Call<'_>) -> Option<Found> {
     let method = call.head.method.as_str();
     let last = call.route.last();
     let verb = last.rsplit(':').next().unwrap_or(last);
-    if method == "DELETE" && matches!(segments.as_slice(), [.., "operations", _]) {
+    // Objects and documents have names that people chose.
+    let has_free_names =
+        host.contains("storage") || segments.iter().any(|segment| matches!(*segment, "documents" | "o" | "b" | "files" | "objects" | "data" | "values"));
+    let is_record = matches!(segments.as_slice(), [_, "operations", _] | [_, "projects" | "organizations" | "folders" | "studies", .., "operations", _]);
+    if method == "DELETE" && is_record && !has_free_names {
         return Some((Effect::Write, "it removes the record of an operation".to_owned()));
     }
     if let Some((.., effect, why)) = VERBS.iter().find(|(at, known, ..)| *at == host && *known == verb) {
         return Some((*effect, (*why).to_owned()));
     }
     let Content::Json(body) = call.content() else { return None };
-    if host == "bigquery.googleapis.com"
-        && method == "POST"
-        && (body.get("dryRun") == Some(&Value::Bool(true)) || body.pointer("/configuration/dryRun") == Some(&Value::Bool(true)))
-    {
+    // Each path has its own place for the word, and takes no notice of the other's.
+    let trial = match segments.as_slice() {
+        ["bigquery", "v2", "projects", _, "queries"] => body.get("dryRun"),
+        ["bigquery", "v2", "projects", _, "jobs"] => body.pointer("/configuration/dryRun"),
+        _ => None,
+    };
+    if host == "bigquery.googleapis.com" && method == "POST" && trial == Some(&Value::Bool(true)) {
         return Some((Effect::Read, "a trial run: the statement is checked and not run".to_owned()));
     }
     if host == "firestore.googleapis.com" && matches!(verb, "commit" | "batchWrite") {

@@ -57,6 +57,11 @@ fn kafka(call: &Call<'_>) -> Option<Found> {
     if call.head.method != http::Method::POST || !is_topic {
         return None;
     }
+    const FIELDS: &[&str] = &["records", "key_schema", "key_schema_id", "value_schema", "value_schema_id"];
+    // The type and the host's name are the client's to choose: with other fields it may be somebody else's order.
+    if !fields.keys().all(|name| FIELDS.contains(&name.as_str())) {
+        return None;
+    }
     let records = fields.get("records").and_then(Value::as_array)?;
     let is_tombstone = |record: &Value| record.get("key").is_some_and(|key| !key.is_null()) && record.get("value").is_none_or(Value::is_null);
     Some(if records.iter().any(is_tombstone) {
@@ -86,7 +91,7 @@ fn azure(call: &Call<'_>) -> Option<Found> {
         {
             Some((Effect::Destroy, "it puts an older state in the place of the app".to_owned()))
         }
-        [.., "virtualnetworkgateways" | "vpnconnections" | "connections" | "applicationgateways", _, "reset"] => {
+        [.., "virtualnetworkgateways" | "vpnconnections" | "connections" | "applicationgateways", _, "reset"] if call.head.method == http::Method::POST => {
             Some((Effect::Write, "it restarts a gateway".to_owned()))
         }
         _ => None,

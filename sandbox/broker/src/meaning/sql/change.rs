@@ -260,7 +260,7 @@ fn copy_into(part: &Part<'_>) -> (Effect, &'static str) {
 /// `LOAD DATA`, `LOAD XML`, and PostgreSQL's `LOAD 'library'`.
 fn load(judge: &mut Judge<'_>, part: Part<'_>) {
     if part.kind(1) == Some(Kind::Text) && judge.dialect == Dialect::PostgreSql {
-        return judge.add_here(Effect::Write, "load", "loads a library that lies on the server");
+        return judge.unclear("it loads a library into the server");
     }
     let overwrites = part.mentions(&["overwrite"]);
     let (effect, why) = if overwrites { (Effect::Destroy, "replaces what the table holds") } else { (Effect::Write, "loads") };

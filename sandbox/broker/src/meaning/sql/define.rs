@@ -371,7 +371,10 @@ fn create(judge: &mut Judge<'_>, part: &Part<'_>) {
 fn rule(judge: &mut Judge<'_>, part: &Part<'_>) {
     let (Some(event), Some(action)) = (part.find(&["on"]), part.find(&["do"])) else { return };
     let action = part.from(action + 1);
-    if !part.is(event + 1, "delete") && action.mentions(&["delete", "truncate"]) {
+    let repeats = part.is(event + 1, "delete")
+        && !action.mentions(&["truncate"])
+        && part.find(&["to"]).is_some_and(|at| action.find(&["from"]).is_some_and(|from| action.raw(from + 1) == part.raw(at + 1)));
+    if !repeats && action.mentions(&["delete", "truncate"]) {
         judge.add_here(Effect::Destroy, "rule", "makes statements delete that do not say so");
     }
 }

@@ -192,14 +192,21 @@ fn call(judge: &mut Judge<'_>, part: &Part<'_>, at: usize) {
             if let Some(body) = judge.said.defined(&functions::key(&name)).map(<[u8]>::to_vec) {
                 return functions::body(judge, &body);
             }
-            // Neo4j's own: db.labels(), db.schema.visualization().
+            // Neo4j's own; all others of that name may be anybody's.
+            const SHOWS: &[&str] = &[
+                "db.labels",
+                "db.relationshiptypes",
+                "db.propertykeys",
+                "db.info",
+                "db.ping",
+                "db.indexes",
+                "db.constraints",
+                "db.schema.visualization",
+                "db.schema.nodetypeproperties",
+                "db.schema.reltypeproperties",
+            ];
             let full = name.dotted().to_ascii_lowercase();
-            if judge.dialect == Dialect::Other
-                && full.starts_with("db.")
-                && !functions::tells_of_loss(&full)
-                && !full.contains("create")
-                && !full.contains("clear")
-            {
+            if judge.dialect == Dialect::Other && SHOWS.contains(&full.as_str()) {
                 return judge.add_here(Effect::Read, "call", "shows");
             }
             let why = if functions::tells_of_loss(&short) { "a procedure whose name tells of a loss" } else { "what the procedure does is not known" };

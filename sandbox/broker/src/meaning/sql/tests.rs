@@ -205,6 +205,7 @@ fn postgres_losses() {
             "SELECT * FROM dblink('host=b', 'DELETE FROM t RETURNING id') AS x(id int)",
             "SELECT cron.schedule('nightly', '0 0 * * *', 'TRUNCATE t')",
             "CREATE RULE r AS ON INSERT TO t DO ALSO DELETE FROM u",
+            "LOAD 'evil'",
             "WITH RECURSIVE x(n) AS (WITH s AS (SELECT 1) DELETE FROM t RETURNING f) SELECT * FROM x",
             "SELECT DISTINCT ON (a) drop_all(a) FROM t",
             "garble the server",

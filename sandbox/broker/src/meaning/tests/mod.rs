@@ -257,6 +257,7 @@ fn how_long_it_takes() {
 }
 
 mod clouds;
+mod disguises;
 mod services;
 
 /// The worst effect of a request to a host.

@@ -36,11 +36,18 @@ pub(crate) fn of_words(words: &[String], around: &[String]) -> Option<Effect> {
     let words = if from < words.len() { words.get(from..)? } else { words };
     let first = words.first()?.as_str();
     let last = words.last()?.as_str();
-    if is(UNDOING, first) && closing(words, first) != Some(Effect::Destroy) {
+    // `createDeletionRequest` asks for a deletion; `cancelDeletion` does not.
+    let asks_for_loss =
+        matches!(first, "create" | "add" | "enable") && words.iter().skip(1).any(|word| is(DESTROYING, word) || word == "deletion" || word == "destruction");
+    if is(UNDOING, first) && !asks_for_loss && closing(words, first) != Some(Effect::Destroy) {
         return Some(Effect::Write);
     }
+    if asks_for_loss {
+        return Some(Effect::Destroy);
+    }
     match last {
-        "preview" | "plan" | "estimate" | "simulate" if words.len() > 1 && !is_second_verb(words) => return Some(Effect::Read),
+        // `deletePreview` deletes one.
+        "preview" | "estimate" | "simulate" if words.len() > 1 && !destroys(first) => return Some(Effect::Read),
         "cancel" | "undo" if words.len() > 1 => return Some(Effect::Write),
         _ => {}
     }
@@ -74,11 +81,6 @@ pub(crate) fn of_words(words: &[String], around: &[String]) -> Option<Effect> {
     Some(if loses(verb, object, before) { Effect::Destroy } else { Effect::Write })
 }
 
-fn is_second_verb(words: &[String]) -> bool {
-    // `deletePlan` deletes a plan; `destroy-plan` too: a plan is a noun, a preview is not.
-    words.last().is_some_and(|last| last == "plan")
-}
-
 /// Whether this verb on this object loses anything.
 fn loses(verb: &str, object: &[String], before: &[String]) -> bool {
     let worth = worth(object);
@@ -97,10 +99,12 @@ fn loses(verb: &str, object: &[String], before: &[String]) -> bool {
         let removable = REMOVABLE.contains(&singular(head_of(object))) || object.first().is_some_and(|first| REMOVABLE.contains(&singular(first)));
         // `firewallPolicies.removeRule`: what is taken out guarded.
         let guards = worth == Worth::Guard || before.iter().any(|word| is_guard(word));
-        return guards || !(parts_from || removable || worth == Worth::Light);
+        return guards || !(parts_from || removable || matches!(worth, Worth::Light | Worth::Joining));
     }
     // `DeleteCacheCluster` is a cluster, `purgeServiceCache` a cache that fills again.
-    worth != Worth::Light || (head_of(object).starts_with("cache") && verb.starts_with("delete"))
+    // `deleteTeamMember` parts two that remain, `deleteMember` may delete a person's record.
+    let parts = worth == Worth::Joining && (object.len() > 1 || head_of(object).ends_with("association") || head_of(object).ends_with("membership"));
+    !(worth == Worth::Light || parts) || (head_of(object).starts_with("cache") && verb.starts_with("delete"))
 }
 
 fn head_of(object: &[String]) -> &str {
@@ -203,7 +207,9 @@ mod tests {
             Some(Effect::Destroy),
         );
         all(&["projectScheduleDeleteCancel", "undeleteUser", "cancelDeletion", "unsuspendUser"], Some(Effect::Write));
-        all(&["listDeletions", "GetItem", "describeInstances", "delete-preview"], Some(Effect::Read));
+        all(&["listDeletions", "GetItem", "describeInstances", "charge-preview"], Some(Effect::Read));
+        all(&["deletePreview", "createDeletionRequest", "deleteMember"], Some(Effect::Destroy));
+        all(&["deleteTeamMember", "removeMember"], Some(Effect::Write));
         all(&["volumeCreate", "userUpdate", "x"], None);
     }
 

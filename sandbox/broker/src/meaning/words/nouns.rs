@@ -7,8 +7,10 @@ pub(crate) enum Worth {
     Guard,
     /// It holds data, or it is a machine.
     Heavy,
-    /// It is made again at will, or joins two things that both remain: a session, a tag, a membership, a token.
+    /// It is made again at will: a session, a token, a tag.
     Light,
+    /// It joins two things that both remain: a membership, a link. Where it is a thing of its own it is somebody's data.
+    Joining,
     /// Nobody can tell from the word.
     Unknown,
 }
@@ -52,9 +54,34 @@ const GUARDS: &[&str] = &[
     "waf",
 ];
 
-/// What is made again at will, or joins two things that remain.
+/// What is made again at will.
 const LIGHT: &[&str] = &[
     "acknowledgement",
+    "cache",
+    "caches",
+    "credential",
+    "cursor",
+    "heartbeat",
+    "invitation",
+    "invite",
+    "label",
+    "lease",
+    "lock",
+    "password",
+    "pit",
+    "presence",
+    "scroll",
+    "session",
+    "tag",
+    "tagging",
+    "token",
+    "tokens",
+    "typing",
+    "unread",
+];
+
+/// What joins two things that remain.
+const JOINING: &[&str] = &[
     "alias",
     "assignee",
     "assignment",
@@ -62,46 +89,24 @@ const LIGHT: &[&str] = &[
     "attachment",
     "binding",
     "bookmark",
-    "cache",
-    "caches",
-    "candidate",
     "collaborator",
-    "credential",
-    "cursor",
     "favorite",
     "favourite",
     "follow",
     "follower",
     "grant",
-    "heartbeat",
-    "invitation",
-    "invite",
-    "label",
-    "lease",
     "like",
     "link",
-    "lock",
     "mapping",
     "member",
     "membership",
-    "password",
     "peer",
     "permission",
     "pin",
-    "pit",
-    "presence",
     "reaction",
     "reviewer",
-    "scroll",
-    "session",
     "star",
     "subscriber",
-    "tag",
-    "tagging",
-    "token",
-    "tokens",
-    "typing",
-    "unread",
     "vote",
     "watcher",
 ];
@@ -356,8 +361,11 @@ pub(crate) fn worth<S: AsRef<str>>(nouns: &[S]) -> Worth {
         return Worth::Light;
     }
     // `RepositoryLink` joins; `AliasTable` is a table.
-    if is_in(LIGHT, head) || is_joined(head) {
+    if is_in(LIGHT, head) {
         return Worth::Light;
+    }
+    if is_in(JOINING, head) || is_joined(head) {
+        return Worth::Joining;
     }
     if is_in(HEAVY, head) { Worth::Heavy } else { Worth::Unknown }
 }
@@ -374,10 +382,10 @@ mod tests {
     #[test]
     fn the_head_noun_decides() {
         for (name, wanted) in [
-            ("RepositoryLink", Worth::Light),
+            ("RepositoryLink", Worth::Joining),
             ("refresh-tokens", Worth::Light),
             ("role_assignments", Worth::Light),
-            ("aliases", Worth::Light),
+            ("aliases", Worth::Joining),
             ("apiKeys", Worth::Light),
             ("AliasTable", Worth::Heavy),
             ("encryption_keys", Worth::Guard),

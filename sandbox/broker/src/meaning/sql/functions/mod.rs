@@ -61,11 +61,18 @@ const LOSS: &[&str] = &[
     "shred",
     "obliterate",
     "expunge",
+    "undeploy",
     "teardown",
     "reset",
     "expire",
+    "archive",
+    "vacate",
+    "rollback",
+    "restore",
     "overwrite",
     "zap",
+    "empty",
+    "discard",
 ];
 
 /// Whether the name (in lower case) tells of a loss: `delete_all_orders`, `wipeuser`.

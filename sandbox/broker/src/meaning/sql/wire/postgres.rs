@@ -66,7 +66,7 @@ fn messages(bytes: &[u8], judge: &mut Judge<'_>) -> Result<(), Malformed> {
                 let portal = take_text(&mut body)?;
                 // A portal that was not bound in these bytes may be a cursor or was bound before: under the unnamed one lies what was prepared last.
                 let statement = portals.get(portal).map_or(portal, Vec::as_slice);
-                let text = judge.said.prepared(&String::from_utf8_lossy(statement)).or_else(|| judge.said.prepared("")).map(<[u8]>::to_vec);
+                let text = judge.said.prepared(&String::from_utf8_lossy(statement)).map(<[u8]>::to_vec);
                 match text {
                     Some(text) => judge.text(&text),
                     None => judge.unclear("it executes what was prepared under a name that is not known here"),
