@@ -4,7 +4,12 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Effect, Granted, Permit, Refusal, RefusalKind, permit::LIFETIME, verdict::Because};
+use crate::{
+    Digest, Effect, Granted, Permit, Refusal, RefusalKind,
+    permit::LIFETIME,
+    ruling::{Proof, Ruling},
+    verdict::Because,
+};
 
 /// Whether an entry must be on disk before the deed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +44,27 @@ pub enum Event {
     Noted,
 }
 
+/// A signed ruling, so that anybody can check it later with `ssh-keygen -Y verify`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signed {
+    /// The very text that was signed.
+    pub statement: String,
+    /// The armoured signature.
+    pub signature: String,
+}
+
+impl Signed {
+    /// Those of `rulings` that are signed.
+    #[must_use]
+    pub fn of(rulings: &[Ruling]) -> Vec<Self> {
+        let signed = |ruling: &Ruling| match &ruling.proof {
+            Proof::Peer => None,
+            Proof::Signed { statement, signature, .. } => Some(Self { statement: statement.clone(), signature: signature.clone() }),
+        };
+        rulings.iter().filter_map(signed).collect()
+    }
+}
+
 /// What is written of one decision; the keeper of the ledger adds number, time and seal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draft {
@@ -61,6 +87,9 @@ pub struct Draft {
     /// Who said yes or no, through which channel.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rulings: Vec<String>,
+    /// The signatures of those rulings that are signed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signatures: Vec<Signed>,
     /// The hold's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
@@ -81,6 +110,7 @@ impl Draft {
             operations: Vec::new(),
             because: None,
             rulings: Vec::new(),
+            signatures: Vec::new(),
             hold: None,
             note: String::new(),
         }
@@ -169,6 +199,7 @@ pub fn commit(granted: Granted, session: &str, journal: &mut dyn Journal) -> Res
     let event = if rulings.is_empty() { Event::Allowed } else { Event::Approved };
     let mut draft = Draft::of(event, session, &request, &because);
     draft.rulings = rulings.iter().map(|r| format!("{} by {}", r.approver, r.channel)).collect();
+    draft.signatures = Signed::of(&rulings);
     match journal.append(draft, durability) {
         Ok(sequence) => Ok(Permit::new(request.digest, sequence, SystemTime::now() + LIFETIME)),
         Err(error) => Err(Refusal {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Request,
-    ruling::{Decision, Ruling},
+    ruling::{Decision, Ruling, Whose},
 };
 
 /// A cell of the policy's table, from loose to strict.
@@ -154,6 +154,26 @@ pub enum Confirm {
     Name,
 }
 
+/// What must show that a person said yes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Presence {
+    /// The kernel's word for the uid is enough.
+    Account,
+    /// A signature by one of the policy's keys.
+    Signature,
+}
+
+/// Who may say yes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Quorum {
+    /// Whoever may rule at all.
+    Anybody,
+    /// At least one of them is not who started the box.
+    SomebodyElse,
+}
+
 /// What a place wants of its approvers: the strongest of all places and rules that were involved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
@@ -161,6 +181,10 @@ pub struct Terms {
     pub approvers: u8,
     /// How they confirm.
     pub confirm: Confirm,
+    /// What must show that it was a person.
+    pub presence: Presence,
+    /// Who must be among them.
+    pub quorum: Quorum,
     /// How long it waits before silence means no.
     pub patience: Duration,
 }
@@ -188,6 +212,9 @@ pub enum Unsettled {
     /// The ruling was on another card.
     #[error("the operation has changed since it was shown; look at it again")]
     OtherDigest,
+    /// No signature where one is wanted.
+    #[error("this wants a signature by one of the policy's approvers: agentbox approve --sign")]
+    Unsigned,
     /// The name was not typed, or wrongly.
     #[error("the resource's name, {0}, must be typed to confirm")]
     NotConfirmed(String),
@@ -254,6 +281,7 @@ impl Hold {
 
     fn check(&self, rulings: &[Ruling]) -> Result<(), Unsettled> {
         let mut yes: Vec<&str> = Vec::new();
+        let mut somebody_else = false;
         for ruling in rulings {
             match &ruling.decision {
                 Decision::Deny(why) => return Err(Unsettled::Denied(why.clone())),
@@ -265,6 +293,10 @@ impl Hold {
                     if self.terms.confirm == Confirm::Name && ruling.typed.as_deref() != Some(name.as_str()) {
                         return Err(Unsettled::NotConfirmed(name));
                     }
+                    if self.terms.presence == Presence::Signature && ruling.proof.signer().is_none() {
+                        return Err(Unsettled::Unsigned);
+                    }
+                    somebody_else |= ruling.proof.signer() == Some(Whose::SomebodyElse);
                     if !yes.contains(&ruling.approver.as_str()) {
                         yes.push(&ruling.approver);
                     }
@@ -274,6 +306,9 @@ impl Hold {
         let want = self.terms.approvers.max(1);
         if yes.len() < usize::from(want) {
             return Err(Unsettled::NeedsMore { have: yes.len(), want });
+        }
+        if self.terms.quorum == Quorum::SomebodyElse && !somebody_else {
+            return Err(Unsettled::NeedsMore { have: yes.len(), want: u8::try_from(yes.len()).map_or(u8::MAX, |have| have.saturating_add(1)) });
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ pub mod control;
 mod example;
 pub mod id;
 pub mod room;
+pub mod signature;
 
 pub use card::Card;
 pub use id::HoldId;

@@ -2,10 +2,11 @@
 
 use std::{
     io::{BufRead, IsTerminal, Read, Write},
+    path::PathBuf,
     process::ExitCode,
 };
 
-use agentbox_core::safe;
+use agentbox_core::{safe, verdict::Presence};
 use agentbox_desk::{
     Card,
     card::duration,
@@ -14,7 +15,7 @@ use agentbox_desk::{
 
 use crate::commands::{
     desk::{Boxes, Fault, ask},
-    show,
+    show, sign,
 };
 
 /// What is typed where no name is asked for.
@@ -32,6 +33,12 @@ pub(crate) struct ApproveArguments {
     /// For scripts: what would be typed, that is the resource's name where it is asked for, else `yes`
     #[arg(long, value_name = "TEXT")]
     confirm: Option<String>,
+    /// Sign it, also where no signature is asked for
+    #[arg(long)]
+    sign: bool,
+    /// The SSH key to sign with; without it, the first of the policy's keys that is here
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
 }
 
 /// Approves it.
@@ -66,7 +73,10 @@ fn approve(arguments: &ApproveArguments) -> Result<String, Fault> {
     if typed != wanted {
         return Err(Fault::No(format!("not approved: to approve it, type {wanted}")));
     }
-    let message = ToDesk::Approve { id: card.id.clone(), card: digest, typed: card.wants.typed.is_some().then_some(typed) };
+    let typed = card.wants.typed.is_some().then_some(typed);
+    let signs = arguments.sign || arguments.key.is_some() || card.wants.presence == Presence::Signature;
+    let signature = if signs { Some(sign::sign(&card, typed.as_deref(), arguments.key.as_deref())?) } else { None };
+    let message = ToDesk::Approve { id: card.id.clone(), card: digest, typed, signature };
     match ask(session, &message)? {
         FromDesk::Ruled(word) => Ok(told(&card, word)),
         FromDesk::No(why) => Err(Fault::No(why)),

@@ -15,5 +15,6 @@ pub(crate) mod policy;
 pub(crate) mod run;
 pub(crate) mod scratch;
 pub(crate) mod show;
+pub(crate) mod sign;
 pub(crate) mod undo;
 pub(crate) mod why;

@@ -187,6 +187,9 @@ fn heading(place: &PlaceExplained) -> String {
     if place.confirm == agentbox_core::verdict::Confirm::Name {
         out.push_str(", the name is typed");
     }
+    if place.quorum == agentbox_core::verdict::Quorum::SomebodyElse {
+        out.push_str(", somebody else than who started the box");
+    }
     let mut holds: Vec<String> = place.holds.iter().take(SHOWN).cloned().collect();
     if place.holds.len() > SHOWN {
         holds.push(format!("and {} more", place.holds.len() - SHOWN));

@@ -1,6 +1,7 @@
 //! The parts of a run that are worth a file each; `commands/run.rs` tells the story.
 
 mod addresses;
+mod approvers;
 pub(crate) mod agents;
 mod attend;
 mod brokering;

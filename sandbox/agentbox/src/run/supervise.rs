@@ -42,7 +42,7 @@ use agentbox_vault::{Settings as VaultSettings, Summary, Vault, site};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{
-    addresses, attend, brokering, globs,
+    addresses, approvers, attend, brokering, globs,
     guarded::{Guard, Loose, guarded},
     launchable::{self, Found, Why},
     trust,
@@ -172,7 +172,10 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     }
     let [_, state] = &loaded.own_folders;
     let state = state.clone();
-    let policy_files: Vec<PathBuf> = loaded.layers.iter().map(|(name, _)| PathBuf::from(name)).collect();
+    let approval = &loaded.policy.settings().approval;
+    let signers = approvers::read(approval).map_err(|error| own(&error))?;
+    masked.extend(approvers::private_files(approval));
+    let policy_files: Vec<PathBuf> = loaded.layers.iter().map(|(name, _)| PathBuf::from(name)).chain(approvers::public_files(approval).map(Path::to_owned)).collect();
     let ledger_folder = ledger::folder().map_err(|error| own(&error))?;
     let controls = Folder::of_this_user().map_err(|error| own(&error))?;
     let door = controls.listen(&session).map_err(|error| own(&error))?;
@@ -272,6 +275,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
                 WhoAsked::Process(pid) => lineage::of_process(init, pid),
             }
         }),
+        approvers: signers,
         control: door,
         mode,
         screen,

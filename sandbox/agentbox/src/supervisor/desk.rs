@@ -4,16 +4,21 @@ use std::time::Instant;
 
 use agentbox_core::{
     ledger::{Draft, Durability, Event},
-    ruling::{Decision, Ruling},
+    ruling::{Decision, Proof, Ruling},
     safe,
 };
 use agentbox_desk::{
     Card, HoldId,
+    card::unix_now,
     control::{CHANNEL, Call, FromDesk, Knock, LONGEST_TEXT, MOST_ROWS, ToDesk},
     room::NotRuled,
+    signature::{SignedBy, statement},
 };
 
 use super::Supervisor;
+
+/// How far the two clocks may drift apart before it is taken for a change of one of them, in seconds.
+const CLOCKS_APART: u64 = 5;
 
 /// Strangers that are written down; a flood of them must not fill the disk.
 const STRANGERS: usize = 100;
@@ -23,7 +28,7 @@ impl Supervisor {
     pub(super) fn knocked(&mut self, knock: Knock) {
         match knock {
             Knock::Call(Call { peer, message, answer }) => {
-                let reply = self.reply(&peer.approver(), message);
+                let reply = self.reply(peer.approver(), message);
                 // The terminal may have gone; a ruling counts all the same.
                 let _ = answer.send(reply);
             }
@@ -37,35 +42,62 @@ impl Supervisor {
         }
     }
 
-    fn reply(&mut self, approver: &str, message: ToDesk) -> FromDesk {
+    fn reply(&mut self, approver: String, message: ToDesk) -> FromDesk {
         let now = Instant::now();
         let deeds = self.room.tick(now);
         self.perform(deeds);
         match message {
             ToDesk::List => {
-                let mut rows: Vec<_> = self.room.all(now).map(|waits| Card::of(&waits, &self.session).row()).collect();
+                let mut rows: Vec<_> = self.room.all(now).map(|waits| Card::of(&waits, &self.about).row()).collect();
                 let more = rows.len().saturating_sub(MOST_ROWS);
                 rows.truncate(MOST_ROWS);
                 FromDesk::Holds { rows, more }
             }
             ToDesk::Show { id } => match self.room.one(&id, now) {
-                Some(waits) => FromDesk::Card(Box::new(Card::of(&waits, &self.session))),
+                Some(waits) => FromDesk::Card(Box::new(Card::of(&waits, &self.about))),
                 None => FromDesk::No(NotRuled::Unknown(id).to_string()),
             },
-            ToDesk::Approve { id, card, typed } => {
-                let ruling = Ruling { approver: approver.to_owned(), channel: CHANNEL.to_owned(), digest: card, typed, decision: Decision::Approve };
-                self.rule(&id, ruling)
-            }
+            ToDesk::Approve { id, card, typed, signature } => match self.proof(&id, approver, typed.as_deref(), signature) {
+                Ok((approver, proof)) => self.rule(&id, Ruling { approver, proof, channel: CHANNEL.to_owned(), digest: card, typed, decision: Decision::Approve }),
+                Err(why) => FromDesk::No(why),
+            },
             ToDesk::Deny { id, because } => {
                 if because.len() > LONGEST_TEXT {
                     return FromDesk::No(format!("a reason may be {LONGEST_TEXT} bytes long"));
                 }
                 // A no needs no card: it cannot be misunderstood.
                 let digest = agentbox_core::Digest::of([]);
-                let ruling = Ruling { approver: approver.to_owned(), channel: CHANNEL.to_owned(), digest, typed: None, decision: Decision::Deny(because) };
-                self.rule(&id, ruling)
+                let decision = Decision::Deny(because);
+                self.rule(&id, Ruling { approver, proof: Proof::Peer, channel: CHANNEL.to_owned(), digest, typed: None, decision })
             }
             ToDesk::Why => FromDesk::Refused(self.refused.iter().cloned().collect()),
+        }
+    }
+
+    /// Who says yes to `id`, and by what that is known: the kernel's word for `account`, or a signature of all that was shown.
+    fn proof(&mut self, id: &HoldId, account: String, typed: Option<&str>, signature: Option<String>) -> Result<(String, Proof), String> {
+        // What is not there, or is approved already, is told by the room.
+        let Some(waits) = self.room.one(id, Instant::now()) else { return Ok((account, Proof::Peer)) };
+        let card = Card::of(&waits, &self.about);
+        // The steady clock ends a hold; one that was set forward does so, too, and one that was set back lengthens nothing.
+        if unix_now() > card.until.saturating_add(CLOCKS_APART) {
+            return Err(format!("the time to rule on {id} is over, by the clock of this machine"));
+        }
+        let Some((signature, text)) = signature.zip(statement(&card, typed)) else { return Ok((account, Proof::Peer)) };
+        match self.about.approvers.verify(&text, &signature) {
+            Ok(SignedBy { signer, whose }) => {
+                let name = if signer.name == signer.fingerprint { signer.name.clone() } else { format!("{} ({})", signer.fingerprint, signer.name) };
+                Ok((name, Proof::Signed { whose, statement: text, signature }))
+            }
+            Err(unfit) => {
+                self.unfit += 1;
+                if self.unfit <= STRANGERS {
+                    let note = safe::line(&format!("a signature that does not count: {unfit}"), 300);
+                    let draft = Draft { hold: Some(id.as_str().to_owned()), note, rulings: vec![account], ..Draft::new(Event::Noted, &self.session) };
+                    self.write(draft, Durability::Synced);
+                }
+                Err(format!("not approved: {unfit}"))
+            }
         }
     }
 
@@ -81,7 +113,7 @@ impl Supervisor {
     /// Tells people of a new hold, through every channel that the policy names.
     pub(super) fn announce(&mut self, id: &HoldId) {
         let Some(waits) = self.room.one(id, Instant::now()) else { return };
-        let card = Card::of(&waits, &self.session);
+        let card = Card::of(&waits, &self.about);
         for channel in &self.channels {
             (self.announce)((channel.announce)(&card, self.screen));
         }

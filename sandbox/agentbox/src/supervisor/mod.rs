@@ -34,9 +34,11 @@ use agentbox_core::{
     wire::{ToBroker, ToSupervisor},
 };
 use agentbox_desk::{
+    card::About,
     channel::{self, Channel, Screen},
     control::{Door, Knock, Past},
     room::{Bounds, WaitingRoom, kernel_bits},
+    signature::Approvers,
 };
 use tokio::sync::mpsc;
 
@@ -108,6 +110,8 @@ pub(crate) struct Setup {
     pub(crate) can_look: fn(&ResourceId, &Destination) -> bool,
     /// Who in the box that is: the asker first, then its ancestors.
     pub(crate) who: Box<dyn Fn(WhoAsked) -> Vec<String> + Send>,
+    /// Whose signatures count.
+    pub(crate) approvers: Approvers,
     /// The control socket, listening. Its name is removed at the end.
     pub(crate) control: Door,
     /// Whether there is anybody to ask.
@@ -175,6 +179,8 @@ struct Ears {
 struct Supervisor {
     policy: Arc<Policy>,
     session: String,
+    /// What cards tell of the box.
+    about: About,
     ledger: Ledger,
     room: WaitingRoom,
     asks: Asks,
@@ -194,6 +200,8 @@ struct Supervisor {
     refused: VecDeque<Past>,
     refused_in_all: usize,
     strangers: usize,
+    /// Signatures that did not count.
+    unfit: usize,
     /// Set once the box must end.
     fatal: Option<Fatal>,
 }
@@ -233,6 +241,7 @@ impl Supervisor {
         let supervisor = Self {
             room: WaitingRoom::new(bounds, kernel_bits()),
             policy: setup.policy,
+            about: About::new(&setup.session, setup.approvers),
             session: setup.session,
             ledger: setup.ledger,
             asks: Asks::default(),
@@ -250,6 +259,7 @@ impl Supervisor {
             refused: VecDeque::new(),
             refused_in_all: 0,
             strangers: 0,
+            unfit: 0,
             fatal: None,
         };
         Ok((supervisor, Ears { knocks, inner, asked, broker_end: pipe.end, files_end, records_end }))

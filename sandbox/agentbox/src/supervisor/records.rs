@@ -57,7 +57,7 @@ pub(super) fn start(ledger: Ledger, session: String, to_loop: mpsc::Sender<Inner
 }
 
 fn check(draft: Draft, session: &str) -> Result<Draft, &'static str> {
-    if draft.event != Event::Allowed || !draft.rulings.is_empty() || draft.hold.is_some() {
+    if draft.event != Event::Allowed || !draft.rulings.is_empty() || !draft.signatures.is_empty() || draft.hold.is_some() {
         return Err("it sent an entry that is no plain allowance");
     }
     let text = |text: &str| safe::line(text, TEXT);
@@ -69,6 +69,7 @@ fn check(draft: Draft, session: &str) -> Result<Draft, &'static str> {
         operations: draft.operations.iter().take(OPERATIONS).map(|operation| safe::line(operation, 2 * TEXT)).collect(),
         because: draft.because.map(|b| Because { action: text(&b.action), place: text(&b.place), rule: text(&b.rule), reason: text(&b.reason) }),
         rulings: Vec::new(),
+        signatures: Vec::new(),
         hold: None,
         note: text(&draft.note),
     })

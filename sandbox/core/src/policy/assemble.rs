@@ -8,7 +8,7 @@ use super::{
     files,
     layers::{Layered, stack},
     raw::RawLayer,
-    settings::{Approval, CredentialRule, Env, Limits, Settings},
+    settings::{Approval, CredentialRule, Env, Limits, Settings, Unsigned},
     source::nearest,
     table::Table,
 };
@@ -52,14 +52,14 @@ fn references(full: &[&Layered]) -> Result<(), PolicyError> {
             }
         }
         for place in layer.raw.places.values() {
-            let asks = place.approvers.as_ref().filter(|approvers| approvers.value > 1).map(|at| &at.mark).or(place.confirm.as_ref().map(|at| &at.mark));
+            let asks = place.approvers.as_ref().filter(|approvers| approvers.value > 1).map(|at| &at.mark).or(place.confirm.as_ref().map(|at| &at.mark)).or(place.somebody_else.as_ref().map(|at| &at.mark));
             if let (Some(mark), Some(unprotected)) = (asks, place.protected.as_ref().filter(|protected| !protected.value)) {
                 return Err(unprotected.mark.error(
                     &format!(
                         "a place that asks its approvers for more (line {}) cannot be unprotected: a deeper place could loosen it",
                         mark.source.position(mark.range.start).0
                     ),
-                    Some("take `protected = false` out, or `approvers` and `confirm`"),
+                    Some("take `protected = false` out, or `approvers`, `confirm` and `somebody-else`"),
                 ));
             }
         }
@@ -82,6 +82,8 @@ fn settings(layers: &[&Layered]) -> Settings {
         let raw: &RawLayer = &layer.raw;
         lay_approval(&mut settings.approval, raw);
         add(&mut settings.approval.channels, raw.channels.iter().cloned());
+        add(&mut settings.approval.approvers, raw.approvers.iter().map(|at| at.value.clone()));
+        add(&mut settings.approval.own, raw.own.iter().map(|at| at.value.clone()));
         add(&mut settings.env.pass, raw.env_pass.iter().cloned());
         settings.env.set.extend(raw.env_set.clone());
         lay_limits(&mut settings.limits, &raw.limits);
@@ -105,6 +107,10 @@ fn settings(layers: &[&Layered]) -> Settings {
             });
         }
     }
+    // A policy that names keys wants them used, unless it says otherwise.
+    let unsigned = layers.iter().rev().find_map(|layer| layer.raw.unsigned);
+    let wanted = if settings.approval.approvers.is_empty() { Unsigned::Everything } else { Unsigned::Reversible };
+    settings.approval.unsigned = unsigned.unwrap_or(wanted);
     if settings.approval.channels.is_empty() {
         settings.approval.channels = Approval::default().channels;
     }
@@ -144,6 +150,9 @@ fn tighten(settings: &mut Settings, full: &[&Layered]) {
         each_limit(&mut settings.limits, &raw.limits, |old, new| old.map_or(new, |old| old.min(new)));
         settings.approval.patience = raw.patience.map_or(settings.approval.patience, |new| new.min(settings.approval.patience));
         settings.approval.client_patience = raw.client_patience.map_or(settings.approval.client_patience, |new| new.min(settings.approval.client_patience));
+        // Its keys do not count, but that signatures are wanted does: where nobody else names a key, nothing can be approved.
+        let wanted = if raw.approvers.is_empty() { Unsigned::Everything } else { Unsigned::Reversible };
+        settings.approval.unsigned = settings.approval.unsigned.max(raw.unsigned.unwrap_or(wanted));
         settings.nested_userns &= raw.nested_userns.unwrap_or(true);
     }
 }

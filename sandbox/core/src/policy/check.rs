@@ -5,21 +5,31 @@ use super::{
     files,
     layers::Layered,
     pattern::HostKind,
+    settings::Unsigned,
     table::{COLUMNS, Place, Rule, Table},
 };
-use crate::{Effect, Verdict, safe};
+use crate::{Effect, Verdict, safe, verdict::Quorum};
 
 pub(super) fn warnings(layers: &[&Layered], tables: &[Table], warnings: &mut Vec<String>) {
     untrusted(layers, warnings);
     unacted(layers, warnings);
     let Some(table) = tables.first() else { return };
+    let keys = layers.iter().filter(|layer| !layer.is_untrusted()).any(|layer| !layer.raw.approvers.is_empty());
+    let own = layers.iter().filter(|layer| !layer.is_untrusted()).any(|layer| !layer.raw.own.is_empty());
+    unsigned(layers, keys, warnings);
     for place in &table.places {
         inherited(table, place, warnings);
         empty(place, warnings);
-        if place.approvers > 1 {
+        if place.approvers > 1 && !keys {
             warnings.push(format!(
-                "{}: place `{}` wants {} approvers, and this version knows one for each user of this machine: what is held there can only be denied.",
+                "{}: place `{}` wants {} approvers, and `approval.approver` names no keys by which they could be told apart: what is held there can only be denied.",
                 place.origin, place.name, place.approvers
+            ));
+        }
+        if place.quorum == Quorum::SomebodyElse && !(keys && own) {
+            warnings.push(format!(
+                "{}: place `{}` wants somebody else than who started the box, and `approval.approver` and `approval.own` do not say whose key is whose: what is held there can only be denied.",
+                place.origin, place.name
             ));
         }
     }
@@ -40,6 +50,17 @@ fn untrusted(layers: &[&Layered], warnings: &mut Vec<String>) {
     if let Some(layer) = layers.iter().rfind(|layer| layer.is_untrusted()) {
         warnings.push(format!(
             "{} is not trusted: it may tighten, but what it loosens does not count. `agentbox policy trust` shows what it says and binds it.",
+            layer.raw.source.name
+        ));
+    }
+}
+
+/// Signatures that are wanted by somebody whose keys do not count.
+fn unsigned(layers: &[&Layered], keys: bool, warnings: &mut Vec<String>) {
+    let asks = |layer: &&&Layered| !layer.raw.approvers.is_empty() || layer.raw.unsigned.is_some_and(|unsigned| unsigned != Unsigned::Everything);
+    if let Some(layer) = layers.iter().find(asks).filter(|_| !keys) {
+        warnings.push(format!(
+            "{}: it wants rulings to be signed, and no layer that counts names an approver's key: what wants a signature can only be denied.",
             layer.raw.source.name
         ));
     }

@@ -8,7 +8,7 @@ use super::{
     pattern::HostKind,
     table::{COLUMNS, Place, Step, Table},
 };
-use crate::{Destination, Effect, HostName, Verdict, verdict::Confirm};
+use crate::{Destination, Effect, HostName, Verdict, verdict::{Confirm, Quorum}};
 
 /// One cell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -39,6 +39,8 @@ pub struct PlaceExplained {
     pub approvers: u8,
     /// How they confirm.
     pub confirm: Confirm,
+    /// Who must be among them.
+    pub quorum: Quorum,
     /// The only credentials that belong here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Vec<String>>,
@@ -129,6 +131,7 @@ fn explain_place(policy: &Policy, place: &Place) -> PlaceExplained {
         protected: place.protected,
         approvers: place.approvers,
         confirm: place.confirm,
+        quorum: place.quorum,
         credentials: place.credentials.clone(),
         cells: cells.collect(),
     }

@@ -4,11 +4,12 @@ use std::{net::IpAddr, time::Duration};
 
 use super::{
     parse::LOCAL,
+    settings::{Approval, Unsigned},
     table::{COLUMNS, Cell, Place, Rule, Step, Table, column},
 };
 use crate::{
     Credential, Destination, Effect, Lineage, Operation, Reach, Request, Resource, ResourceId, Verdict, safe,
-    verdict::{Because, Confirm, Terms},
+    verdict::{Because, Confirm, Presence, Quorum, Terms},
 };
 
 /// Most lines of ancestry that are followed; a thing with more is treated as one that nobody has looked up.
@@ -138,26 +139,68 @@ struct Asked<'t> {
 pub(super) struct Outcome<'t> {
     pub(super) voice: Voice<'t>,
     pub(super) operation: Option<&'t Operation>,
+    demands: Demands,
+}
+
+/// What the places want of their approvers.
+#[derive(Clone, Copy)]
+struct Demands {
     approvers: u8,
     confirm: Confirm,
+    quorum: Quorum,
+    /// Whether it may be settled by an account's word where the policy settles only what can be taken back so.
+    weight: Weight,
+}
+
+/// How much hangs on a yes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Weight {
+    /// It can be taken back, and no protected place is touched.
+    Reversible,
+    /// Else.
+    Grave,
+}
+
+impl Demands {
+    const NONE: Self = Self { approvers: 1, confirm: Confirm::Plain, quorum: Quorum::Anybody, weight: Weight::Reversible };
+
+    fn stronger(self, other: Self) -> Self {
+        Self {
+            approvers: self.approvers.max(other.approvers),
+            confirm: self.confirm.max(other.confirm),
+            quorum: self.quorum.max(other.quorum),
+            weight: self.weight.max(other.weight),
+        }
+    }
+
+    fn presence(self, unsigned: Unsigned) -> Presence {
+        // One account is one person, however many programs it runs.
+        let several = self.approvers > 1 || self.quorum == Quorum::SomebodyElse;
+        let wanted = match unsigned {
+            Unsigned::Everything => several,
+            Unsigned::Reversible => several || self.confirm == Confirm::Name || self.weight == Weight::Grave,
+            Unsigned::Nothing => true,
+        };
+        if wanted { Presence::Signature } else { Presence::Account }
+    }
 }
 
 impl<'t> Outcome<'t> {
     /// Without any table nothing is allowed.
     pub(super) fn without_policy() -> Self {
         let voice = Voice { verdict: Verdict::Deny, ..floor_voice(Floor::Host, Effect::Opaque) };
-        Self { voice, operation: None, approvers: 1, confirm: Confirm::Plain }
+        Self { voice, operation: None, demands: Demands { weight: Weight::Grave, ..Demands::NONE } }
     }
 
     pub(super) fn or_stricter(self, other: Self) -> Self {
-        let approvers = self.approvers.max(other.approvers);
-        let confirm = self.confirm.max(other.confirm);
+        let demands = self.demands.stronger(other.demands);
         let worse = if other.voice.rank() > self.voice.rank() { other } else { self };
-        Self { approvers, confirm, ..worse }
+        Self { demands, ..worse }
     }
 
-    pub(super) fn terms(&self, patience: Duration) -> Terms {
-        Terms { approvers: self.approvers.max(1), confirm: self.confirm, patience }
+    pub(super) fn terms(&self, approval: &Approval) -> Terms {
+        let Demands { approvers, confirm, quorum, .. } = self.demands;
+        Terms { approvers: approvers.max(1), confirm, presence: self.demands.presence(approval.unsigned), quorum, patience: approval.patience }
     }
 }
 
@@ -179,7 +222,7 @@ impl Table {
     /// A request in which no operation was found could be any: opaque, in the strictest place of all.
     fn judge_nothing<'t>(&'t self, hosts: Option<&[Vec<Step<'t>>]>) -> Outcome<'t> {
         let lines = hosts.unwrap_or_default().iter().cloned().chain(self.everywhere());
-        let mut outcome = Outcome { voice: floor_voice(Floor::Host, Effect::Opaque), operation: None, approvers: 1, confirm: Confirm::Plain };
+        let mut outcome = Outcome { voice: floor_voice(Floor::Host, Effect::Opaque), operation: None, demands: Demands { weight: Weight::Grave, ..Demands::NONE } };
         for steps in lines {
             let line = Line { steps, floor: Floor::Host, ancestors: &[] };
             outcome = outcome.or_stricter(hear(&line, weigh(&line, Effect::Opaque, None, Secret::Kept), None));
@@ -227,8 +270,7 @@ impl Table {
         outcome.unwrap_or_else(|| Outcome {
             voice: floor_voice(Floor::Host, Effect::Opaque),
             operation: Some(operation),
-            approvers: 1,
-            confirm: Confirm::Plain,
+            demands: Demands { weight: Weight::Grave, ..Demands::NONE },
         })
     }
 
@@ -462,14 +504,21 @@ pub(super) fn weigh<'t>(line: &Line<'t>, effect: Effect, rule: Option<&'t Rule>,
 
 /// A line's word with what its approvers must do.
 fn hear<'t>(line: &Line<'t>, voice: Voice<'t>, operation: Option<&'t Operation>) -> Outcome<'t> {
-    let (mut approvers, mut confirm) = (1, Confirm::Plain);
+    let mut demands = Demands::NONE;
+    // What is allowed beside it is part of the same yes.
+    let takes_back = matches!(voice.effect, Effect::Read | Effect::Write)
+        && matches!(voice.why, Why::Cell(_) | Why::Floor(_) | Why::Rule(_))
+        && operation.is_some_and(|operation| matches!(operation.effect, Effect::Read | Effect::Write) && !operation.yields_credential);
+    if !takes_back {
+        demands.weight = Weight::Grave;
+    }
     if voice.verdict == Verdict::Hold {
         for step in &line.steps {
-            approvers = approvers.max(step.place.approvers);
-            confirm = confirm.max(step.place.confirm);
+            let weight = if step.place.protected { Weight::Grave } else { Weight::Reversible };
+            demands = demands.stronger(Demands { approvers: step.place.approvers, confirm: step.place.confirm, quorum: step.place.quorum, weight });
         }
     }
-    Outcome { voice, operation, approvers, confirm }
+    Outcome { voice, operation, demands }
 }
 
 impl Outcome<'_> {

@@ -21,7 +21,7 @@ pub(super) const TOP: &[&str] = &[
     "nested-userns",
 ];
 /// `[place.NAME]`
-pub(super) const PLACE: &[&str] = &["paths", "hosts", "resources", "read", "write", "destroy", "protected", "approvers", "confirm", "credentials"];
+pub(super) const PLACE: &[&str] = &["paths", "hosts", "resources", "read", "write", "destroy", "protected", "approvers", "confirm", "somebody-else", "credentials"];
 /// `[credential.NAME]`
 pub(super) const CREDENTIAL: &[&str] = &["source", "for", "allow", "expires"];
 /// `[[rule]]`
@@ -29,7 +29,7 @@ pub(super) const RULE: &[&str] = &["name", "place", "operation", "effect", "reso
 /// `[[example]]`
 pub(super) const EXAMPLE: &[&str] = &["operation", "verdict"];
 /// `[approval]`
-pub(super) const APPROVAL: &[&str] = &["patience", "client-patience", "channels", "approver"];
+pub(super) const APPROVAL: &[&str] = &["patience", "client-patience", "channels", "approver", "own", "unsigned"];
 /// `[limits]`
 pub(super) const LIMITS: &[&str] = &["processes", "open-files", "memory", "file-size", "connections", "holds"];
 /// `[env]`

@@ -135,7 +135,7 @@ impl Policy {
         match outcome.voice.verdict {
             Verdict::Allow => Judgement::Allow(Granted::by_policy(request, because)),
             Verdict::Hold => {
-                let terms = outcome.terms(self.settings.approval.patience);
+                let terms = outcome.terms(&self.settings.approval);
                 Judgement::Hold(Box::new(Hold::by_policy(request, because, terms)))
             }
             Verdict::Deny => {

@@ -1,6 +1,6 @@
 //! From a file's text to what it says: the one place that knows every key.
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use toml::de::DeTable;
 
@@ -9,13 +9,14 @@ use super::{
     pattern::{Glob, HostPattern, PathPattern, ResourcePattern, split_port},
     raw::{At, RawCredential, RawExample, RawLayer, RawPlace, RawRule},
     read::{Section, absolute},
-    settings::{Limits, Source as SecretSource},
+    settings::{ApproverKey, Limits, Source as SecretSource, Unsigned},
     source::{Source, nearest},
 };
 use crate::{Effect, HostName, Verdict, verdict::Confirm};
 
 const VERDICTS: &[(&str, Verdict)] = &[("allow", Verdict::Allow), ("hold", Verdict::Hold), ("deny", Verdict::Deny)];
 const EFFECTS: &[(&str, Effect)] = &[("read", Effect::Read), ("write", Effect::Write), ("destroy", Effect::Destroy), ("opaque", Effect::Opaque)];
+const UNSIGNED: &[(&str, Unsigned)] = &[("everything", Unsigned::Everything), ("reversible", Unsigned::Reversible), ("nothing", Unsigned::Nothing)];
 const CONFIRMS: &[(&str, Confirm)] = &[("plain", Confirm::Plain), ("name", Confirm::Name)];
 
 /// The built-in place for what is near; no file can define it.
@@ -23,6 +24,9 @@ pub(super) const LOCAL: &str = "local";
 
 /// Most paths of one file: each is compared with each other, and globs are compiled.
 const MOST_PATHS: usize = 2_000;
+
+/// Most entries of `approval.approver`.
+const MOST_APPROVERS: usize = 64;
 
 /// Most that a count can be.
 const MOST: u64 = i64::MAX as u64;
@@ -56,13 +60,7 @@ pub(super) fn parse(source: &Arc<Source>, context: &Context) -> Result<RawLayer,
     }
     let path = |text: &str| absolute(text, bases.base, bases.home);
     let plain = |at: At<std::path::PathBuf>| at.value;
-    let [patience, client_patience] = match top.section("approval")? {
-        Some(section) => {
-            approver(&section)?;
-            [section.duration("patience")?, section.duration("client-patience")?]
-        }
-        None => [None, None],
-    };
+    let approval = top.section("approval")?.map(|section| approval(&section, &bases)).transpose()?.unwrap_or_default();
     let (env_pass, env_set) = env(&top)?;
     let places: BTreeMap<String, RawPlace> =
         top.named_sections("place")?.into_iter().map(|(name, section)| Ok((name.clone(), place(&name, &section, &bases)?))).collect::<Result<_, _>>()?;
@@ -78,9 +76,12 @@ pub(super) fn parse(source: &Arc<Source>, context: &Context) -> Result<RawLayer,
             .collect::<Result<_, _>>()?,
         rules: top.list_of_sections("rule")?.iter().map(rule).collect::<Result<_, _>>()?,
         examples: top.list_of_sections("example")?.iter().map(example).collect::<Result<_, _>>()?,
-        patience,
-        client_patience,
+        patience: approval.patience,
+        client_patience: approval.client_patience,
         channels: channels(&top)?,
+        approvers: approval.approvers,
+        own: approval.own,
+        unsigned: approval.unsigned,
         require: require(&top)?,
         limits: limits(&top)?,
         env_pass,
@@ -124,6 +125,7 @@ fn place(name: &str, section: &Section<'_, '_>, bases: &Bases<'_>) -> Result<Raw
         protected: section.boolean("protected")?,
         approvers,
         confirm: section.word("confirm", CONFIRMS)?,
+        somebody_else: section.boolean("somebody-else")?,
         credentials: section.texts("credentials")?,
     })
 }
@@ -193,15 +195,42 @@ fn example(section: &Section<'_, '_>) -> Result<RawExample, PolicyError> {
     Ok(RawExample { mark: operation.mark, operation: operation.value, verdict: verdict.value })
 }
 
-fn approver(section: &Section<'_, '_>) -> Result<(), PolicyError> {
+#[derive(Default)]
+struct RawApproval {
+    patience: Option<Duration>,
+    client_patience: Option<Duration>,
+    approvers: Vec<At<ApproverKey>>,
+    own: Vec<At<ApproverKey>>,
+    unsigned: Option<Unsigned>,
+}
+
+fn approval(section: &Section<'_, '_>, bases: &Bases<'_>) -> Result<RawApproval, PolicyError> {
     section.only(keys::APPROVAL)?;
-    match section.find("approver") {
-        Some(value) => Err(section.mark_of(value).error(
-            "`approval.approver` wants signed rulings, and signatures come with a later version",
-            Some("take the line out to let the people of this machine approve without a signature; until then nothing runs with this policy"),
-        )),
-        None => Ok(()),
+    let keys = |key| {
+        let found = section.each(key, |text| approver(text, bases))?;
+        match section.find(key) {
+            // Who writes an empty list wants signatures, and would get none.
+            Some(value) if found.is_empty() => Err(section.mark_of(value).error(&format!("`approval.{key}` names no key"), Some("name one, or take the line out"))),
+            Some(_) | None if found.len() > MOST_APPROVERS => Err(section.mark.error(&format!("`approval.{key}` names more than {MOST_APPROVERS} keys"), None)),
+            Some(_) | None => Ok(found),
+        }
+    };
+    Ok(RawApproval {
+        patience: section.duration("patience")?,
+        client_patience: section.duration("client-patience")?,
+        approvers: keys("approver")?,
+        own: keys("own")?,
+        unsigned: section.word("unsigned", UNSIGNED)?.map(|at| at.value),
+    })
+}
+
+/// A file's path, or the key itself.
+fn approver(text: &str, bases: &Bases<'_>) -> Result<ApproverKey, String> {
+    let first = text.split_whitespace().next().unwrap_or_default();
+    if text.contains(' ') && ["ssh-", "sk-ssh-", "ecdsa-", "sk-ecdsa-"].iter().any(|kind| first.starts_with(kind)) {
+        return Ok(ApproverKey::Line(text.to_owned()));
     }
+    absolute(text, bases.base, bases.home).map(ApproverKey::File)
 }
 
 fn channels(top: &Section<'_, '_>) -> Result<Vec<String>, PolicyError> {

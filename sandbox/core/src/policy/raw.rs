@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Du
 
 use super::{
     pattern::{Glob, HostPattern, PathPattern, ResourcePattern},
-    settings::{Limits, Source as SecretSource},
+    settings::{ApproverKey, Limits, Source as SecretSource, Unsigned},
     source::{Mark, Source},
 };
 use crate::{Effect, HostName, Verdict, verdict::Confirm};
@@ -28,6 +28,7 @@ pub(super) struct RawPlace {
     pub(super) protected: Option<At<bool>>,
     pub(super) approvers: Option<At<u8>>,
     pub(super) confirm: Option<At<Confirm>>,
+    pub(super) somebody_else: Option<At<bool>>,
     pub(super) credentials: Option<Vec<At<String>>>,
 }
 
@@ -74,6 +75,9 @@ pub(super) struct RawLayer {
     pub(super) patience: Option<Duration>,
     pub(super) client_patience: Option<Duration>,
     pub(super) channels: Vec<String>,
+    pub(super) approvers: Vec<At<ApproverKey>>,
+    pub(super) own: Vec<At<ApproverKey>>,
+    pub(super) unsigned: Option<Unsigned>,
     pub(super) require: Vec<String>,
     pub(super) limits: Limits,
     pub(super) env_pass: Vec<String>,

@@ -10,6 +10,26 @@ use std::{
 
 use crate::HostName;
 
+/// A key that may sign rulings, as the policy names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApproverKey {
+    /// A file with public keys, one a line, as `ssh-keygen` writes them.
+    File(PathBuf),
+    /// The key itself: `ssh-ed25519 AAAA… comment`.
+    Line(String),
+}
+
+/// What a yes without a signature settles, from loose to strict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unsigned {
+    /// Whatever one approver may.
+    Everything,
+    /// Reads and writes in places that are not protected.
+    Reversible,
+    /// Nothing.
+    Nothing,
+}
+
 /// How people are asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Approval {
@@ -19,11 +39,17 @@ pub struct Approval {
     pub client_patience: Duration,
     /// Channels by name, in order: `terminal`, …
     pub channels: Vec<String>,
+    /// Whose signatures count.
+    pub approvers: Vec<ApproverKey>,
+    /// Which keys are those of who starts boxes under this policy.
+    pub own: Vec<ApproverKey>,
+    /// What a yes without a signature settles.
+    pub unsigned: Unsigned,
 }
 
 impl Default for Approval {
     fn default() -> Self {
-        Self { patience: Duration::from_secs(15 * 60), client_patience: Duration::from_secs(100), channels: vec!["terminal".to_owned()] }
+        Self { patience: Duration::from_secs(15 * 60), client_patience: Duration::from_secs(100), channels: vec!["terminal".to_owned()], approvers: Vec::new(), own: Vec::new(), unsigned: Unsigned::Everything }
     }
 }
 

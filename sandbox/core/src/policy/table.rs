@@ -13,7 +13,7 @@ use super::{
     pattern::{Glob, HostKind, HostPattern, PathPattern, ResourcePattern, masked},
     raw::RawLayer,
 };
-use crate::{Destination, Effect, HostName, Verdict, verdict::Confirm};
+use crate::{Destination, Effect, HostName, Verdict, verdict::{Confirm, Quorum}};
 
 /// A cell of the table and where it was written.
 #[derive(Clone, Debug)]
@@ -34,6 +34,7 @@ pub(super) struct Place {
     pub(super) protected: bool,
     pub(super) approvers: u8,
     pub(super) confirm: Confirm,
+    pub(super) quorum: Quorum,
     pub(super) credentials: Option<Vec<String>>,
     pub(super) credentials_origin: Arc<str>,
     pub(super) hosts: Vec<HostPattern>,
@@ -152,6 +153,10 @@ impl Table {
                 }
                 if let Some(confirm) = &raw.confirm {
                     place.confirm = confirm.value;
+                    place.protected = true;
+                }
+                if let Some(somebody_else) = &raw.somebody_else {
+                    place.quorum = if somebody_else.value { Quorum::SomebodyElse } else { Quorum::Anybody };
                     place.protected = true;
                 }
                 if let Some(protected) = &raw.protected {
@@ -482,6 +487,7 @@ fn blank(name: &str, origin: &str) -> Place {
         protected: false,
         approvers: 1,
         confirm: Confirm::Plain,
+        quorum: Quorum::Anybody,
         credentials: None,
         credentials_origin: origin.into(),
         hosts: Vec::new(),

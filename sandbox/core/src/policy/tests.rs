@@ -1,5 +1,6 @@
 //! Tests of the whole policy: layers, precedence, trust, rules, credentials.
 
+mod approvals;
 mod bad_input;
 mod pages;
 mod precedence;

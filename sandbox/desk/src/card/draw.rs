@@ -1,6 +1,10 @@
 //! Draws a card as text: 80 columns, understandable without colour, the deciding facts first.
 
-use agentbox_core::{look::Undo, safe};
+use agentbox_core::{
+    look::Undo,
+    safe,
+    verdict::{Presence, Quorum},
+};
 
 use super::Card;
 use crate::room::Phase;
@@ -18,6 +22,8 @@ pub enum Style {
 const WIDE: usize = 80;
 /// Columns of the word on the left.
 const LABEL: usize = 9;
+/// Signers that are named one by one.
+const SIGNERS: usize = 4;
 /// Longest text that one field takes, in characters: a field of ten lines hides the next one.
 const FIELD: usize = 560;
 
@@ -137,11 +143,27 @@ impl Page {
         let typed = card.wants.typed.as_ref().map_or_else(|| "you will be asked to type: yes".to_owned(), |name| format!("you will be asked to type: {name}"));
         self.field("approve", &format!("agentbox approve {}", card.id));
         self.field("", &typed);
+        self.signing(card);
         if card.wants.approvers > 1 {
             let have = if card.wants.have.is_empty() { "nobody".to_owned() } else { card.wants.have.join(", ") };
             self.field("", &format!("{} different people must approve; so far: {have}", card.wants.approvers));
         }
+        if card.wants.quorum == Quorum::SomebodyElse {
+            self.field("", "one of them must be somebody else than who started the box");
+        }
         self.field("refuse", &format!("agentbox deny {} --because \"...\"", card.id));
+    }
+
+    fn signing(&mut self, card: &Card) {
+        let names = card.wants.signers.iter().take(SIGNERS).map(|signer| signer.name.as_str()).collect::<Vec<_>>().join(", ");
+        let more = card.wants.signers.len().saturating_sub(SIGNERS);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        match (card.wants.presence, card.wants.signers.is_empty()) {
+            (Presence::Signature, true) => self.strong("", "it must be signed, and the policy names no key: it can only be refused"),
+            (Presence::Signature, false) => self.field("", &format!("and to sign, with the key of {names}{more}")),
+            (Presence::Account, true) => self.field("", "no signature: what runs as you outside a box could approve, too"),
+            (Presence::Account, false) => {}
+        }
     }
 
     fn field(&mut self, label: &str, text: &str) {

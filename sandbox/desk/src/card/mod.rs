@@ -7,17 +7,20 @@ mod draw;
 #[cfg(test)]
 mod tests;
 
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
 use agentbox_core::{
     Delegation, Digest, Effect, Reach, ResourceId, Verdict,
     look::{Seen, Undo},
     safe,
-    verdict::Confirm,
+    verdict::{Confirm, Presence, Quorum},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     HoldId,
     room::{Phase, Waits},
+    signature::{Approvers, Signer},
 };
 pub use draw::{Style, duration, render};
 
@@ -71,6 +74,36 @@ pub struct Lost {
     pub detail: String,
 }
 
+/// What a card needs besides the hold.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Which box.
+    pub session: String,
+    /// Whose signatures count.
+    pub approvers: Approvers,
+    /// One moment by both clocks: the steady one, and Unix time in seconds.
+    pub clocks: (Instant, u64),
+}
+
+impl About {
+    /// A box whose clocks are read now.
+    #[must_use]
+    pub fn new(session: &str, approvers: Approvers) -> Self {
+        Self { session: session.to_owned(), approvers, clocks: (Instant::now(), unix_now()) }
+    }
+
+    fn unix(&self, at: Instant) -> u64 {
+        let (steady, unix) = self.clocks;
+        unix.saturating_add(at.saturating_duration_since(steady).as_secs())
+    }
+}
+
+/// Unix time in seconds. A clock before 1970 counts as the end of time, so that nothing lasts by it.
+#[must_use]
+pub fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs())
+}
+
 /// What the approver must do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wants {
@@ -81,6 +114,12 @@ pub struct Wants {
     /// The name that must be typed; `None` where a plain yes is enough.
     #[serde(rename = "type")]
     pub typed: Option<String>,
+    /// Whether a signature is wanted.
+    pub presence: Presence,
+    /// Who must be among them.
+    pub quorum: Quorum,
+    /// Whose signatures count.
+    pub signers: Vec<Signer>,
 }
 
 /// All that a person is shown of one hold.
@@ -94,6 +133,10 @@ pub struct Card {
     pub phase: Phase,
     /// Names exactly this card in a ruling; `None` once it is ruled on.
     pub digest: Option<Digest>,
+    /// Random bits that no other hold has.
+    pub nonce: String,
+    /// Unix time in seconds, until when it may be ruled on.
+    pub until: u64,
     /// What would be done, worst first.
     pub operations: Vec<What>,
     /// How many more operations there are than shown.
@@ -160,16 +203,18 @@ pub struct Row {
 }
 
 impl Card {
-    /// The card of what waits in the box `session`.
+    /// The card of what waits in a box.
     #[must_use]
-    pub fn of(waits: &Waits<'_>, session: &str) -> Self {
+    pub fn of(waits: &Waits<'_>, about: &About) -> Self {
         let evidence = &waits.request.evidence;
         let seen = evidence.seen.as_ref();
         let mut operations: Vec<&agentbox_core::Operation> = waits.request.operations.iter().collect();
         operations.sort_by_key(|operation| std::cmp::Reverse(operation.effect));
         Self {
             id: waits.id.clone(),
-            session: text(session),
+            session: text(&about.session),
+            nonce: waits.nonce.to_owned(),
+            until: about.unix(waits.until),
             phase: waits.phase,
             digest: waits.card_digest,
             more_operations: operations.len().saturating_sub(OPERATIONS),
@@ -204,8 +249,22 @@ impl Card {
                     // Not cut further: it must be typed exactly so, and core has made it safe and short.
                     Confirm::Name => Some(safe::line(waits.confirm_name, usize::MAX)),
                 },
+                presence: waits.terms.presence,
+                quorum: waits.terms.quorum,
+                signers: about.approvers.signers().cloned().collect(),
             },
         }
+    }
+
+    /// Digest of all that is shown and does not change while it waits: what a signature is of, so that nobody between the box and the
+    /// person can show another card.
+    #[must_use]
+    pub fn shown(&self) -> Digest {
+        let mut still = self.clone();
+        still.phase = Phase::Waiting;
+        (still.waited, still.left, still.askers) = (0, 0, 0);
+        still.wants.have.clear();
+        Digest::of([serde_json::to_vec(&still).unwrap_or_default().as_slice()])
     }
 
     /// The line of a list that stands for this card.

@@ -19,7 +19,7 @@ fn card_of(hold: agentbox_core::Hold) -> Card {
     let now = Instant::now();
     let deeds = room.arrive(hold, Asker(1), now);
     let [Deed::Opened(id)] = &deeds[..] else { panic!("{deeds:?}") };
-    Card::of(&room.one(id, now).unwrap(), "b7f3")
+    Card::of(&room.one(id, now).unwrap(), &About::new("b7f3", Approvers::default()))
 }
 
 fn seen() -> Seen {

@@ -51,6 +51,8 @@ pub enum ToDesk {
         card: Digest,
         /// The name, where it must be typed.
         typed: Option<String>,
+        /// The armoured signature of the card's [`statement`](crate::signature::statement).
+        signature: Option<String>,
     },
     /// No, because …
     Deny {

@@ -31,6 +31,10 @@ pub(super) struct Entry {
     /// When the state ends by itself.
     pub(super) expires: Instant,
     since: Instant,
+    /// When the time for rulings ends, as it was when it came.
+    until: Instant,
+    /// Random bits that no other hold has: what a signature is bound to.
+    nonce: String,
     terms: Terms,
     confirm_name: String,
 }
@@ -68,6 +72,10 @@ pub struct Waits<'a> {
     pub yes: Vec<&'a str>,
     /// How far it is.
     pub phase: Phase,
+    /// When the time for rulings ends, as it was when it came.
+    pub until: Instant,
+    /// 32 hexadecimal digits that no other hold has.
+    pub nonce: &'a str,
     /// How many askers wait for it now.
     pub askers: usize,
     /// How long it has been there.
@@ -77,12 +85,14 @@ pub struct Waits<'a> {
 }
 
 impl Entry {
-    pub(super) fn new(id: HoldId, hold: Hold, waiter: Waiter, now: Instant) -> Self {
+    pub(super) fn new(id: HoldId, nonce: String, hold: Hold, waiter: Waiter, now: Instant) -> Self {
         Self {
             id,
             because: hold.because().clone(),
             expires: now + hold.terms().patience,
             since: now,
+            until: now + hold.terms().patience,
+            nonce,
             terms: hold.terms(),
             confirm_name: hold.confirm_name(),
             waiters: vec![waiter],
@@ -164,7 +174,7 @@ impl Entry {
                 self.state = State::Waiting { hold, rulings };
                 (Ok(Ruled::NeedsMore { have, want }), self, Vec::new())
             }
-            Err((hold, unfit @ (Unsettled::OtherDigest | Unsettled::NotConfirmed(_) | Unsettled::Denied(_)))) => {
+            Err((hold, unfit @ (Unsettled::OtherDigest | Unsettled::NotConfirmed(_) | Unsettled::Unsigned | Unsettled::Denied(_)))) => {
                 self.state = State::Waiting { hold, rulings: earlier };
                 (Err(NotRuled::Unfit(unfit)), self, Vec::new())
             }
@@ -198,6 +208,8 @@ impl Entry {
             card_digest,
             yes,
             phase,
+            until: self.until,
+            nonce: &self.nonce,
             askers: self.waiters.len(),
             waited: now.saturating_duration_since(self.since),
             left: self.expires.saturating_duration_since(now),

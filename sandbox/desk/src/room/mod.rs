@@ -211,11 +211,19 @@ impl WaitingRoom {
         if self.entries.len() >= self.bounds.holds {
             return vec![Deed::Refuse(waiter.asker, words::too_many(hold.because(), self.bounds.holds))];
         }
-        let Some(id) = self.draw() else {
+        let Some((id, nonce)) = self.draw().zip(self.nonce()) else {
             return vec![Deed::Refuse(waiter.asker, words::nameless(hold.because()))];
         };
-        self.entries.push(Entry::new(id.clone(), hold, waiter, now));
+        self.entries.push(Entry::new(id.clone(), nonce, hold, waiter, now));
         vec![Deed::Opened(id)]
+    }
+
+    fn nonce(&mut self) -> Option<String> {
+        let mut nonce = String::with_capacity(32);
+        for _ in 0..4 {
+            nonce.push_str(&format!("{:08x}", (self.bits)()?));
+        }
+        Some(nonce)
     }
 
     fn draw(&mut self) -> Option<HoldId> {

@@ -7,7 +7,7 @@ use std::{
 
 use agentbox_core::{
     RefusalKind,
-    ruling::{Decision, Ruling},
+    ruling::{Decision, Proof, Ruling, Whose},
 };
 use proptest::prelude::*;
 
@@ -31,11 +31,12 @@ fn room() -> WaitingRoom {
 fn yes(room: &WaitingRoom, id: &HoldId, who: &str) -> Ruling {
     let digest = room.card_digest(id).unwrap_or_else(|| Digest::of([]));
     let typed = room.one(id, Instant::now()).map(|waits| waits.confirm_name.to_owned());
-    Ruling { approver: who.to_owned(), channel: "terminal".to_owned(), digest, typed, decision: Decision::Approve }
+    let proof = Proof::Signed { whose: Whose::Untold, statement: String::new(), signature: String::new() };
+    Ruling { approver: who.to_owned(), proof, channel: "terminal".to_owned(), digest, typed, decision: Decision::Approve }
 }
 
 fn no(because: &str) -> Ruling {
-    Ruling { approver: "uid:1".to_owned(), channel: "terminal".to_owned(), digest: Digest::of([]), typed: None, decision: Decision::Deny(because.to_owned()) }
+    Ruling { approver: "uid:1".to_owned(), proof: Proof::Peer, channel: "terminal".to_owned(), digest: Digest::of([]), typed: None, decision: Decision::Deny(because.to_owned()) }
 }
 
 fn opened(deeds: &[Deed]) -> HoldId {

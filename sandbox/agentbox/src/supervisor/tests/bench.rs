@@ -20,6 +20,7 @@ use agentbox_desk::{
     HoldId,
     channel::Screen,
     control::{self, Folder, FromDesk, RuledWord, Session, ToDesk},
+    signature::Approvers,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -70,6 +71,7 @@ pub(super) type Sight = Result<Seen, String>;
 pub(super) struct Setting {
     /// Lines of `[approval]`.
     pub(super) approval: &'static str,
+    pub(super) approvers: Approvers,
     pub(super) mode: Mode,
     pub(super) looker: Looking,
     pub(super) screen: Screen,
@@ -85,7 +87,7 @@ pub(super) enum Looking {
 
 impl Default for Setting {
     fn default() -> Self {
-        Self { approval: "patience = \"10m\"", mode: Mode::Attended, looker: Looking::There, screen: Screen::SharedWithAgent }
+        Self { approval: "patience = \"10m\"", approvers: Approvers::default(), mode: Mode::Attended, looker: Looking::There, screen: Screen::SharedWithAgent }
     }
 }
 
@@ -188,6 +190,7 @@ impl Bench {
                     WhoAsked::Connection(client, server) => vec![format!("curl (pid 7): curl from {client} to {server}")],
                     WhoAsked::Process(pid) => vec![format!("rm (pid {pid})")],
                 }),
+                approvers: setting.approvers,
                 control: door,
                 mode: setting.mode,
                 screen: setting.screen,
@@ -311,7 +314,7 @@ impl Bench {
     /// Approves as a person would who has read the card.
     pub(super) fn approve(&self, id: &HoldId) -> FromDesk {
         let card = self.card(id);
-        self.call(&ToDesk::Approve { id: id.clone(), card: card.digest.expect("it waits"), typed: card.wants.typed })
+        self.call(&ToDesk::Approve { id: id.clone(), card: card.digest.expect("it waits"), typed: card.wants.typed, signature: None })
     }
 
     pub(super) fn approved(&self, id: &HoldId) {
@@ -379,6 +382,7 @@ pub(super) fn supervise_here(dir: &Path, broker: UnixStream) -> Outcome<u8> {
         looker: None,
         can_look,
         who: Box::new(|_| Vec::new()),
+        approvers: Approvers::default(),
         control: folder(dir).listen("b1").unwrap(),
         mode: Mode::Attended,
         screen: Screen::SharedWithAgent,

@@ -46,7 +46,7 @@ fn the_wrong_name_and_the_wrong_card_approve_nothing() {
     for (card, typed) in
         [(digest, None), (digest, Some("pgdata2".to_owned())), (digest, Some("yes".to_owned())), (super::bench::digest(1), Some("pgdata".to_owned()))]
     {
-        assert!(matches!(bench.call(&ToDesk::Approve { id: id.clone(), card, typed }), FromDesk::No(_)));
+        assert!(matches!(bench.call(&ToDesk::Approve { id: id.clone(), card, typed, signature: None }), FromDesk::No(_)));
     }
     bench.quiet();
     bench.approved(&id);

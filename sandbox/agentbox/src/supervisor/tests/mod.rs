@@ -5,3 +5,4 @@ mod commands;
 mod faults;
 mod gate;
 mod holds;
+mod signed;

@@ -39,13 +39,11 @@ hint: did you mean "allow"?"#
 hint: did you mean "production"?"#
     );
     assert_eq!(
-        refused("[approval]\napprover = [\"~/.ssh/id_ed25519.pub\"]\n"),
-        r#"user.toml:2:12: `approval.approver` wants signed rulings, and signatures come with a later version
+        refused("[approval]\napprover = [\"~root/key.pub\"]\n"),
+        r#"user.toml:2:13: `~root/key.pub`: only your own home can be named, as `~/…`
    |
- 2 | approver = ["~/.ssh/id_ed25519.pub"]
-   |            ^^^^^^^^^^^^^^^^^^^^^^^^^
-
-hint: take the line out to let the people of this machine approve without a signature; until then nothing runs with this policy"#
+ 2 | approver = ["~root/key.pub"]
+   |             ^^^^^^^^^^^^^^^"#
     );
     assert_eq!(
         refused("[approval]\nchannels = [\"terminal\", \"web\"]\n"),
@@ -118,7 +116,7 @@ fn warnings_of_what_is_likely_not_meant() {
     );
     for wanted in [
         "user.toml:1: this version does not act on `forward`: what it names stays closed.",
-        "user.toml:2: place `production` wants 2 approvers, and this version knows one for each user of this machine: what is held there can only be denied.",
+        "user.toml:2: place `production` wants 2 approvers, and `approval.approver` names no keys by which they could be told apart: what is held there can only be denied.",
         "user.toml:2: place `production` leaves `write` open, so it inherits \"allow\" from `internet`, which is for every host (\"*\").",
         "user.toml:11: place `ghost` names no paths, hosts or resources: nothing is ever in it.",
         "user.toml:13: rule \"all\" allows every operation in `production`, which is protected: name the operation that the reason is about.",
