@@ -40,6 +40,7 @@ pub(crate) const TOOLS: &[Tool] = &[
         package: "ca-certificates",
         why: "the bundle that a box's own covers",
     },
+    Tool { name: "ssh-keygen, ssh-agent", there: There::Program("ssh-agent"), package: "openssh-client", why: "people's signatures, and the referee of ours" },
     Tool { name: "tmux", there: There::Program("tmux"), package: "tmux", why: "a real terminal around the box" },
     Tool { name: "setpriv, script, unshare", there: There::Program("setpriv"), package: "util-linux", why: "running as an ordinary user, and with a terminal" },
     Tool { name: "ps, pgrep", there: There::Program("ps"), package: "procps", why: "that nothing is left of a box" },
