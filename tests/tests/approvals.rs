@@ -103,9 +103,13 @@ fn the_passphrase_is_asked_on_the_persons_own_terminal_also_where_an_agent_has_t
     let more = home.start(&format!("{DELETE}; echo end"));
     let id = home.hold();
     let mut command = home.agentbox(&["approve", &id, "--confirm", "yes"]);
-    finish(Command::new("setsid").arg("--wait").arg(command.env("SSH_AUTH_SOCK", &agent.socket).get_program()).args(command.get_args()).envs(
-        command.get_envs().filter_map(|(name, value)| Some((name, value?))),
-    ))
+    finish(
+        Command::new("setsid")
+            .arg("--wait")
+            .arg(command.env("SSH_AUTH_SOCK", &agent.socket).get_program())
+            .args(command.get_args())
+            .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))),
+    )
     .ended(1);
     assert_eq!(home.hold(), id);
     drop(more);

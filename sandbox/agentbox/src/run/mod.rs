@@ -1,8 +1,8 @@
 //! The parts of a run that are worth a file each; `commands/run.rs` tells the story.
 
 mod addresses;
-mod approvers;
 pub(crate) mod agents;
+mod approvers;
 mod attend;
 mod brokering;
 pub(crate) mod globs;

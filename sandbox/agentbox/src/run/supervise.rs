@@ -175,7 +175,8 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     let approval = &loaded.policy.settings().approval;
     let signers = approvers::read(approval).map_err(|error| own(&error))?;
     masked.extend(approvers::private_files(approval));
-    let policy_files: Vec<PathBuf> = loaded.layers.iter().map(|(name, _)| PathBuf::from(name)).chain(approvers::public_files(approval).map(Path::to_owned)).collect();
+    let policy_files: Vec<PathBuf> =
+        loaded.layers.iter().map(|(name, _)| PathBuf::from(name)).chain(approvers::public_files(approval).map(Path::to_owned)).collect();
     let ledger_folder = ledger::folder().map_err(|error| own(&error))?;
     let controls = Folder::of_this_user().map_err(|error| own(&error))?;
     let door = controls.listen(&session).map_err(|error| own(&error))?;

@@ -58,7 +58,9 @@ impl Supervisor {
                 None => FromDesk::No(NotRuled::Unknown(id).to_string()),
             },
             ToDesk::Approve { id, card, typed, signature } => match self.proof(&id, approver, typed.as_deref(), signature) {
-                Ok((approver, proof)) => self.rule(&id, Ruling { approver, proof, channel: CHANNEL.to_owned(), digest: card, typed, decision: Decision::Approve }),
+                Ok((approver, proof)) => {
+                    self.rule(&id, Ruling { approver, proof, channel: CHANNEL.to_owned(), digest: card, typed, decision: Decision::Approve })
+                }
                 Err(why) => FromDesk::No(why),
             },
             ToDesk::Deny { id, because } => {

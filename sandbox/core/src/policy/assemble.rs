@@ -52,7 +52,13 @@ fn references(full: &[&Layered]) -> Result<(), PolicyError> {
             }
         }
         for place in layer.raw.places.values() {
-            let asks = place.approvers.as_ref().filter(|approvers| approvers.value > 1).map(|at| &at.mark).or(place.confirm.as_ref().map(|at| &at.mark)).or(place.somebody_else.as_ref().map(|at| &at.mark));
+            let asks = place
+                .approvers
+                .as_ref()
+                .filter(|approvers| approvers.value > 1)
+                .map(|at| &at.mark)
+                .or(place.confirm.as_ref().map(|at| &at.mark))
+                .or(place.somebody_else.as_ref().map(|at| &at.mark));
             if let (Some(mark), Some(unprotected)) = (asks, place.protected.as_ref().filter(|protected| !protected.value)) {
                 return Err(unprotected.mark.error(
                     &format!(

@@ -8,7 +8,10 @@ use super::{
     pattern::HostKind,
     table::{COLUMNS, Place, Step, Table},
 };
-use crate::{Destination, Effect, HostName, Verdict, verdict::{Confirm, Quorum}};
+use crate::{
+    Destination, Effect, HostName, Verdict,
+    verdict::{Confirm, Quorum},
+};
 
 /// One cell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -222,7 +222,8 @@ impl Table {
     /// A request in which no operation was found could be any: opaque, in the strictest place of all.
     fn judge_nothing<'t>(&'t self, hosts: Option<&[Vec<Step<'t>>]>) -> Outcome<'t> {
         let lines = hosts.unwrap_or_default().iter().cloned().chain(self.everywhere());
-        let mut outcome = Outcome { voice: floor_voice(Floor::Host, Effect::Opaque), operation: None, demands: Demands { weight: Weight::Grave, ..Demands::NONE } };
+        let mut outcome =
+            Outcome { voice: floor_voice(Floor::Host, Effect::Opaque), operation: None, demands: Demands { weight: Weight::Grave, ..Demands::NONE } };
         for steps in lines {
             let line = Line { steps, floor: Floor::Host, ancestors: &[] };
             outcome = outcome.or_stricter(hear(&line, weigh(&line, Effect::Opaque, None, Secret::Kept), None));

@@ -21,7 +21,8 @@ pub(super) const TOP: &[&str] = &[
     "nested-userns",
 ];
 /// `[place.NAME]`
-pub(super) const PLACE: &[&str] = &["paths", "hosts", "resources", "read", "write", "destroy", "protected", "approvers", "confirm", "somebody-else", "credentials"];
+pub(super) const PLACE: &[&str] =
+    &["paths", "hosts", "resources", "read", "write", "destroy", "protected", "approvers", "confirm", "somebody-else", "credentials"];
 /// `[credential.NAME]`
 pub(super) const CREDENTIAL: &[&str] = &["source", "for", "allow", "expires"];
 /// `[[rule]]`

@@ -210,7 +210,9 @@ fn approval(section: &Section<'_, '_>, bases: &Bases<'_>) -> Result<RawApproval,
         let found = section.each(key, |text| approver(text, bases))?;
         match section.find(key) {
             // Who writes an empty list wants signatures, and would get none.
-            Some(value) if found.is_empty() => Err(section.mark_of(value).error(&format!("`approval.{key}` names no key"), Some("name one, or take the line out"))),
+            Some(value) if found.is_empty() => {
+                Err(section.mark_of(value).error(&format!("`approval.{key}` names no key"), Some("name one, or take the line out")))
+            }
             Some(_) | None if found.len() > MOST_APPROVERS => Err(section.mark.error(&format!("`approval.{key}` names more than {MOST_APPROVERS} keys"), None)),
             Some(_) | None => Ok(found),
         }

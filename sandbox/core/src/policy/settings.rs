@@ -49,7 +49,14 @@ pub struct Approval {
 
 impl Default for Approval {
     fn default() -> Self {
-        Self { patience: Duration::from_secs(15 * 60), client_patience: Duration::from_secs(100), channels: vec!["terminal".to_owned()], approvers: Vec::new(), own: Vec::new(), unsigned: Unsigned::Everything }
+        Self {
+            patience: Duration::from_secs(15 * 60),
+            client_patience: Duration::from_secs(100),
+            channels: vec!["terminal".to_owned()],
+            approvers: Vec::new(),
+            own: Vec::new(),
+            unsigned: Unsigned::Everything,
+        }
     }
 }
 

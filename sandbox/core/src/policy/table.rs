@@ -13,7 +13,10 @@ use super::{
     pattern::{Glob, HostKind, HostPattern, PathPattern, ResourcePattern, masked},
     raw::RawLayer,
 };
-use crate::{Destination, Effect, HostName, Verdict, verdict::{Confirm, Quorum}};
+use crate::{
+    Destination, Effect, HostName, Verdict,
+    verdict::{Confirm, Quorum},
+};
 
 /// A cell of the table and where it was written.
 #[derive(Clone, Debug)]

@@ -36,7 +36,14 @@ fn yes(room: &WaitingRoom, id: &HoldId, who: &str) -> Ruling {
 }
 
 fn no(because: &str) -> Ruling {
-    Ruling { approver: "uid:1".to_owned(), proof: Proof::Peer, channel: "terminal".to_owned(), digest: Digest::of([]), typed: None, decision: Decision::Deny(because.to_owned()) }
+    Ruling {
+        approver: "uid:1".to_owned(),
+        proof: Proof::Peer,
+        channel: "terminal".to_owned(),
+        digest: Digest::of([]),
+        typed: None,
+        decision: Decision::Deny(because.to_owned()),
+    }
 }
 
 fn opened(deeds: &[Deed]) -> HoldId {

@@ -43,7 +43,10 @@ enum Kind {
     Ed25519(Vec<u8>),
     P256(Vec<u8>),
     P384(Vec<u8>),
-    Rsa { n: Vec<u8>, e: Vec<u8> },
+    Rsa {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
     /// On a security key; the text is what it was made for, `ssh:`.
     SkEd25519(Vec<u8>, Vec<u8>),
     SkP256(Vec<u8>, Vec<u8>),
@@ -70,7 +73,11 @@ impl PublicKey {
         let (base64, comment) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
         let known = ["ssh-", "sk-ssh-", "ecdsa-", "sk-ecdsa-"].iter().any(|kind| name.starts_with(kind));
         if !known {
-            return Err(if name.contains(['=', ',', '"']) || base64.starts_with("ssh-") || base64.starts_with("sk-") { BadKey::Options } else { BadKey::NoLine });
+            return Err(if name.contains(['=', ',', '"']) || base64.starts_with("ssh-") || base64.starts_with("sk-") {
+                BadKey::Options
+            } else {
+                BadKey::NoLine
+            });
         }
         let blob = STANDARD.decode(base64).map_err(|_| BadKey::Damaged)?;
         let key = Self::of_blob(&blob)?;

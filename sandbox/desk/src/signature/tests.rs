@@ -73,9 +73,7 @@ fn keys_of_every_kind_that_openssh_makes() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    for (name, kind) in
-        [("ed", &["ed25519"][..]), ("p256", &["ecdsa", "-b", "256"]), ("p384", &["ecdsa", "-b", "384"]), ("rsa", &["rsa", "-b", "2048"])]
-    {
+    for (name, kind) in [("ed", &["ed25519"][..]), ("p256", &["ecdsa", "-b", "256"]), ("p384", &["ecdsa", "-b", "384"]), ("rsa", &["rsa", "-b", "2048"])] {
         let path = make(folder.path(), name, kind);
         let approvers = Approvers::read(&[public(&path)], &[]).unwrap();
         let signature = signed(&path, NAMESPACE, TEXT);

@@ -134,7 +134,10 @@ fn an_account_alone_approves_nothing_that_wants_a_signature() {
 #[test]
 fn reversible_things_may_be_approved_by_the_account() {
     let Some(people) = People::new(&["anna"]) else { return };
-    let mut bench = bench(people.approvers(&["anna"], &[]), "unsigned = \"reversible\"\npatience = \"10m\"\n[place.light]\nhosts = [\"light.example.com\"]\nwrite = \"hold\"\ndestroy = \"hold\"");
+    let mut bench = bench(
+        people.approvers(&["anna"], &[]),
+        "unsigned = \"reversible\"\npatience = \"10m\"\n[place.light]\nhosts = [\"light.example.com\"]\nwrite = \"hold\"\ndestroy = \"hold\"",
+    );
     for (ask, effect) in [(1, Effect::Write), (2, Effect::Destroy)] {
         let mut request = placed(u8::try_from(ask).unwrap(), effect, "nowhere");
         request.operations[0].resource = agentbox_core::Resource::rooted(agentbox_core::ResourceId::new("note", "1"));
