@@ -32,7 +32,7 @@ use agentbox_kernel::{
     lineage,
     mounts::{FileFence, Provided},
     network::BoxSockets,
-    probes::{self, Prober},
+    probes::{self, Prober, When},
     process::{Child, First, fork_child},
     selfguard::{self, Role},
     terminal::protocol::ToShim,
@@ -232,7 +232,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     let nested = plan.nested_userns;
     let prepare = |sockets: BoxSockets, cgroup: Option<&Cgroup>| {
         brokering::hand_over(&to_broker, &sockets)?;
-        let attached = attach(prober.as_ref(), &sockets, cgroup, nested);
+        let attached = attach(prober.as_ref(), &sockets, cgroup, nested, if must_probe { When::AtOnce } else { When::Soon });
         ledger = Some(supervisor::begin(&ledger_folder, &session).map_err(|error| io::Error::other(chain(&error)))?);
         // Nobody waits for them where the policy does not.
         Ok(match (attached, &prober) {
@@ -303,11 +303,11 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
 }
 
 /// Has the connect probes attached, where they are possible.
-fn attach(prober: Result<&Prober, &String>, sockets: &BoxSockets, cgroup: Option<&Cgroup>, nested: NestedUserns) -> Result<(), String> {
+fn attach(prober: Result<&Prober, &String>, sockets: &BoxSockets, cgroup: Option<&Cgroup>, nested: NestedUserns, when: When) -> Result<(), String> {
     let prober = prober.map_err(Clone::clone)?;
     let cgroup = cgroup.ok_or("the box has no cgroup of its own")?;
     let of_the_box = sockets.tcp.first().ok_or("the box has no network")?;
-    prober.attach(cgroup, of_the_box.as_fd(), nested).map_err(|error| error.to_string())
+    prober.attach(cgroup, of_the_box.as_fd(), nested, when).map_err(|error| error.to_string())
 }
 
 /// What becomes of the files.

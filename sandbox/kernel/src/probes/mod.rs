@@ -45,11 +45,23 @@ const MOST_OPEN: u64 = 32;
 /// The initial pid namespace's identity (`PROC_PID_INIT_INO`): only there the kernel's numbers are ours.
 const INITIAL_PIDS: &str = "pid:[4026531836]";
 
+/// When the programs are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum When {
+    /// Before the box begins: the policy requires them.
+    AtOnce,
+    /// When the box has run for a moment: one that ends before pays nothing for them.
+    Soon,
+}
+
+/// How long a moment is. Connections made in it are told by `/proc`.
+const MOMENT: Duration = Duration::from_millis(50);
+
 /// What the supervisor says to the process of the probes.
 #[derive(Debug, Serialize, Deserialize)]
 enum ToProber {
     /// With the cgroup's descriptor: load and attach.
-    Attach { network: u64, strict: bool },
+    Attach { network: u64, strict: bool, when: When },
     /// Who opened this connection?
     Who { number: u64, client: SocketAddr, server: SocketAddr },
 }
@@ -127,12 +139,12 @@ impl Prober {
     ///
     /// # Errors
     /// It could not be told.
-    pub fn attach(&self, cgroup: &Cgroup, of_the_box: BorrowedFd<'_>, nested: NestedUserns) -> io::Result<()> {
+    pub fn attach(&self, cgroup: &Cgroup, of_the_box: BorrowedFd<'_>, nested: NestedUserns, when: When) -> io::Result<()> {
         let network = sys::socket::network_cookie(of_the_box)?;
         let folder = cgroup.open()?;
         // A box that may make namespaces of its own may have networks of its own in them, which lead nowhere.
         let strict = nested == NestedUserns::Refused;
-        self.line.send(&ToProber::Attach { network, strict }, &[folder.as_raw_fd()])
+        self.line.send(&ToProber::Attach { network, strict, when }, &[folder.as_raw_fd()])
     }
 
     /// Waits until they are attached.
@@ -200,8 +212,11 @@ impl Prober {
 
 /// The life of the process of the probes.
 fn run(line: &Control, socket: UnixStream) -> u8 {
-    let Ok(Some((ToProber::Attach { network, strict }, fds))) = line.receive() else { return 0 };
+    let Ok(Some((ToProber::Attach { network, strict, when }, fds))) = line.receive() else { return 0 };
     let Some(folder) = fds.into_iter().next() else { return 1 };
+    if when == When::Soon && !lasts_a_moment(line) {
+        return 0;
+    }
     // What the agent does goes first: nobody waits for the probes unless the policy requires them.
     sys::fork::only_when_idle();
     crate::cgroup::sweep();
@@ -223,6 +238,15 @@ fn run(line: &Control, socket: UnixStream) -> u8 {
         serve(&mut probes, line, &socket);
     }
     0
+}
+
+/// Whether the box is still there when the moment is over. Somebody who asks ends the moment.
+fn lasts_a_moment(line: &Control) -> bool {
+    let mut watched = [PollFd::new(line.as_fd(), PollFlags::POLLIN)];
+    let patience = PollTimeout::try_from(MOMENT).unwrap_or(PollTimeout::ZERO);
+    let ended = poll(&mut watched, patience).is_err();
+    let [line] = watched;
+    !ended && line.revents().is_none_or(|events| !events.contains(PollFlags::POLLHUP))
 }
 
 /// From here on it only looks into maps that it has open.
