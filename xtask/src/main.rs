@@ -1,6 +1,7 @@
 //! The house's own chores: `cargo xtask NAME`, one file each.
 
 mod bench;
+mod catalogue;
 mod commands;
 mod docs;
 mod ebpf;
@@ -28,6 +29,7 @@ const TASKS: &[Task] = &[
     Task { name: "bench", about: "measure against a bare run and bubblewrap, and write docs/performance.md; `--quick`, or names of parts", run: bench::run },
     Task { name: "nightly", about: "what takes too long for every landing: long property tests, ignored tests, both kinds of user, bench", run: nightly::run },
     Task { name: "ebpf", about: "build the programs that run in the kernel, and the object that is committed; `--check` compares", run: ebpf::run },
+    Task { name: "catalogue", about: "the providers' operations by method and path, from their published packages; `--check` compares", run: catalogue::run },
     Task { name: "score", about: "recall and false alarms of `agentbox classify` on labelled rows; `--misses`, files", run: score::run },
     Task { name: "docs", about: "manual pages and completions, into target/docs", run: docs::run },
     Task { name: "help", about: "this list", run: help::run },

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    bench,
+    bench, catalogue,
     commands::{cargo, find, is_root, output, succeed, tell},
     test::watch,
     test_output::Seen,
@@ -51,6 +51,9 @@ pub(crate) fn run(_: &[String]) -> Result<ExitCode> {
     } else {
         tell("SKIPPED: the tests as another user, which takes root and setpriv");
     }
+
+    tell("── the catalogue against the packages that it is made from");
+    step("catalogue", catalogue::run(&["--check".to_owned()])?);
 
     tell("── measured");
     step("bench", bench::run(&[])?);

@@ -49,6 +49,7 @@ pub(crate) const APIS: &[&dyn Api] = &[
     &super::graphql::AnyGraphQl,
     &super::elastic::Elastic,
     &super::providers::Providers,
+    &super::catalogue::Catalogue,
     &HttpRules,
 ];
 

@@ -19,8 +19,10 @@ use super::{
 pub(crate) struct Aws;
 
 /// Operations whose names tell otherwise than what they do: service, operation, effect, why.
-const CORRECTIONS: &[(&str, &str, Effect, &str)] = &[
+const CORRECTIONS: &[Correction] = &[
     ("athena", "StartQueryExecution", Effect::Write, "runs a statement"),
+    ("backup", "CancelLegalHold", Effect::Destroy, "what the hold kept can be deleted again"),
+    ("backup", "DeleteBackupVaultLockConfiguration", Effect::Destroy, "what the lock kept can be deleted again"),
     ("codeartifact", "DisposePackageVersions", Effect::Destroy, "deletes the versions' assets for good"),
     ("docdb", "RestoreDBClusterFromSnapshot", Effect::Write, "makes a new cluster"),
     ("docdb", "RestoreDBClusterToPointInTime", Effect::Write, "makes a new cluster"),
@@ -36,6 +38,7 @@ const CORRECTIONS: &[(&str, &str, Effect, &str)] = &[
     ("rds", "RestoreDBInstanceToPointInTime", Effect::Write, "makes a new instance"),
     ("redshift", "RestoreFromClusterSnapshot", Effect::Write, "makes a new cluster"),
     ("redshift", "RestoreTableFromClusterSnapshot", Effect::Write, "makes a new table"),
+    ("route53", "DeleteKeySigningKey", Effect::Destroy, "names signed by the key are no longer believed"),
     // A consumer says that it has done with a message.
     ("sqs", "DeleteMessage", Effect::Write, "says that a message has been dealt with"),
     ("sqs", "DeleteMessageBatch", Effect::Write, "says that messages have been dealt with"),
@@ -60,6 +63,12 @@ const GUARDS: &[&str] = &[
     "logs",
 ];
 
+type Correction = (&'static str, &'static str, Effect, &'static str);
+
+fn correction(service: &str, name: &str) -> Option<&'static Correction> {
+    CORRECTIONS.iter().find(|(of, operation, ..)| *of == service && *operation == name)
+}
+
 impl Api for Aws {
     fn wants(&self, head: &Head<'_>, _route: &Route) -> Option<BodyWant> {
         // What is stored may be as long as it likes: enough of it is read to see that it is data.
@@ -83,7 +92,8 @@ impl Api for Aws {
 }
 
 /// `rds` of `rds.us-east-1.amazonaws.com`; of `runtime.sagemaker.…` the part before the region counts.
-fn service(host: &str) -> &str {
+#[must_use]
+pub(crate) fn service(host: &str) -> &str {
     let mut labels = host.split('.');
     let first = labels.next().unwrap_or_default();
     match labels.next() {
@@ -96,6 +106,40 @@ fn service(host: &str) -> &str {
         }
         _ => first,
     }
+}
+
+/// All of a service's name, as its descriptions have it: `runtime.sagemaker` of `runtime.sagemaker.us-east-1.amazonaws.com`.
+#[must_use]
+pub(crate) fn full_service(host: &str) -> Option<&str> {
+    let name = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().find_map(|suffix| host.strip_suffix(suffix))?;
+    let is_region = |label: &str| label.contains('-') && label.ends_with(|c: char| c.is_ascii_digit()) && label.split('-').count() >= 3;
+    let name = name.strip_suffix(".dualstack").unwrap_or(name);
+    let name = match name.rsplit_once('.') {
+        Some((service, region)) if is_region(region) => service,
+        _ => name,
+    };
+    // An account's number goes before some names, and may be anything's; the FIPS twin is the same service.
+    let name = match name.split_once('.') {
+        Some((account, rest)) if account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()) => rest,
+        _ => name,
+    };
+    Some(name.strip_suffix("-fips").unwrap_or(name))
+}
+
+/// What an operation's name says, with the exceptions that are known.
+#[must_use]
+pub(crate) fn by_name(service: &str, name: &str) -> Option<Found> {
+    let said = |effect| (effect, format!("it calls {}", safe(name)));
+    let reads = ["Describe", "Get", "List", "BatchGet", "Head"]
+        .iter()
+        .any(|verb| name.strip_prefix(verb).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase())));
+    if reads {
+        return Some(said(Effect::Read));
+    }
+    correction(service, name)
+        .map(|(_, _, effect, why)| (*effect, (*why).to_owned()))
+        .or_else(|| words::effect_of(name).map(said))
+        .or_else(|| ends_a_guard(service, name).then(|| said(Effect::Destroy)))
 }
 
 /// The operation's own name, where the request tells it: a name of letters and digits, or none.
@@ -133,15 +177,10 @@ fn operation(call: &Call<'_>) -> Option<String> {
 }
 
 fn judge(call: &Call<'_>, service: &str, name: &str) -> Found {
-    let said = |effect| (effect, format!("it calls {}", safe(name)));
-    let known = CORRECTIONS.iter().find(|(of, operation, ..)| *of == service && *operation == name);
-    let by_name = known
-        .map(|(_, _, effect, why)| (*effect, (*why).to_owned()))
-        .or_else(|| words::effect_of(name).map(said))
-        .or_else(|| ends_a_guard(service, name).then(|| said(Effect::Destroy)));
-    if let Some((Effect::Read, _)) = by_name {
+    let by_name = by_name(service, name);
+    if let Some((Effect::Read, why)) = by_name {
         // What AWS itself names as a read carries no order in its body.
-        return said(Effect::Read);
+        return (Effect::Read, why);
     }
     if is_trial(call, service) {
         return (Effect::Read, format!("it only asks whether {} would be allowed", safe(name)));
@@ -149,9 +188,7 @@ fn judge(call: &Call<'_>, service: &str, name: &str) -> Found {
     if let Some((Effect::Destroy, why)) = by_name {
         return (Effect::Destroy, why);
     }
-    if service == "sqs"
-        && let Some((_, _, effect, why)) = known
-    {
+    if let ("sqs", Some((_, _, effect, why))) = (service, correction(service, name)) {
         return (*effect, (*why).to_owned());
     }
     if let Some(why) = http_rules::unreadable(call) {

@@ -116,34 +116,48 @@ pub(crate) fn around(call: &Call<'_>) -> Around {
     Around { changes: matches!(method, "PUT" | "PATCH" | "MERGE") || (method == "POST" && (!makes || steers)), makes: method == "POST" && says_new, words }
 }
 
-fn found(call: &Call<'_>) -> Found {
+/// What the request does, by all that is told in it.
+#[must_use]
+pub(crate) fn found(call: &Call<'_>) -> Found {
+    said(call).unwrap_or_else(|| by_method(call.head.method))
+}
+
+/// What the method alone says.
+#[must_use]
+pub(crate) fn by_method(method: &Method) -> Found {
+    let effect = effect_of(method);
+    let why = match effect {
+        Effect::Read => format!("{method} reads"),
+        Effect::Write => format!("{method} writes; nothing more is known of this API"),
+        Effect::Destroy => format!("{method} deletes"),
+        Effect::Opaque => "of this method nothing is known".to_owned(),
+    };
+    (effect, why)
+}
+
+/// What path, query and body say beyond the method, if they do.
+#[must_use]
+pub(crate) fn said(call: &Call<'_>) -> Option<Found> {
     let method = call.head.method;
     if call.head.headers.contains_key(http::header::UPGRADE) {
-        return (Effect::Opaque, "it asks for another protocol on the same connection".to_owned());
+        return Some((Effect::Opaque, "it asks for another protocol on the same connection".to_owned()));
     }
     let unreadable = || unreadable(call).map(|why| (Effect::Opaque, format!("{method} with a body that cannot be read: {why}")));
     match effect_of(method) {
         // RFC 9110 gives a body here no meaning, but servers read some (search): what can be read is judged, what cannot is not.
-        Effect::Read => unreadable().or_else(|| read_that_destroys(call)).unwrap_or_else(|| (Effect::Read, format!("{method} reads"))),
-        Effect::Write => match unreadable() {
-            Some(found) => found,
-            None => rpc::named(call)
-                .or_else(|| paths::called(call))
-                .or_else(|| says_destroying(call))
-                .or_else(|| replaces_by_nothing(call))
-                .or_else(|| dns(call))
-                .unwrap_or_else(|| (Effect::Write, format!("{method} writes; nothing more is known of this API"))),
-        },
-        Effect::Destroy if aws::removes_tags(call) => (Effect::Write, "it removes tags".to_owned()),
-        Effect::Destroy => paths::deletes(call).unwrap_or_else(|| (Effect::Destroy, format!("{method} deletes"))),
-        Effect::Opaque
-            if matches!(method.as_str(), "MOVE" | "COPY")
-                && call.header_values("overwrite").all(|value| value == Some("F"))
-                && call.head.headers.contains_key("overwrite") =>
-        {
-            (Effect::Write, format!("{method} that overwrites nothing"))
+        Effect::Read => unreadable().or_else(|| read_that_destroys(call)),
+        Effect::Write => unreadable()
+            .or_else(|| rpc::named(call))
+            .or_else(|| paths::called(call))
+            .or_else(|| says_destroying(call))
+            .or_else(|| replaces_by_nothing(call))
+            .or_else(|| dns(call)),
+        Effect::Destroy if aws::removes_tags(call) => Some((Effect::Write, "it removes tags".to_owned())),
+        Effect::Destroy => paths::deletes(call),
+        Effect::Opaque => {
+            let overwrites_nothing = call.header_values("overwrite").all(|value| value == Some("F")) && call.head.headers.contains_key("overwrite");
+            (matches!(method.as_str(), "MOVE" | "COPY") && overwrites_nothing).then(|| (Effect::Write, format!("{method} that overwrites nothing")))
         }
-        Effect::Opaque => (Effect::Opaque, "of this method nothing is known".to_owned()),
     }
 }
 

@@ -7,6 +7,7 @@ mod api;
 mod aws;
 mod bodies;
 mod call;
+mod catalogue;
 mod content;
 mod credentials;
 mod elastic;

@@ -3,6 +3,8 @@
 /// Verbs after which something is gone, whatever it was; only what is light is made again.
 pub(super) const DESTROYING: &[&str] = &[
     "annihilate",
+    "anonymise",
+    "anonymize",
     "cleanup",
     "decommission",
     "delete",
@@ -26,6 +28,7 @@ pub(super) const DESTROYING: &[&str] = &[
     "purge",
     "rebuild",
     "redact",
+    "removal",
     "reimage",
     "reinstall",
     "scrub",
