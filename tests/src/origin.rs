@@ -130,9 +130,13 @@ impl Drop for Origin {
 }
 
 /// Starts a server, and gives the one line that it says when it listens.
-fn serve(folder: &Path, interpreter: &str, name: &str, source: &str) -> (Child, String) {
+///
+/// # Panics
+/// It does not start.
+#[must_use]
+pub fn serve(folder: &Path, interpreter: &str, name: &str, source: &str) -> (Child, String) {
     fs::write(folder.join(name), source).expect("a server's source");
-    let mut server = Command::new(skip::which(interpreter).expect("it was looked for"))
+    let mut server = Command::new(skip::which(interpreter).unwrap_or_else(|| interpreter.into()))
         .arg(name)
         .current_dir(folder)
         .env_clear()

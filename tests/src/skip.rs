@@ -32,6 +32,20 @@ pub fn have(programs: &[&str]) -> bool {
     false
 }
 
+/// Whether the system's Python has this module. Where it has not, the test is skipped, and counted.
+///
+/// # Panics
+/// In CI: there nothing is skipped.
+#[must_use]
+pub fn python_has(module: &str) -> bool {
+    let found = std::process::Command::new("/usr/bin/python3").args(["-c", &format!("import {module}")]).stderr(std::process::Stdio::null()).status();
+    let has = found.is_ok_and(|status| status.success());
+    if !has {
+        skip(&format!("not installed: python3's {module}"));
+    }
+    has
+}
+
 /// Whether the test runs as root; skipped elsewhere, in CI as well, which runs as an ordinary user too.
 #[must_use]
 pub fn is_root(what: &str) -> bool {

@@ -75,6 +75,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         package: "python3-asyncpg",
         why: "PostgreSQL's pipelines and prepared statements as programs use them",
     },
+    Tool {
+        name: "websockets",
+        there: There::Runs(&["/usr/bin/python3", "-c", "import websockets"]),
+        package: "python3-websockets",
+        why: "WebSocket servers and clients as programs use them",
+    },
     Tool { name: "bwrap", there: There::Program("bwrap"), package: "bubblewrap", why: "what `cargo xtask bench` compares with" },
 ];
 

@@ -5,6 +5,7 @@ use std::{
     process::ExitCode,
 };
 
+use agentbox_broker::meaning::MessageKind;
 use agentbox_core::{Digest, Effect, Evidence, Operation, Request, Verdict, policy::Policy};
 use base64::Engine as _;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,7 @@ const LONGEST_ROW: u64 = 64 << 20;
 ///
 /// Rows are JSON objects, one a line: `id`, `method`, `url`, `headers`, `body` and `body_encoding` (`utf8` or `base64`);
 /// `EXEC` with an `ssh://` URL is a command line for another machine, in the header `x-ssh-exec` or the body;
+/// `TEXT` or `BINARY` with a `ws://` or `wss://` URL is one message of a WebSocket, its subprotocol in the header;
 /// or `id`, `engine` (`sql`, `redis`, `mongodb`), `dialect`, `sql` or `wire_base64`, and `context`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ClassifyArguments {
@@ -171,7 +173,20 @@ fn told(row: &Row) -> Result<Request, String> {
         let command = header.or(text).ok_or("the row has no command line")?;
         return agentbox_broker::meaning::remote_command(url, command, body.as_deref());
     }
+    if let Some(kind) = message_kind(method, url) {
+        return agentbox_broker::meaning::websocket_message(url, &headers(row)?, kind, body.as_deref().unwrap_or_default());
+    }
     agentbox_broker::meaning::request(method, url, &headers(row)?, body.as_deref())
+}
+
+/// A row with one message of a WebSocket.
+fn message_kind(method: &str, url: &str) -> Option<MessageKind> {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase())?;
+    match (scheme.as_str(), method) {
+        ("ws" | "wss", "TEXT") => Some(MessageKind::Text),
+        ("ws" | "wss", "BINARY") => Some(MessageKind::Binary),
+        _ => None,
+    }
 }
 
 /// A row with a statement: `engine`, `dialect`, `sql` or `wire_base64`, and `context`.
@@ -238,10 +253,12 @@ mod tests {
 {"id":2,"method":"GET","url":"https://api.example.com/x","headers":{},"body":null,"body_encoding":null,"label":"read"}
 {"id":"c","method":"POST","url":"https://api.example.com/graphql","headers":{"content-type":"application/json"},"body":"W3sicXVlcnkiOiJ7bWV9In0seyJxdWVyeSI6Im11dGF0aW9ue2RlbGV0ZU1lfSJ9XQ==","body_encoding":"base64"}
 {"id":"d","engine":"sql","sql":"SELECT 1"}
+{"id":"e","method":"TEXT","url":"wss://api.example.com/graphql","headers":{"sec-websocket-protocol":"graphql-ws"},"body":"{\"id\":\"1\",\"type\":\"start\",\"payload\":{\"query\":\"mutation{deleteMe}\"}}"}
+{"id":"f","method":"BINARY","url":"wss://api.example.com/graphql","headers":{},"body":"x"}
 nonsense
 "#;
         let lines = classified(rows);
-        assert_eq!(lines.len(), 5);
+        assert_eq!(lines.len(), 7);
         assert_eq!(lines[0]["effect"], "destroy");
         assert_eq!(lines[0]["action"], "railway.volumeDelete");
         assert_eq!(lines[0]["resource"], "railway:volume/3d2c");
@@ -250,6 +267,8 @@ nonsense
         assert_eq!(lines[2]["effect"], "destroy");
         assert_eq!(lines[2]["operations"].as_array().unwrap().len(), 2);
         assert_eq!(lines[3]["effect"], "read");
-        assert_eq!(lines[4]["effect"], "opaque");
+        assert_eq!((lines[4]["effect"].as_str(), lines[4]["action"].as_str()), (Some("destroy"), Some("graphql.deleteMe")));
+        assert_eq!(lines[5]["effect"], "opaque");
+        assert_eq!(lines[6]["effect"], "opaque");
     }
 }

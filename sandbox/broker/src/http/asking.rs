@@ -3,15 +3,15 @@
 use agentbox_core::{Destination, Judgement, Permit, Refusal, RefusalKind, Request as Question, ledger::Durability};
 
 use super::{
-    client::{Client, Reuse},
+    client::{Client, Purpose, Reuse},
     pool::Ready,
     serve::{Facts, Version},
 };
 use crate::{broker::Broker, line::Promised, upstream::UpstreamError};
 
 /// The way out for what this client speaks.
-pub(crate) fn client<'a>(broker: &'a Broker, facts: &Facts, version: Version, destination: &'a Destination) -> Client<'a> {
-    Client { connector: &broker.connector, pool: &broker.pool, scheme: facts.scheme, destination, version }
+pub(crate) fn client<'a>(broker: &'a Broker, facts: &Facts, version: Version, destination: &'a Destination, purpose: Purpose) -> Client<'a> {
+    Client { connector: &broker.connector, pool: &broker.pool, scheme: facts.scheme, destination, version, purpose }
 }
 
 /// A permit in hand, and the connection that it will be used on.
@@ -31,20 +31,20 @@ pub(crate) enum Unprepared {
 }
 
 /// Asks, connects, and only then redeems. Dropped half-way, it says that the asker has gone.
-pub(crate) async fn prepare<'a>(broker: &'a Broker, facts: &Facts, version: Version, question: Question) -> Result<Prepared<'a>, Unprepared> {
+pub(crate) async fn prepare<'a>(broker: &'a Broker, facts: &Facts, version: Version, question: Question, purpose: Purpose) -> Result<Prepared<'a>, Unprepared> {
     let by_name = question.destination.as_ref().is_none_or(|destination| destination.addresses.is_empty()).then(|| question.clone());
     let known = question.destination.clone().unwrap_or_else(|| facts.destination.clone());
     let right = permit(broker, question).await.map_err(Unprepared::Refused)?;
-    let reuse = match &right {
-        Right::Plain(_) => Reuse::Allowed,
-        Right::Promised(_) => Reuse::Never,
+    let reuse = match (&right, purpose) {
+        (Right::Plain(_), Purpose::Request) => Reuse::Allowed,
+        (Right::Promised(_), _) | (Right::Plain(_), Purpose::Upgrade) => Reuse::Never,
     };
     let connected = async {
         let destination = broker.resolved(&known).await.map_err(Unprepared::Unreachable)?;
         if let Some(question) = by_name {
             still_fits(broker, question, &destination).map_err(Unprepared::Refused)?;
         }
-        let (ready, was_used) = client(broker, facts, version, &destination).connection(reuse).await.map_err(Unprepared::Unreachable)?;
+        let (ready, was_used) = client(broker, facts, version, &destination, purpose).connection(reuse).await.map_err(Unprepared::Unreachable)?;
         Ok((destination, ready, was_used))
     };
     match (connected.await, right) {

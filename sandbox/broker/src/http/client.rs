@@ -43,6 +43,14 @@ pub(crate) enum Reuse {
     Never,
 }
 
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Request,
+    /// A WebSocket's opening, for which there is HTTP/1.1 alone: afterwards the connection is nobody else's.
+    Upgrade,
+}
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unanswered {
@@ -73,6 +81,7 @@ pub(crate) struct Client<'a> {
     pub(crate) destination: &'a Destination,
     /// What the client speaks: in the clear nothing else tells whether the far side speaks HTTP/2 (gRPC does).
     pub(crate) version: super::Version,
+    pub(crate) purpose: Purpose,
 }
 
 impl Client<'_> {
@@ -87,9 +96,13 @@ impl Client<'_> {
     }
 
     async fn fresh(&self) -> Result<Ready, UpstreamError> {
+        let alpn = match self.purpose {
+            Purpose::Request => Alpn::Any,
+            Purpose::Upgrade => Alpn::Http1,
+        };
         let stream = match self.scheme {
             Scheme::Http => UpstreamStream::Clear(self.connector.connect_tcp(self.destination).await?),
-            Scheme::Https => UpstreamStream::Tls(Box::new(self.connector.connect_tls(self.destination, Alpn::Any).await?)),
+            Scheme::Https => UpstreamStream::Tls(Box::new(self.connector.connect_tls(self.destination, alpn).await?)),
         };
         let failed = |error: hyper::Error| UpstreamError::Tls(self.destination.clone(), error.to_string());
         let prior = self.scheme == Scheme::Http && self.version == super::Version::Http2;
@@ -110,7 +123,10 @@ impl Client<'_> {
         }
         let (sender, connection) =
             http1::Builder::new().max_headers(MOST_HEADERS).max_buf_size(LARGEST_HEAD).handshake(TokioIo::new(stream)).await.map_err(failed)?;
-        tokio::spawn(connection);
+        match self.purpose {
+            Purpose::Request => tokio::spawn(connection),
+            Purpose::Upgrade => tokio::spawn(connection.with_upgrades()),
+        };
         Ok(Ready::Http1(sender))
     }
 

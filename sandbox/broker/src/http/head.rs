@@ -3,6 +3,7 @@
 use agentbox_core::{Destination, HostName};
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Version, header, uri::Authority};
 
+use super::websocket;
 use crate::meaning::Scheme;
 
 /// Headers that belong to one connection (RFC 9110, section 7.6.1), and are never sent on.
@@ -49,8 +50,8 @@ pub(crate) fn check<B>(request: &Request<B>, destination: &Destination, scheme: 
     {
         return Err((StatusCode::BAD_REQUEST, "a Transfer-Encoding other than one plain \"chunked\""));
     }
-    if headers.contains_key(header::UPGRADE) && !is_h2c_offer(headers) {
-        return Err((StatusCode::NOT_IMPLEMENTED, "Upgrade (WebSocket) is refused in this version: what flows afterwards cannot be judged yet"));
+    if headers.contains_key(header::UPGRADE) && !is_h2c_offer(headers) && !websocket::is_asked(headers) {
+        return Err((StatusCode::NOT_IMPLEMENTED, "Upgrade to anything but one WebSocket is refused: what flows afterwards cannot be judged"));
     }
     if let Some(expect) = headers.get(header::EXPECT)
         && !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
@@ -169,7 +170,8 @@ mod tests {
         assert_eq!(status(Request::builder().uri("/").header("host", "x@api.example.com")), Err(StatusCode::MISDIRECTED_REQUEST));
         assert_eq!(status(Request::builder().uri("http://api.example.com/")), Err(StatusCode::BAD_REQUEST));
         assert_eq!(status(Request::builder().method("CONNECT").uri("api.example.com:443")), Err(StatusCode::METHOD_NOT_ALLOWED));
-        assert_eq!(status(get().header("upgrade", "websocket").header("connection", "upgrade")), Err(StatusCode::NOT_IMPLEMENTED));
+        assert_eq!(status(get().header("upgrade", "tls/1.2").header("connection", "upgrade")), Err(StatusCode::NOT_IMPLEMENTED));
+        assert_eq!(status(get().header("upgrade", "websocket, tls/1.2").header("connection", "upgrade")), Err(StatusCode::NOT_IMPLEMENTED));
     }
 
     #[test]

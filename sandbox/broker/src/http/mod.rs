@@ -8,6 +8,7 @@ mod head;
 mod pool;
 mod serve;
 mod strict;
+mod websocket;
 
 pub(crate) use asking::{Right, permit, refusal, still_fits};
 pub(crate) use body::{Room, Share};

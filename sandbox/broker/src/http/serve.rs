@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     io,
+    net::SocketAddr,
     sync::{Arc, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -23,15 +24,17 @@ use super::{
     asking::{Prepared, Unprepared, client, prepare, refusal},
     body::{self, Read, Share, Tail, Through},
     canonical::{self, Known},
-    client::{Outgoing, Unanswered},
+    client::{Outgoing, Purpose, Unanswered},
     head,
     strict::{Broken, Reason, Strict},
+    websocket::{self, Slot},
 };
 use crate::{
     broker::Broker,
     client_stream::Presence,
     meaning::{self, Body, BodyWant, Head, Meaning, ReplyStyle, Scheme},
     opaque::whole_connection,
+    peek::Prefixed,
     upstream::UpstreamError,
 };
 
@@ -78,6 +81,21 @@ impl Facts {
     pub(crate) fn new(destination: Destination, scheme: Scheme, presence: Presence) -> Self {
         Self { destination, scheme, misdirected: false, presence, addressed: OnceCell::new() }
     }
+
+    /// The client's address, and the one that it connected to.
+    pub(super) fn connection(&self) -> Option<(SocketAddr, SocketAddr)> {
+        self.presence.connection()
+    }
+
+    /// Ends when the client has gone.
+    pub(super) async fn gone(&self) {
+        self.presence.gone().await;
+    }
+
+    /// The destination with what could be found out about its addresses before asking.
+    pub(super) async fn addressed(&self, broker: &Broker) -> &Destination {
+        self.addressed.get_or_init(|| broker.addressed(&self.destination)).await
+    }
 }
 
 /// Serves a client until it goes.
@@ -86,13 +104,15 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let facts = Arc::new(facts);
+    let slot = Arc::new(Slot::default());
+    let left = slot.clone();
     let service = service_fn(move |request| {
-        let (broker, facts) = (broker.clone(), facts.clone());
-        Box::pin(async move { Ok::<_, Infallible>(answer(&broker, &facts, version, request).await) })
+        let (broker, facts, left) = (broker.clone(), facts.clone(), left.clone());
+        Box::pin(async move { Ok::<_, Infallible>(answer(&broker, &facts, version, &left, request).await) })
     });
     match version {
         Version::Http1 => {
-            let (stream, reason) = Strict::new(stream);
+            let (stream, reason) = Strict::new(stream, slot.opened());
             let mut connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(IDLE)
@@ -101,7 +121,12 @@ where
                 .half_close(false)
                 .serve_connection(TokioIo::new(stream), service);
             let served = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
-            let mut stream = connection.into_parts().io.into_inner();
+            let parts = connection.into_parts();
+            if let (Ok(()), Some(tunnel)) = (&served, slot.take()) {
+                tunnel.run(Prefixed::new(parts.read_buf.into(), parts.io.into_inner().into_inner())).await;
+                return Ok(());
+            }
+            let mut stream = parts.io.into_inner();
             // hyper takes an error before the first byte of a head for a quiet end, so the reason is asked and not its result.
             explain(&mut stream, &reason).await;
             let _ = timeout(FAREWELL, stream.shutdown()).await;
@@ -132,8 +157,10 @@ async fn explain<S: AsyncWrite + Unpin>(stream: &mut S, reason: &Reason) {
     }
 }
 
-async fn answer(broker: &Broker, facts: &Facts, version: Version, request: Request<Incoming>) -> Response<Through> {
-    let checked = if facts.misdirected {
+async fn answer(broker: &Arc<Broker>, facts: &Arc<Facts>, version: Version, slot: &Slot, request: Request<Incoming>) -> Response<Through> {
+    let checked = if slot.is_open() {
+        Err((StatusCode::BAD_REQUEST, "a request on a connection that is a WebSocket"))
+    } else if facts.misdirected {
         Err((StatusCode::MISDIRECTED_REQUEST, "the name in the TLS hello is not the name that was connected to: connect to a host by its own name"))
     } else {
         head::check(&request, &facts.destination, facts.scheme)
@@ -146,7 +173,11 @@ async fn answer(broker: &Broker, facts: &Facts, version: Version, request: Reque
     if facts.destination.host == broker.own {
         return ours(broker, &request);
     }
-    match pass(broker, facts, version, request).await {
+    let passed = match version {
+        Version::Http1 if websocket::is_asked(request.headers()) => websocket::open(broker, facts, slot, request).await,
+        Version::Http1 | Version::Http2 => pass(broker, facts, version, request).await,
+    };
+    match passed {
         Ok(response) | Err(response) => response,
     }
 }
@@ -169,7 +200,7 @@ async fn pass(broker: &Broker, facts: &Facts, version: Version, request: Request
     let (meaning, known, through) = understand(broker, &head, incoming, &mut share).await?;
     let digest = canonical::digest(&parts.method, facts.scheme, &facts.destination, &target, &parts.headers, known.borrow());
     let summary = safe::line(&format!("{} {}://{}{target}", parts.method, facts.scheme.word(), facts.destination), LONGEST_SUMMARY);
-    let addressed = facts.addressed.get_or_init(|| broker.addressed(&facts.destination)).await;
+    let addressed = facts.addressed(broker).await;
     let mut operations = meaning.operations;
     if broker.is_unlisted(&facts.destination) {
         operations.push(whole_connection(
@@ -198,14 +229,14 @@ async fn pass(broker: &Broker, facts: &Facts, version: Version, request: Request
     let prepared = tokio::select! {
         biased;
         () = facts.presence.gone() => return Err(plain(StatusCode::BAD_REQUEST, "agentbox_refused", "the client has gone")),
-        prepared = prepare(broker, facts, version, question) => prepared,
+        prepared = prepare(broker, facts, version, question, Purpose::Request) => prepared,
     };
     let Prepared { permit, reuse, outcome, destination, ready, was_used } = match prepared {
         Ok(prepared) => prepared,
         Err(Unprepared::Refused(refusal)) => return Err(refused(broker, style, &summary, &refusal)),
         Err(Unprepared::Unreachable(error)) => return Err(unreachable(&error)),
     };
-    let client = client(broker, facts, version, &destination);
+    let client = client(broker, facts, version, &destination, Purpose::Request);
     if let Err(unfit) = permit.consume(&digest, SystemTime::now()) {
         outcome.tell(&format!("nothing was sent: {unfit}"));
         return Err(plain(StatusCode::FORBIDDEN, "agentbox_denied", &unfit.to_string()));
@@ -217,17 +248,21 @@ async fn pass(broker: &Broker, facts: &Facts, version: Version, request: Request
         }
         Err(error) => {
             outcome.tell(&error.to_string());
-            let status = match error {
-                Unanswered::Silent(_) => StatusCode::GATEWAY_TIMEOUT,
-                Unanswered::Unreachable(error) => return Err(unreachable(&error)),
-                Unanswered::Broken(..) => StatusCode::BAD_GATEWAY,
-            };
-            Err(plain(status, "agentbox_upstream", &error.to_string()))
+            Err(unanswered(&error))
         }
     }
 }
 
-fn unreachable(error: &UpstreamError) -> Response<Through> {
+pub(super) fn unanswered(error: &Unanswered) -> Response<Through> {
+    let status = match error {
+        Unanswered::Silent(_) => StatusCode::GATEWAY_TIMEOUT,
+        Unanswered::Unreachable(error) => return unreachable(error),
+        Unanswered::Broken(..) => StatusCode::BAD_GATEWAY,
+    };
+    plain(status, "agentbox_upstream", &error.to_string())
+}
+
+pub(super) fn unreachable(error: &UpstreamError) -> Response<Through> {
     let status = match error {
         UpstreamError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
         UpstreamError::LocalAddress(..) => StatusCode::FORBIDDEN,
@@ -296,13 +331,13 @@ async fn understand(broker: &Broker, head: &Head<'_>, incoming: Incoming, share:
     }
 }
 
-fn refused(broker: &Broker, style: ReplyStyle, summary: &str, refusal: &Refusal) -> Response<Through> {
+pub(super) fn refused(broker: &Broker, style: ReplyStyle, summary: &str, refusal: &Refusal) -> Response<Through> {
     broker.refusals.remember(summary, refusal);
     meaning::refusal_response(style, refusal).map(Through::of)
 }
 
 /// The far side's answer without what belongs to its connection.
-fn back(response: Response<Incoming>) -> Response<Through> {
+pub(super) fn back(response: Response<Incoming>) -> Response<Through> {
     let (mut parts, body) = response.into_parts();
     head::strip(&mut parts.headers);
     // An offer of QUIC would only cost the client a refused packet.

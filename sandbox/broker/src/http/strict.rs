@@ -6,7 +6,10 @@
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -228,14 +231,20 @@ pub(super) struct Strict<S> {
     stream: S,
     framer: Framer,
     reason: Reason,
+    /// The client was told yes to a WebSocket: what comes is no request.
+    opened: Arc<AtomicBool>,
     /// Runs while a head is incomplete.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Strict<S> {
-    pub(super) fn new(stream: S) -> (Self, Reason) {
+    pub(super) fn new(stream: S, opened: Arc<AtomicBool>) -> (Self, Reason) {
         let reason = Reason::default();
-        (Self { stream, framer: Framer::default(), reason: reason.clone(), deadline: None }, reason)
+        (Self { stream, framer: Framer::default(), reason: reason.clone(), opened, deadline: None }, reason)
+    }
+
+    pub(super) fn into_inner(self) -> S {
+        self.stream
     }
 
     fn end(&self, why: &'static str) -> io::Error {
@@ -250,6 +259,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Strict<S> {
         let before = buffer.filled().len();
         match Pin::new(&mut this.stream).poll_read(cx, buffer) {
             Poll::Ready(Ok(())) => {
+                if this.opened.load(Ordering::Acquire) {
+                    return Poll::Ready(Ok(()));
+                }
                 let fresh = buffer.filled().get(before..).unwrap_or_default();
                 if let Err(why) = this.framer.take(fresh) {
                     buffer.set_filled(before);

@@ -46,6 +46,7 @@ pub(crate) const APIS: &[&dyn Api] = &[
     &super::grpc::Grpc,
     &super::aws::Aws,
     &super::kubernetes::Kubernetes,
+    &super::mcp::Mcp,
     &super::graphql::AnyGraphQl,
     &super::elastic::Elastic,
     &super::providers::Providers,

@@ -3,7 +3,7 @@
 use agentbox_core::{Destination, Digest, Evidence, HostName, Operation, Request, Resource, ResourceId};
 use http::{HeaderMap, HeaderValue, Method, header};
 
-use super::{Body, Head, Scheme, understand};
+use super::{Body, Head, Scheme, understand, websocket};
 
 /// What the request `method url` with this body would be judged as.
 ///
@@ -24,10 +24,56 @@ pub fn example(method: &str, url: &str, body: Option<&str>) -> Result<Request, S
 /// One sentence on what is wrong with it.
 pub fn request(method: &str, url: &str, headers: &HeaderMap, body: Option<&[u8]>) -> Result<Request, String> {
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| format!("`{}` is no HTTP method", agentbox_core::safe::line(method, 30)))?;
+    let Address { scheme, host, port, target } = address(url, ["http", "https"])?;
+    let head = Head { method: &method, scheme, host: &host, port, target: &target, headers };
+    let meaning = understand(&head, body.map_or(Body::Absent, Body::Whole));
+    let summary = format!("{method} {}://{host}{target}", scheme.word());
+    Ok(Request {
+        operations: meaning.operations,
+        destination: Some(Destination { host: host.clone(), port, addresses: Vec::new() }),
+        digest: Digest::of([method.as_str().as_bytes(), host.as_str().as_bytes(), &port.to_le_bytes(), target.as_bytes(), body.unwrap_or_default()]),
+        evidence: Evidence { summary, excerpt: meaning.excerpt, credentials: meaning.credentials, ..Evidence::default() },
+    })
+}
+
+/// What one whole message of a WebSocket would be judged as; `headers` are those of its opening, with the subprotocol.
+///
+/// # Errors
+/// One sentence on what is wrong with it.
+pub fn websocket_message(url: &str, headers: &HeaderMap, kind: websocket::Kind, message: &[u8]) -> Result<Request, String> {
+    let Address { scheme, host, port, target } = address(url, ["ws", "wss"])?;
+    let mut headers = headers.clone();
+    let protocol = headers.remove(header::SEC_WEBSOCKET_PROTOCOL);
+    let protocol = protocol.as_ref().and_then(|value| value.to_str().ok()).map(str::trim);
+    let head = Head { method: &Method::GET, scheme, host: &host, port, target: &target, headers: &headers };
+    let meaning = websocket::alone(&head, protocol, kind, message);
+    Ok(Request {
+        operations: meaning.operations,
+        destination: Some(Destination { host: host.clone(), port, addresses: Vec::new() }),
+        digest: Digest::of([b"websocket".as_slice(), host.as_str().as_bytes(), &port.to_le_bytes(), target.as_bytes(), message]),
+        evidence: Evidence {
+            summary: format!("a message to {}://{host}{target}", scheme.word()),
+            excerpt: meaning.excerpt,
+            credentials: meaning.credentials,
+            ..Evidence::default()
+        },
+    })
+}
+
+/// A URL taken apart.
+struct Address {
+    scheme: Scheme,
+    host: HostName,
+    port: u16,
+    target: String,
+}
+
+/// Takes a URL apart whose scheme is one of these, the one in the clear first.
+fn address(url: &str, [clear, secure]: [&str; 2]) -> Result<Address, String> {
     let (scheme, rest) = match url.split_once("://") {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Scheme::Https, rest),
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Scheme::Http, rest),
-        _ => return Err("an example's URL begins with http:// or https://".to_owned()),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(secure) => (Scheme::Https, rest),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(clear) => (Scheme::Http, rest),
+        _ => return Err(format!("an example's URL begins with {clear}:// or {secure}://")),
     };
     // Taken apart by hand: a URL library would tidy the path, and the path as sent is what is judged.
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -39,15 +85,7 @@ pub fn request(method: &str, url: &str, headers: &HeaderMap, body: Option<&[u8]>
     };
     let host = HostName::parse(host).map_err(str::to_owned)?;
     let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
-    let head = Head { method: &method, scheme, host: &host, port, target: &target, headers };
-    let meaning = understand(&head, body.map_or(Body::Absent, Body::Whole));
-    let summary = format!("{method} {}://{host}{target}", scheme.word());
-    Ok(Request {
-        operations: meaning.operations,
-        destination: Some(Destination { host: host.clone(), port, addresses: Vec::new() }),
-        digest: Digest::of([method.as_str().as_bytes(), host.as_str().as_bytes(), &port.to_le_bytes(), target.as_bytes(), body.unwrap_or_default()]),
-        evidence: Evidence { summary, excerpt: meaning.excerpt, credentials: meaning.credentials, ..Evidence::default() },
-    })
+    Ok(Address { scheme, host, port, target })
 }
 
 /// What a command line for another machine (`ssh host COMMAND`) would be judged as; `input` is what is sent to it.

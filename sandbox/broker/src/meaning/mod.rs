@@ -19,6 +19,7 @@ mod grpc;
 mod http_rules;
 mod kubernetes;
 mod marks;
+mod mcp;
 mod models;
 mod override_methods;
 mod packages;
@@ -30,15 +31,18 @@ mod route;
 mod rpc;
 mod shell;
 pub mod sql;
+pub(crate) mod websocket;
 mod words;
 
 use agentbox_core::{Credential, HostName, Operation};
 
 pub(crate) use content::parse_json;
 pub(crate) use credentials::named as named_credential;
-pub use example::{example, remote_command, request};
+pub use example::{example, remote_command, request, websocket_message};
 pub(crate) use railway::{is_railway, may_lose};
 pub use refusal::{GitAnswer, ReplyStyle, refusal_response};
+pub(crate) use websocket::Dialect;
+pub use websocket::Kind as MessageKind;
 
 /// How the request travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

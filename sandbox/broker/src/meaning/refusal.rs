@@ -115,9 +115,19 @@ fn object(refusal: &Refusal) -> Value {
     })
 }
 
-fn graphql(refusal: &Refusal) -> Value {
+/// One error of GraphQL.
+pub(super) fn graphql_error(refusal: &Refusal) -> Value {
+    json!({ "message": sentence(refusal), "extensions": object(refusal) })
+}
+
+/// An error of JSON-RPC; of the codes that its specification leaves to servers.
+pub(super) fn rpc_error(refusal: &Refusal) -> Value {
+    json!({ "code": -32001, "message": sentence(refusal), "data": object(refusal) })
+}
+
+pub(super) fn graphql(refusal: &Refusal) -> Value {
     let extensions = object(refusal);
-    let mut whole = json!({ "data": null, "errors": [{ "message": sentence(refusal), "extensions": extensions.clone() }] });
+    let mut whole = json!({ "data": null, "errors": [graphql_error(refusal)] });
     // A caller that looks for the plain object finds it beside the errors.
     if let (Some(whole), Value::Object(fields)) = (whole.as_object_mut(), extensions) {
         whole.extend(fields);
