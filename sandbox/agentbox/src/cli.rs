@@ -31,6 +31,16 @@ enum Command {
     Approve(commands::approve::ApproveArguments),
     /// Refuse one waiting operation, and say why
     Deny(commands::deny::DenyArguments),
+    /// The running boxes of this user
+    Ps(commands::ps::PsArguments),
+    /// End a running box
+    Stop(commands::stop::BoxArguments),
+    /// Let a box go on that was frozen since it destroyed much within seconds
+    Resume(commands::stop::BoxArguments),
+    /// End what was approved for a time (`approve --for`) in a box
+    Revoke(commands::stop::BoxArguments),
+    /// Inside a box: say in one sentence what the waiting operation is for; the card shows it
+    Ask(commands::ask::AskArguments),
     /// What was refused last, by which rule, and what to do instead
     Why(commands::why::WhyArguments),
     /// Bring back what a session destroyed
@@ -72,6 +82,11 @@ pub(crate) fn main() -> ExitCode {
         Command::Show(arguments) => commands::show::run(&arguments),
         Command::Approve(arguments) => commands::approve::run(&arguments),
         Command::Deny(arguments) => commands::deny::run(&arguments),
+        Command::Ps(arguments) => commands::ps::run(&arguments),
+        Command::Stop(arguments) => commands::stop::stop(&arguments),
+        Command::Resume(arguments) => commands::stop::resume(&arguments),
+        Command::Revoke(arguments) => commands::stop::revoke(&arguments),
+        Command::Ask(arguments) => commands::ask::run(&arguments),
         Command::Why(arguments) => commands::why::run(&arguments),
         Command::Undo(arguments) => commands::undo::run(&arguments),
         Command::Diff(arguments) => commands::diff::run(&arguments),

@@ -29,6 +29,8 @@ pub(crate) trait Line: Send + Sync {
     fn told(&self) -> Vec<(String, Refusal)> {
         Vec::new()
     }
+    /// Hands the agent's own words on, for the card; a line that leads to no person has no use for them.
+    fn said(&self, _words: &str) {}
     /// Writes a plain allowance down and makes its permit.
     fn allow(&self, granted: Granted) -> Result<Permit, Refusal>;
 }
@@ -54,6 +56,10 @@ impl Line for Supervisor {
 
     fn told(&self) -> Vec<(String, Refusal)> {
         self.gate.told()
+    }
+
+    fn said(&self, words: &str) {
+        self.gate.said(words);
     }
 
     fn allow(&self, granted: Granted) -> Result<Permit, Refusal> {

@@ -39,6 +39,9 @@ const REDEEM: Duration = Duration::from_secs(20);
 /// For the supervisor to take a message off the line; one that does not is stuck, and nobody judges any more.
 const WRITE: Duration = Duration::from_secs(30);
 
+/// Longest words of the agent's that are handed on, in characters.
+const LONGEST_WORDS: usize = 1000;
+
 /// Longest text of how a deed ended.
 const LONGEST_OUTCOME: usize = 200;
 
@@ -171,6 +174,11 @@ impl RemoteGate {
     /// The refusals of files that came since the last time, oldest first.
     pub fn told(&self) -> Vec<(String, Refusal)> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+    }
+
+    /// Hands the agent's own words on, for the card.
+    pub fn said(&self, text: &str) {
+        self.send(&ToSupervisor::Said { text: text.chars().take(LONGEST_WORDS).collect() });
     }
 
     /// Tells the supervisor how a permitted deed ended.

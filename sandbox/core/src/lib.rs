@@ -5,6 +5,7 @@
 
 pub mod effect;
 pub mod gate;
+pub mod kind;
 pub mod ledger;
 pub mod look;
 pub mod operation;
@@ -19,6 +20,7 @@ pub mod wire;
 
 pub use effect::Effect;
 pub use gate::Gate;
+pub use kind::Lease;
 pub use operation::{Action, Delegation, Operation, Reach};
 pub use permit::Permit;
 pub use request::{Credential, Destination, Digest, Evidence, HostName, Request};

@@ -66,6 +66,8 @@ pub struct Ruling {
     pub digest: Digest,
     /// The resource's name as the person typed it, where the place wants that.
     pub typed: Option<String>,
+    /// Not this once only, but this kind in this place, for so long.
+    pub lasting: Option<std::time::Duration>,
     /// What they said.
     pub decision: Decision,
 }

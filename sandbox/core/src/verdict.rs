@@ -1,11 +1,12 @@
 //! What the policy says, and what follows from it. A `Granted` cannot be made anywhere else.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Request,
+    kind::{Kind, Lease},
     ruling::{Decision, Ruling, Whose},
 };
 
@@ -185,6 +186,8 @@ pub struct Terms {
     pub presence: Presence,
     /// Who must be among them.
     pub quorum: Quorum,
+    /// The longest time for which a yes may cover more of the same kind; zero where it may not.
+    pub lease: Duration,
     /// How long it waits before silence means no.
     pub patience: Duration,
 }
@@ -215,6 +218,14 @@ pub enum Unsettled {
     /// No signature where one is wanted.
     #[error("this wants a signature by one of the policy's approvers: agentbox approve --sign")]
     Unsigned,
+    /// A yes for a kind, where the policy does not let it, or not for so long.
+    #[error("the policy lets nobody approve this kind for {asked} s; at most {longest} s (`lease` in its place)")]
+    NotFor {
+        /// Seconds that were asked for.
+        asked: u64,
+        /// Seconds that may be.
+        longest: u64,
+    },
     /// The name was not typed, or wrongly.
     #[error("the resource's name, {0}, must be typed to confirm")]
     NotConfirmed(String),
@@ -279,6 +290,20 @@ impl Hold {
         }
     }
 
+    /// As [`settle`](Self::settle), with the yes for the kind where all who approved asked for one: it lasts as long as the shortest.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn settle_with_lease(self, rulings: &[Ruling], now: Instant) -> Result<(Granted, Option<Lease>), (Box<Hold>, Unsettled)> {
+        let lasting = rulings.iter().map(|ruling| ruling.lasting).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().min());
+        let lease = lasting.map(|lasting| Lease::new(Kind::of(&self.request, &self.because), self.terms, rulings.to_vec(), lasting, now));
+        self.settle(rulings).map(|granted| (granted, lease))
+    }
+
+    pub(crate) fn granted_by(self, rulings: Vec<Ruling>) -> Granted {
+        Granted { request: self.request, because: self.because, rulings }
+    }
+
     fn check(&self, rulings: &[Ruling]) -> Result<(), Unsettled> {
         let mut yes: Vec<&str> = Vec::new();
         let mut somebody_else = false;
@@ -292,6 +317,11 @@ impl Hold {
                     let name = self.confirm_name();
                     if self.terms.confirm == Confirm::Name && ruling.typed.as_deref() != Some(name.as_str()) {
                         return Err(Unsettled::NotConfirmed(name));
+                    }
+                    if let Some(lasting) = ruling.lasting
+                        && lasting > self.terms.lease
+                    {
+                        return Err(Unsettled::NotFor { asked: lasting.as_secs(), longest: self.terms.lease.as_secs() });
                     }
                     if self.terms.presence == Presence::Signature && ruling.proof.signer().is_none() {
                         return Err(Unsettled::Unsigned);

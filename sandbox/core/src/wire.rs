@@ -46,6 +46,11 @@ pub enum ToSupervisor {
         /// In order.
         drafts: Vec<crate::ledger::Draft>,
     },
+    /// The agent's own words for the card, as `agentbox ask` gave them.
+    Said {
+        /// Anything; cut and made safe by who shows it.
+        text: String,
+    },
     /// A deed ended: for the ledger and for who else waits on the same hold.
     Done {
         /// The one it named.

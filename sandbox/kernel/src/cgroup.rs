@@ -132,7 +132,7 @@ impl Drop for Cgroup {
 mod tests {
     use super::*;
 
-    const BOTH: Limits = Limits { processes: Some(100), open_files: None, memory: Some(1 << 30), file_size: None, connections: None, holds: None };
+    const BOTH: Limits = Limits { processes: Some(100), open_files: None, memory: Some(1 << 30), file_size: None, connections: None, holds: None, burst: None };
 
     /// A folder that looks like a cgroup: the files of the real one cannot be made here, but what is written to them can be seen.
     fn looks_like_one(hands_on: &str) -> tempfile::TempDir {

@@ -90,6 +90,10 @@ pub enum ToInit {
     Run,
     /// Send this signal to the agent's process group.
     Signal(i32),
+    /// Stop every process of the box, until it is thawed.
+    Freeze,
+    /// Let them go on.
+    Thaw,
     /// Bring the agent to the foreground of the box's terminal, and let it go on.
     Foreground,
 }
@@ -101,6 +105,13 @@ pub struct Control(OwnedFd);
 impl AsFd for Control {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+impl From<OwnedFd> for Control {
+    /// Of a descriptor that is one end of a pair.
+    fn from(end: OwnedFd) -> Self {
+        Self(end)
     }
 }
 

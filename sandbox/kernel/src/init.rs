@@ -121,7 +121,7 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
     // The supervisor's word to go on is also the proof that it still lived after the line above.
     match control.receive::<ToInit>() {
         Ok(Some((ToInit::Go, _))) => {}
-        Ok(Some((ToInit::Run | ToInit::Signal(_) | ToInit::Foreground, _)) | None) | Err(_) => {
+        Ok(Some((ToInit::Run | ToInit::Signal(_) | ToInit::Freeze | ToInit::Thaw | ToInit::Foreground, _)) | None) | Err(_) => {
             return Err(failure(Layer::PidNamespace, "the supervisor has gone", ""));
         }
     }
@@ -206,7 +206,7 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
     match control.receive::<ToInit>() {
         Ok(Some((ToInit::Run, _))) => {}
         // The supervisor has gone, or has decided against it. No word of ours is due.
-        Ok(Some((ToInit::Go | ToInit::Signal(_) | ToInit::Foreground, _)) | None) | Err(_) => exit_now(u8::MAX),
+        Ok(Some((ToInit::Go | ToInit::Signal(_) | ToInit::Freeze | ToInit::Thaw | ToInit::Foreground, _)) | None) | Err(_) => exit_now(u8::MAX),
     }
     release.write_all(b"!").map_err(|error| failure(Layer::PidNamespace, format!("the agent's process has gone: {error}"), ""))?;
     // The pipe closes with exec. A line in it is the reason why there was none.
@@ -474,10 +474,21 @@ enum Reaped {
     Enough,
 }
 
+/// Whether the box's processes may run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    Runs,
+    Frozen,
+}
+
+/// For PID 1 of a PID namespace: every other process in it.
+const EVERYBODY: Pid = Pid::from_raw(-1);
+
 /// Waits for the agent, reaps everybody's orphans, forwards signals. Its return ends the box: the kernel kills whoever is left.
 fn attend(agent: Pid, terminal: Option<&OwnedFd>, signals: &SignalFd, control: &Control) -> u8 {
+    let mut pace = Pace::Runs;
     loop {
-        let patience = match reap(agent, terminal, control) {
+        let patience = match reap(agent, terminal, control, pace) {
             Reaped::Agent(exit) => {
                 let _ = control.send(&FromInit::Ended(exit), &[]);
                 return exit.code();
@@ -496,6 +507,18 @@ fn attend(agent: Pid, terminal: Option<&OwnedFd>, signals: &SignalFd, control: &
         }
         if told.any() == Some(true) {
             match control.receive::<ToInit>() {
+                // What would let a part of it go on waits for the thaw.
+                Ok(Some((ToInit::Signal(number), _))) if pace == Pace::Frozen && number == Signal::SIGCONT as i32 => {}
+                Ok(Some((ToInit::Foreground, _))) if pace == Pace::Frozen => {}
+                Ok(Some((ToInit::Freeze, _))) => {
+                    pace = Pace::Frozen;
+                    // All but this one, and those that are being made: a fork with a signal pending begins anew.
+                    let _ = kill(EVERYBODY, Signal::SIGSTOP);
+                }
+                Ok(Some((ToInit::Thaw, _))) => {
+                    pace = Pace::Runs;
+                    let _ = kill(EVERYBODY, Signal::SIGCONT);
+                }
                 Ok(Some((ToInit::Signal(number), _))) => forward(agent, terminal, number),
                 Ok(Some((ToInit::Foreground, _))) => {
                     let _ = terminal.map(|terminal| tcsetpgrp(terminal, agent));
@@ -509,11 +532,13 @@ fn attend(agent: Pid, terminal: Option<&OwnedFd>, signals: &SignalFd, control: &
     }
 }
 
-fn reap(agent: Pid, terminal: Option<&OwnedFd>, control: &Control) -> Reaped {
+fn reap(agent: Pid, terminal: Option<&OwnedFd>, control: &Control, pace: Pace) -> Reaped {
     for _ in 0..MOST_REAPED {
         match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
             Ok(WaitStatus::Exited(pid, code)) if pid == agent => return Reaped::Agent(Exit::Code(u8::try_from(code).unwrap_or(u8::MAX))),
             Ok(WaitStatus::Signaled(pid, signal, _)) if pid == agent => return Reaped::Agent(Exit::Signal(signal_number(signal))),
+            // Our own doing: its terminal is not to be told that its job was stopped.
+            Ok(WaitStatus::Stopped(..)) if pace == Pace::Frozen => {}
             Ok(WaitStatus::Stopped(pid, signal)) if pid == agent => {
                 let wants_terminal = terminal.is_some() && matches!(signal, Signal::SIGTTIN | Signal::SIGTTOU);
                 let _ = control.send(if wants_terminal { &FromInit::WantsTerminal } else { &FromInit::Stopped }, &[]);

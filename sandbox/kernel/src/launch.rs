@@ -445,6 +445,14 @@ impl Running {
         let _ = self.control.send(&ToInit::Signal(number), &[]);
     }
 
+    /// Another end of the words to init, for who outlives a borrow of this.
+    ///
+    /// # Errors
+    /// No descriptors are left.
+    pub fn reins(&self) -> io::Result<Reins> {
+        Ok(Reins(Control::from(self.control.as_fd().try_clone_to_owned()?)))
+    }
+
     /// Gives the agent the box's terminal, which it asked for from the background, and lets it go on.
     pub fn foreground(&self) {
         let _ = self.control.send(&ToInit::Foreground, &[]);
@@ -461,6 +469,28 @@ impl Running {
     pub fn end(self) -> Remains {
         let Self { watch, .. } = self;
         Remains { _watch: watch }
+    }
+}
+
+/// What can be told to a running box by who does not own it.
+#[derive(Debug)]
+pub struct Reins(Control);
+
+impl Reins {
+    /// Sends a signal to the agent's group.
+    pub fn signal(&self, number: i32) {
+        let _ = self.0.send(&ToInit::Signal(number), &[]);
+    }
+
+    /// Stops every process of the box. One that armed a timer with SIGCONT can wake itself: whatever it then asks for must be refused
+    /// elsewhere.
+    pub fn freeze(&self) {
+        let _ = self.0.send(&ToInit::Freeze, &[]);
+    }
+
+    /// Lets them go on.
+    pub fn thaw(&self) {
+        let _ = self.0.send(&ToInit::Thaw, &[]);
     }
 }
 

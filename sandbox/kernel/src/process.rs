@@ -92,6 +92,22 @@ pub fn fork_child(first: First, keep: &[RawFd], body: impl FnOnce(UnixStream) ->
     }
 }
 
+/// What stops a process of ours where it is. It outlives the process without harm.
+#[derive(Debug)]
+pub struct Leash(OwnedFd);
+
+impl Leash {
+    /// Stops it, until it is let go on. Nothing in a box can wake it.
+    pub fn halt(&self) {
+        let _ = pidfd::send_signal(self.0.as_fd(), Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) {
+        let _ = pidfd::send_signal(self.0.as_fd(), Signal::SIGCONT);
+    }
+}
+
 pub(crate) fn close_all_but(mut kept: Vec<RawFd>) -> Result<(), Errno> {
     kept.sort_unstable();
     kept.dedup();
@@ -106,6 +122,14 @@ pub(crate) fn close_all_but(mut kept: Vec<RawFd>) -> Result<(), Errno> {
 }
 
 impl Child {
+    /// What stops it where it is, and lets it go on.
+    ///
+    /// # Errors
+    /// No descriptors are left.
+    pub fn leash(&self) -> std::io::Result<Leash> {
+        Ok(Leash(self.pidfd.try_clone()?))
+    }
+
     /// Ends it at once; one that has ended already, and was waited for, is left alone.
     pub fn kill(&self) {
         let _ = pidfd::send_signal(self.pidfd.as_fd(), nix::sys::signal::Signal::SIGKILL);

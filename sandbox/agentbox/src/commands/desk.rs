@@ -60,6 +60,15 @@ impl Boxes {
         control::sessions(folder).map(Self).map_err(|error| Fault::Failed(error.to_string()))
     }
 
+    /// The one of that name.
+    pub(crate) fn named(&self, name: &str) -> Result<&Session, Fault> {
+        let there = || self.0.iter().map(|session| session.name.as_str()).collect::<Vec<_>>().join(", ");
+        self.0.iter().find(|session| session.name == name).ok_or_else(|| {
+            let there = if self.0.is_empty() { "no box runs".to_owned() } else { format!("these run: {}", there()) };
+            Fault::No(format!("no box is named {}; {there}", safe::line(name, 40)))
+        })
+    }
+
     /// Asks all of them. One that does not answer is said, and does not hide the others.
     pub(crate) fn ask_all(&self, message: &ToDesk) -> Vec<(&Session, FromDesk)> {
         self.0.iter().filter_map(|session| Some((session, answer_of(session, message)?))).collect()

@@ -100,8 +100,9 @@ fn table((rows, more): &(Vec<Row>, usize)) -> String {
             Phase::Passing => "passing",
         };
         let foreign = if row.foreign { "  FOREIGN CREDENTIAL" } else { "" };
+        let folded = if row.folded > 0 { format!("  (and {} more of this kind refused)", row.folded) } else { String::new() };
         let (place, what) = (safe::line(&row.place, 60), safe::line(&row.headline, 300));
-        out.push_str(&format!("{:6}  {state:9}  {:8}  {place:12}  {what}{foreign}\n", row.id.as_str(), duration(row.left)));
+        out.push_str(&format!("{:6}  {state:9}  {:8}  {place:12}  {what}{foreign}{folded}\n", row.id.as_str(), duration(row.left)));
     }
     if *more > 0 {
         out.push_str(&format!("and {more} more\n"));
@@ -127,6 +128,7 @@ mod tests {
             place: "production".to_owned(),
             foreign: true,
             askers: 1,
+            folded: 0,
             waited: 3,
             left: 897,
         };

@@ -1,6 +1,7 @@
 //! One file per command; its doc comment is its help.
 
 pub(crate) mod approve;
+pub(crate) mod ask;
 pub(crate) mod classify;
 pub(crate) mod completions;
 pub(crate) mod deny;
@@ -12,9 +13,11 @@ pub(crate) mod holds;
 pub(crate) mod log;
 pub(crate) mod man;
 pub(crate) mod policy;
+pub(crate) mod ps;
 pub(crate) mod run;
 pub(crate) mod scratch;
 pub(crate) mod show;
 pub(crate) mod sign;
+pub(crate) mod stop;
 pub(crate) mod undo;
 pub(crate) mod why;

@@ -4,6 +4,7 @@ use std::{
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use agentbox_core::safe;
@@ -23,8 +24,8 @@ const LONGEST_KEY: u64 = 16 * 1024;
 /// Signs what `card` asks for. Asks on the terminal for the passphrase, the PIN or the touch that the key wants.
 ///
 /// No ssh-agent is asked: it would sign for whatever runs as the same user.
-pub(crate) fn sign(card: &Card, typed: Option<&str>, key: Option<&Path>) -> Result<String, Fault> {
-    let text = statement(card, typed).ok_or_else(|| Fault::No(format!("{} is approved already", card.id)))?;
+pub(crate) fn sign(card: &Card, typed: Option<&str>, lasting: Option<Duration>, key: Option<&Path>) -> Result<String, Fault> {
+    let text = statement(card, typed, lasting).ok_or_else(|| Fault::No(format!("{} is approved already", card.id)))?;
     let key = match key {
         Some(key) => private(key),
         None => find(card)?,

@@ -17,7 +17,7 @@ use crate::commands::{
 };
 
 /// The broker's own name in every box.
-const BROKER: &str = "agentbox.internal";
+pub(crate) const BROKER: &str = "agentbox.internal";
 
 /// How long the broker may take: it is on this machine.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -60,17 +60,17 @@ fn from_boxes() -> Result<Vec<Value>, Fault> {
 }
 
 fn from_broker() -> Result<Vec<Value>, Fault> {
-    let answer = get(BROKER, 80).map_err(|error| Fault::Failed(format!("the broker of this box does not answer: {error}")))?;
+    let answer = fetch(BROKER, 80, "/why").map_err(|error| Fault::Failed(format!("the broker of this box does not answer: {error}")))?;
     list_of(&answer).ok_or_else(|| Fault::Failed("the broker of this box answered something else".to_owned()))
 }
 
 /// Asks in HTTP/1.0, so that the answer ends with the connection and is not in chunks.
-fn get(host: &str, port: u16) -> io::Result<Vec<u8>> {
+pub(crate) fn fetch(host: &str, port: u16, target: &str) -> io::Result<Vec<u8>> {
     let deadline = Instant::now() + PATIENCE;
     let address = (host, port).to_socket_addrs()?.next().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(format!("GET /why HTTP/1.0\r\nHost: {host}\r\nAccept: application/json\r\n\r\n").as_bytes())?;
+    stream.write_all(format!("GET {target} HTTP/1.0\r\nHost: {host}\r\nAccept: application/json\r\n\r\n").as_bytes())?;
     let mut answer = Vec::new();
     let mut chunk = [0; 16 * 1024];
     loop {
@@ -160,7 +160,7 @@ mod tests {
             stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n[]").unwrap();
             String::from_utf8_lossy(&asked[..read]).into_owned()
         });
-        let answer = get("127.0.0.1", port).unwrap();
+        let answer = fetch("127.0.0.1", port, "/why").unwrap();
         assert_eq!(list_of(&answer), Some(Vec::new()));
         assert!(broker.join().unwrap().starts_with("GET /why HTTP/1.0\r\n"));
     }

@@ -8,5 +8,6 @@ mod brokering;
 pub(crate) mod globs;
 mod guarded;
 mod launchable;
+mod reins;
 pub(crate) mod supervise;
 mod trust;

@@ -45,6 +45,7 @@ use super::{
     addresses, approvers, attend, brokering, globs,
     guarded::{Guard, Loose, guarded},
     launchable::{self, Found, Why},
+    reins::Bridle,
     trust,
 };
 use crate::{
@@ -212,6 +213,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         policy.settings().files.read_only.iter().map(|path| path.pattern.clone()).filter(|path| path.symlink_metadata().is_err()).collect();
     // Last, since the broker makes it meanwhile.
     fence.provided = provided(&certificate(&broker)?);
+    let started = (told(&command), workspace.display().to_string());
     let plan = Plan {
         session: session.clone(),
         command,
@@ -255,6 +257,8 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     let ledger = ledger.ok_or_else(|| (crate::cli::FAILED, "the ledger was not opened".to_owned()))?;
     let screen = if shares_terminal { Screen::SharedWithAgent } else { Screen::Apart };
     let name = session.clone();
+    let deputies = [Some(&broker), files.process()].into_iter().flatten().map(Child::leash).collect::<Result<_, _>>().map_err(|error| own(&error))?;
+    let bridle = Bridle::new(running.reins().map_err(|error| own(&error))?, deputies);
     let required = if must_probe { attend::Required::Yes } else { attend::Required::No };
     let alarm = prober.as_ref().ok().and_then(|prober| prober.breaches().ok()).map(|line| attend::Alarm { line, required });
     let setup = Setup {
@@ -280,6 +284,8 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         control: door,
         mode,
         screen,
+        started,
+        reins: Box::new(move |rein| bridle.pull(rein)),
         announce: Box::new(move |text| voice.say(&text)),
     };
     let mut outcome = serve(setup, &running, shim, voice, alarm)?;
@@ -358,6 +364,13 @@ impl Files {
         match self {
             Files::Gate { process, .. } => process.socket.try_clone().map(Some),
             Files::Layer(_) => Ok(None),
+        }
+    }
+
+    fn process(&self) -> Option<&Child> {
+        match self {
+            Files::Gate { process, .. } => Some(process),
+            Files::Layer(_) => None,
         }
     }
 
@@ -498,6 +511,10 @@ fn conclude(outcome: &Outcome<Exit>, mode: Mode, whose: Whose, voice: Voice) -> 
         End::Broker(why) => {
             voice.say(&format!("agentbox: the box was ended, since a process of agentbox is gone ({}); what waited was refused", safe::line(why, 200)));
             return Exit::Code(crate::cli::FAILED);
+        }
+        End::Stopped(why) => {
+            voice.say(&format!("agentbox: the box was stopped: {}", safe::line(why, 200)));
+            return Exit::Signal(15);
         }
         End::Ledger(why) => {
             voice.say(&format!("agentbox: the box was ended, since the ledger cannot be written ({}); what waited was refused", safe::line(why, 200)));

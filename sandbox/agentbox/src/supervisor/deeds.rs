@@ -1,9 +1,9 @@
 //! The gate's steps: what the broker asks, what comes back from aside, and what the waiting room wants done.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use agentbox_core::{
-    Granted, Judgement, Lineage, Permit, Refusal, RefusalKind, Request, Verdict,
+    Granted, Judgement, Lease, Lineage, Permit, Refusal, RefusalKind, Request, Verdict,
     ledger::{self, Draft, Durability, Event, NotWritten},
     permit::Stub,
     safe,
@@ -19,6 +19,7 @@ use agentbox_desk::{
 use super::{
     Fatal, REFUSALS, Supervisor, WhoAsked,
     asks::{Grant, NotStruck, NotTaken, Stage, Unspent},
+    burst,
     looks::Found,
     pipe::Who,
     review,
@@ -31,6 +32,10 @@ const OPERATIONS: usize = 256;
 /// Longest texts of evidence that are kept, in bytes.
 const EXCERPT: usize = 16 * 1024;
 const SUMMARY: usize = 4 * 1024;
+
+/// New holds of one box within a minute. A person who looks at each has no time for more.
+const MOST_NEW: usize = 60;
+const A_MINUTE: Duration = Duration::from_secs(60);
 
 /// Entries of a list of evidence.
 const EVIDENCE: usize = 64;
@@ -49,10 +54,14 @@ pub(super) enum Inner {
     Begun { ask: u64, stub: Stub, grant: Box<Grant>, written: Result<u64, NotWritten> },
     /// The entry of a no; then it is answered.
     Denied { ask: u64, refusal: Refusal, rule: String, written: Result<u64, NotWritten> },
+    /// The entry that a kind passes for a time.
+    Leased { lease: Box<Lease>, written: Result<u64, NotWritten> },
     /// Any other entry.
     Written(Result<u64, NotWritten>),
     /// A work did not come back.
     Vanished(String),
+    /// So much the broker let pass by itself that destroys. No work that was counted.
+    Destroyed(usize),
     /// The box must end. No work that was counted.
     Lost(Loss),
 }
@@ -72,6 +81,7 @@ impl Supervisor {
             ToSupervisor::Ask { ask, request } => self.asked(ask, request),
             ToSupervisor::Gone { ask } => self.gone(ask),
             ToSupervisor::Redeem { ask, nonce, digest } => self.redeem(ask, nonce, &digest),
+            ToSupervisor::Said { text } => self.said(&text),
             ToSupervisor::Done { ask, outcome } => self.done(ask, &outcome),
             // The reader sends these another way.
             ToSupervisor::Record { .. } => {}
@@ -152,6 +162,10 @@ impl Supervisor {
     }
 
     fn hold(&mut self, ask: u64, hold: agentbox_core::Hold) {
+        let hold = match self.by_kind(hold) {
+            Ok(granted) => return self.commit(ask, None, granted),
+            Err(hold) => hold,
+        };
         if let Some(nobody) = self.nobody {
             let because = hold.because().clone();
             let refusal = Refusal {
@@ -167,8 +181,38 @@ impl Supervisor {
             return self.deny(ask, Denied { request, because, refusal });
         }
         self.asks.waits_by(ask, &hold.because().rule);
-        let deeds = self.room.arrive(hold, Asker(ask), Instant::now());
+        let now = Instant::now();
+        if self.asks_too_often(&hold, now) {
+            let because = hold.because().clone();
+            let refusal = Refusal {
+                kind: RefusalKind::Denied,
+                operation: because.action.clone(),
+                place: because.place.clone(),
+                reason: format!("This box has asked a person more than {MOST_NEW} times within a minute, so it is not asked on."),
+                guidance: "Nothing was sent. Stop, wait a minute, and ask for one thing at a time.".to_owned(),
+                approval_id: None,
+            };
+            let request = hold.request().clone();
+            drop(hold);
+            return self.deny(ask, Denied { request, because, refusal });
+        }
+        let deeds = self.room.arrive(hold, Asker(ask), now);
         self.perform(deeds);
+    }
+
+    /// Whether a box asks faster than anybody can read. What joins a hold that is there costs nobody's eyes.
+    fn asks_too_often(&mut self, hold: &agentbox_core::Hold, now: Instant) -> bool {
+        while self.asked_lately.front().is_some_and(|first| now.saturating_duration_since(*first) > A_MINUTE) {
+            self.asked_lately.pop_front();
+        }
+        if self.room.all(now).any(|waits| waits.request.digest == hold.request().digest) {
+            return false;
+        }
+        if self.asked_lately.len() >= MOST_NEW {
+            return true;
+        }
+        self.asked_lately.push_back(now);
+        false
     }
 
     fn commit(&mut self, ask: u64, hold: Option<HoldId>, granted: Granted) {
@@ -257,7 +301,7 @@ impl Supervisor {
 
     /// Something that was done aside.
     pub(super) fn came_back(&mut self, inner: Inner) {
-        if !matches!(inner, Inner::Lost(_)) {
+        if !matches!(inner, Inner::Lost(_) | Inner::Destroyed(_)) {
             self.aside = self.aside.saturating_sub(1);
         }
         match inner {
@@ -286,6 +330,8 @@ impl Supervisor {
                 // What it tells of is a no or an end, which stands; but the next yes could not be written either.
                 tracing::error!(%error, "an entry is missing");
             }
+            Inner::Leased { lease, written } => self.leased(*lease, &written),
+            Inner::Destroyed(count) => self.destroyed(count),
             Inner::Vanished(why) => self.fatal = Some(Fatal::Ledger(why)),
             Inner::Lost(Loss::Broker(why)) => self.fatal = Some(Fatal::Broker(why)),
             Inner::Lost(Loss::Ledger(why)) => self.fatal = Some(Fatal::Ledger(why)),
@@ -324,6 +370,14 @@ impl Supervisor {
         }
         if self.asks.stage(ask) != Some(Stage::Redeeming) {
             return self.void(grant, "the asker had gone");
+        }
+        if self.burst.is_frozen() {
+            self.void(grant, "the box is frozen");
+            return self.answer(ask, failed("The box is frozen, since much was destroyed within seconds."), &grant.because.rule);
+        }
+        if burst::destroys_far_away(&grant.request) {
+            // This one still happens: it was written down as begun.
+            self.destroyed(1);
         }
         self.asks.advance(ask, Stage::Acting);
         self.tell(ToBroker::Redeemed { ask, proof: stub.strike() });
@@ -377,7 +431,10 @@ impl Supervisor {
     pub(super) fn perform(&mut self, deeds: Vec<Deed>) {
         for deed in deeds {
             match deed {
-                Deed::Opened(id) => self.write_held(id),
+                Deed::Opened(id) => {
+                    self.words.opened(&id, Instant::now());
+                    self.write_held(id);
+                }
                 Deed::Joined(id, Asker(ask)) => {
                     let note = format!("question {ask} joined");
                     self.write(Draft { hold: Some(id.as_str().to_owned()), note, ..Draft::new(Event::Noted, &self.session) }, Durability::Grouped);
@@ -390,6 +447,7 @@ impl Supervisor {
                     }
                     self.answer(ask, refusal, "hold");
                 }
+                Deed::Leased(id, lease) => self.lease(&id, lease),
                 Deed::LookAgain(id) => {
                     let Some(request) = self.room.request(&id).cloned() else { continue };
                     let which = review::which(&request, self.can_look);
@@ -413,6 +471,7 @@ impl Supervisor {
 
     fn ended(&mut self, ended: Ended) {
         let Ended { id, request, because, how } = ended;
+        self.words.ended(&id);
         let (event, note, rulings) = match how {
             // `Approved` and `Begun` tell of it.
             HoldEnd::Spent => return,
@@ -499,7 +558,7 @@ impl Supervisor {
     }
 
     /// Does something that may wait for the disk aside.
-    fn work(&mut self, work: impl FnOnce(&Ledger) -> Inner + Send + 'static) {
+    pub(super) fn work(&mut self, work: impl FnOnce(&Ledger) -> Inner + Send + 'static) {
         let (ledger, to_self) = (self.ledger.clone(), self.to_self.clone());
         self.aside += 1;
         tokio::spawn(async move {

@@ -4,12 +4,15 @@
 //! socket is served before the broker, so that a flood of questions cannot keep a person from saying no.
 
 mod asks;
+mod burst;
 mod deeds;
 mod desk;
+mod kinds;
 mod looks;
 mod pipe;
 mod records;
 mod review;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -27,7 +30,7 @@ use std::{
 };
 
 use agentbox_core::{
-    Destination, ResourceId,
+    Destination, Lease, ResourceId,
     ledger::{Draft, Durability, Event, NotWritten},
     policy::Policy,
     safe,
@@ -44,9 +47,11 @@ use tokio::sync::mpsc;
 
 use crate::ledger::{Ledger, LedgerError};
 use asks::Asks;
+use burst::Burst;
 use deeds::Inner;
 use looks::Looker;
 use pipe::Who;
+use words::Words;
 
 /// Holds at once where the policy does not say.
 const HOLDS: usize = 32;
@@ -81,6 +86,17 @@ pub(crate) enum Mode {
 pub(crate) enum ShimEvent {
     /// The user pressed Ctrl-C: what waits is refused.
     Interrupted,
+}
+
+/// How the box is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rein {
+    /// Ask it to end.
+    Terminate,
+    /// Stop it where it is, with all that acts for it.
+    Freeze,
+    /// Let it go on.
+    Thaw,
 }
 
 /// How whoever asks is known.
@@ -118,6 +134,10 @@ pub(crate) struct Setup {
     pub(crate) mode: Mode,
     /// Whose eyes `announce` reaches.
     pub(crate) screen: Screen,
+    /// What was started, and in which folder: for people.
+    pub(crate) started: (String, String),
+    /// Holds the box.
+    pub(crate) reins: Box<dyn Fn(Rein) + Send>,
     /// Says something on the supervisor's stderr.
     pub(crate) announce: Box<dyn FnMut(String) + Send>,
 }
@@ -131,6 +151,8 @@ pub(crate) enum End<E> {
     Broker(String),
     /// The ledger cannot be written: nothing may happen any more.
     Ledger(String),
+    /// A person, or the burst guard, ended it.
+    Stopped(String),
 }
 
 /// What came of it.
@@ -202,11 +224,21 @@ struct Supervisor {
     strangers: usize,
     /// Signatures that did not count.
     unfit: usize,
+    started: (String, String),
+    reins: Box<dyn Fn(Rein) + Send>,
+    burst: Burst,
+    leases: Vec<Lease>,
+    words: Words,
+    /// When new holds came lately.
+    asked_lately: VecDeque<Instant>,
+    /// Once it was asked to end: when it must, and by whom.
+    stopping: Option<(Instant, String)>,
     /// Set once the box must end.
     fatal: Option<Fatal>,
 }
 
 enum Fatal {
+    Stopped(String),
     Broker(String),
     Ledger(String),
 }
@@ -238,6 +270,7 @@ impl Supervisor {
         };
         let holds = settings.limits.holds.map_or(HOLDS, |holds| usize::try_from(holds).unwrap_or(HOLDS));
         let bounds = Bounds { holds, client_patience: settings.approval.client_patience, ..Bounds::default() };
+        let burst = Burst::new(&setup.policy);
         let supervisor = Self {
             room: WaitingRoom::new(bounds, kernel_bits()),
             policy: setup.policy,
@@ -260,6 +293,13 @@ impl Supervisor {
             refused_in_all: 0,
             strangers: 0,
             unfit: 0,
+            started: setup.started,
+            reins: setup.reins,
+            burst,
+            leases: Vec::new(),
+            words: Words::default(),
+            asked_lately: VecDeque::new(),
+            stopping: None,
             fatal: None,
         };
         Ok((supervisor, Ears { knocks, inner, asked, broker_end: pipe.end, files_end, records_end }))
@@ -273,6 +313,7 @@ impl Supervisor {
             match self.fatal.take() {
                 Some(Fatal::Broker(why)) => break End::Broker(why),
                 Some(Fatal::Ledger(why)) => break End::Ledger(why),
+                Some(Fatal::Stopped(why)) => break End::Stopped(why),
                 None => {}
             }
             let alarm = self.next_deadline().unwrap_or_else(|| Instant::now() + IDLE);
@@ -305,6 +346,7 @@ impl Supervisor {
         self.close(
             &mut ears,
             match &end {
+                End::Stopped(why) => format!("the box was stopped: {why}"),
                 End::Box(_) => "the box has ended".to_owned(),
                 End::Broker(why) => format!("the broker has ended: {why}"),
                 End::Ledger(why) => format!("the ledger cannot be written: {why}"),
@@ -356,7 +398,8 @@ impl Supervisor {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        [self.room.next_deadline(), self.asks.next_deadline()].into_iter().flatten().min()
+        let stopping = self.stopping.as_ref().map(|(end, _)| *end);
+        [self.room.next_deadline(), self.asks.next_deadline(), self.freeze_ends(), stopping].into_iter().flatten().min()
     }
 
     fn time_passed(&mut self) {
@@ -365,6 +408,10 @@ impl Supervisor {
         self.perform(deeds);
         for late in self.asks.late(now) {
             self.token_lost(late, "it was not redeemed in time");
+        }
+        self.freeze_is_over(now);
+        if let Some((_, by)) = self.stopping.as_ref().filter(|(end, _)| now >= *end) {
+            self.fatal = Some(Fatal::Stopped(by.clone()));
         }
     }
 }

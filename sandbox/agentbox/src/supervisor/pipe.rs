@@ -96,9 +96,11 @@ async fn read(who: Who, reader: &mut OwnedReadHalf, heard: &mpsc::Sender<ToSuper
                 {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, format!("question {ask} is not its own")));
                 }
-                other @ (ToSupervisor::Ask { .. } | ToSupervisor::Gone { .. } | ToSupervisor::Redeem { .. } | ToSupervisor::Done { .. }) => {
-                    heard.send(other).await.is_ok()
-                }
+                other @ (ToSupervisor::Ask { .. }
+                | ToSupervisor::Gone { .. }
+                | ToSupervisor::Redeem { .. }
+                | ToSupervisor::Done { .. }
+                | ToSupervisor::Said { .. }) => heard.send(other).await.is_ok(),
             };
             if !sent {
                 return Ok(());

@@ -7,7 +7,7 @@ use agentbox_core::{
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::{Inner, deeds::Loss};
+use super::{Inner, burst, deeds::Loss};
 use crate::ledger::Ledger;
 
 /// Groups of records that wait for the disk. Beyond it the broker waits.
@@ -33,6 +33,10 @@ pub(super) fn start(ledger: Ledger, session: String, to_loop: mpsc::Sender<Inner
                         return;
                     }
                 }
+            }
+            let losses = checked.iter().filter(|draft| burst::tells_of_loss(draft)).count();
+            if losses > 0 {
+                let _ = to_loop.send(Inner::Destroyed(losses)).await;
             }
             let ledger = ledger.clone();
             let written = tokio::task::spawn_blocking(move || {

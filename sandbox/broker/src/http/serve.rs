@@ -370,6 +370,11 @@ fn ours(broker: &Broker, request: &Request<Incoming>) -> Response<Through> {
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             response
         }
-        _ => plain(StatusCode::NOT_FOUND, "agentbox", "this is the broker of an agentbox; /why lists what was refused last"),
+        "/ask" => {
+            let text = request.uri().query().and_then(|query| query.strip_prefix("text=")).unwrap_or_default();
+            broker.line.said(&percent_encoding::percent_decode_str(text).decode_utf8_lossy());
+            Response::new(Through::of("{}".to_owned()))
+        }
+        _ => plain(StatusCode::NOT_FOUND, "agentbox", "this is the broker of an agentbox; /why lists what was refused last, /ask takes words for the card"),
     }
 }

@@ -136,6 +136,7 @@ fn each_limit(limits: &mut Limits, new: &Limits, choose: impl Fn(Option<u64>, u6
         (&mut limits.file_size, new.file_size),
         (&mut limits.connections, new.connections),
         (&mut limits.holds, new.holds),
+        (&mut limits.burst, new.burst),
     ];
     for (old, new) in pairs {
         if let Some(new) = new {

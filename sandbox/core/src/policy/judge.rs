@@ -150,6 +150,8 @@ struct Demands {
     quorum: Quorum,
     /// Whether it may be settled by an account's word where the policy settles only what can be taken back so.
     weight: Weight,
+    /// The longest time for which a yes may cover more of the same.
+    lease: Duration,
 }
 
 /// How much hangs on a yes.
@@ -162,7 +164,7 @@ enum Weight {
 }
 
 impl Demands {
-    const NONE: Self = Self { approvers: 1, confirm: Confirm::Plain, quorum: Quorum::Anybody, weight: Weight::Reversible };
+    const NONE: Self = Self { approvers: 1, confirm: Confirm::Plain, quorum: Quorum::Anybody, weight: Weight::Reversible, lease: Duration::MAX };
 
     fn stronger(self, other: Self) -> Self {
         Self {
@@ -170,6 +172,7 @@ impl Demands {
             confirm: self.confirm.max(other.confirm),
             quorum: self.quorum.max(other.quorum),
             weight: self.weight.max(other.weight),
+            lease: self.lease.min(other.lease),
         }
     }
 
@@ -199,8 +202,10 @@ impl<'t> Outcome<'t> {
     }
 
     pub(super) fn terms(&self, approval: &Approval) -> Terms {
-        let Demands { approvers, confirm, quorum, .. } = self.demands;
-        Terms { approvers: approvers.max(1), confirm, presence: self.demands.presence(approval.unsigned), quorum, patience: approval.patience }
+        let Demands { approvers, confirm, quorum, lease, .. } = self.demands;
+        // Who types the name of one thing has not named the others.
+        let lease = if confirm == Confirm::Name || lease == Duration::MAX { Duration::ZERO } else { lease };
+        Terms { approvers: approvers.max(1), confirm, presence: self.demands.presence(approval.unsigned), quorum, lease, patience: approval.patience }
     }
 }
 
@@ -515,9 +520,15 @@ fn hear<'t>(line: &Line<'t>, voice: Voice<'t>, operation: Option<&'t Operation>)
     }
     if voice.verdict == Verdict::Hold {
         for step in &line.steps {
+            let Place { approvers, confirm, quorum, .. } = *step.place;
             let weight = if step.place.protected { Weight::Grave } else { Weight::Reversible };
-            demands = demands.stronger(Demands { approvers: step.place.approvers, confirm: step.place.confirm, quorum: step.place.quorum, weight });
+            // A protected place must let it itself.
+            let lease = if step.place.protected { step.place.lease.unwrap_or_default() } else { Duration::MAX };
+            demands = demands.stronger(Demands { approvers, confirm, quorum, weight, lease });
         }
+        let told = matches!(voice.why, Why::Cell(_) | Why::Rule(_)) && voice.effect != Effect::Opaque && !voice.unplaced;
+        let lease = voice.place.and_then(|place| place.lease).filter(|_| told).unwrap_or_default();
+        demands.lease = demands.lease.min(lease);
     }
     Outcome { voice, operation, demands }
 }

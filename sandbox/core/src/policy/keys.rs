@@ -22,7 +22,7 @@ pub(super) const TOP: &[&str] = &[
 ];
 /// `[place.NAME]`
 pub(super) const PLACE: &[&str] =
-    &["paths", "hosts", "resources", "read", "write", "destroy", "protected", "approvers", "confirm", "somebody-else", "credentials"];
+    &["paths", "hosts", "resources", "read", "write", "destroy", "protected", "approvers", "confirm", "somebody-else", "lease", "credentials"];
 /// `[credential.NAME]`
 pub(super) const CREDENTIAL: &[&str] = &["source", "for", "allow", "expires"];
 /// `[[rule]]`
@@ -32,7 +32,7 @@ pub(super) const EXAMPLE: &[&str] = &["operation", "verdict"];
 /// `[approval]`
 pub(super) const APPROVAL: &[&str] = &["patience", "client-patience", "channels", "approver", "own", "unsigned"];
 /// `[limits]`
-pub(super) const LIMITS: &[&str] = &["processes", "open-files", "memory", "file-size", "connections", "holds"];
+pub(super) const LIMITS: &[&str] = &["processes", "open-files", "memory", "file-size", "connections", "holds", "burst"];
 /// `[env]`
 pub(super) const ENV: &[&str] = &["pass", "set"];
 

@@ -126,6 +126,7 @@ fn place(name: &str, section: &Section<'_, '_>, bases: &Bases<'_>) -> Result<Raw
         approvers,
         confirm: section.word("confirm", CONFIRMS)?,
         somebody_else: section.boolean("somebody-else")?,
+        lease: section.duration("lease")?,
         credentials: section.texts("credentials")?,
     })
 }
@@ -273,6 +274,7 @@ fn limits(top: &Section<'_, '_>) -> Result<Limits, PolicyError> {
         file_size: section.size("file-size")?,
         connections: count("connections")?,
         holds: count("holds")?,
+        burst: count("burst")?,
     })
 }
 

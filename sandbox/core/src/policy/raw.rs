@@ -29,6 +29,7 @@ pub(super) struct RawPlace {
     pub(super) approvers: Option<At<u8>>,
     pub(super) confirm: Option<At<Confirm>>,
     pub(super) somebody_else: Option<At<bool>>,
+    pub(super) lease: Option<Duration>,
     pub(super) credentials: Option<Vec<At<String>>>,
 }
 

@@ -84,6 +84,8 @@ pub struct Limits {
     pub connections: Option<u64>,
     /// Holds that may wait at once.
     pub holds: Option<u64>,
+    /// Destroying operations within ten seconds that freeze the box.
+    pub burst: Option<u64>,
 }
 
 /// Where a secret comes from.

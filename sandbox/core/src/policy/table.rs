@@ -38,6 +38,7 @@ pub(super) struct Place {
     pub(super) approvers: u8,
     pub(super) confirm: Confirm,
     pub(super) quorum: Quorum,
+    pub(super) lease: Option<Duration>,
     pub(super) credentials: Option<Vec<String>>,
     pub(super) credentials_origin: Arc<str>,
     pub(super) hosts: Vec<HostPattern>,
@@ -162,6 +163,7 @@ impl Table {
                     place.quorum = if somebody_else.value { Quorum::SomebodyElse } else { Quorum::Anybody };
                     place.protected = true;
                 }
+                place.lease = raw.lease.or(place.lease);
                 if let Some(protected) = &raw.protected {
                     said.insert(name, protected.value);
                 }
@@ -491,6 +493,7 @@ fn blank(name: &str, origin: &str) -> Place {
         approvers: 1,
         confirm: Confirm::Plain,
         quorum: Quorum::Anybody,
+        lease: None,
         credentials: None,
         credentials_origin: origin.into(),
         hosts: Vec::new(),

@@ -48,6 +48,9 @@ pub fn render(card: &Card, style: Style) -> String {
     if card.more_operations > 0 {
         page.strong("", &format!("and {} more operations that are not shown", card.more_operations));
     }
+    if card.folded > 0 {
+        page.strong("", &format!("and {} more of this kind were asked for and refused meanwhile", card.folded));
+    }
     page.strong("where", &card.place);
     for line in &card.lineages {
         page.field("", &if line.is_empty() { "directly at the host".to_owned() } else { format!("in {}", line.join(" < ")) });
@@ -65,6 +68,9 @@ pub fn render(card: &Card, style: Style) -> String {
     }
     page.field("held by", &card.rule);
     page.field("", &card.reason);
+    if let Some(said) = &card.said {
+        page.field("agent", &format!("says, in its own words, which nobody has checked: \"{said}\""));
+    }
     page.field("request", &card.summary);
     for line in card.excerpt.lines() {
         page.field("", &format!("| {line}"));
@@ -150,6 +156,10 @@ impl Page {
         }
         if card.wants.quorum == Quorum::SomebodyElse {
             self.field("", "one of them must be somebody else than who started the box");
+        }
+        if card.wants.lease > 0 {
+            let longest = duration(card.wants.lease);
+            self.field("", &format!("or this kind in this place, for up to {longest}: agentbox approve {} --for ...", card.id));
         }
         self.field("refuse", &format!("agentbox deny {} --because \"...\"", card.id));
     }

@@ -118,6 +118,8 @@ pub struct Wants {
     pub presence: Presence,
     /// Who must be among them.
     pub quorum: Quorum,
+    /// Seconds for which a yes may cover more of this kind in this place; 0 where it may not.
+    pub lease: u64,
     /// Whose signatures count.
     pub signers: Vec<Signer>,
 }
@@ -153,6 +155,11 @@ pub struct Card {
     pub who: Vec<String>,
     /// How many wait for this at the moment.
     pub askers: usize,
+    /// How many others of its kind were refused while it waits.
+    pub folded: usize,
+    /// What the agent said of it, in its own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<String>,
     /// The credentials in it.
     pub credentials: Vec<With>,
     /// Whether somebody looked. Without a look, that nothing is listed as lost means nothing.
@@ -196,6 +203,8 @@ pub struct Row {
     pub foreign: bool,
     /// How many wait for it.
     pub askers: usize,
+    /// How many others of its kind were refused while it waits.
+    pub folded: usize,
     /// Seconds since it came.
     pub waited: u64,
     /// Seconds until it ends by itself.
@@ -225,6 +234,8 @@ impl Card {
             lineages: seen.map(lineages).unwrap_or_default(),
             who: evidence.who.iter().take(LINES).map(|who| text(who)).collect(),
             askers: waits.askers,
+            folded: waits.folded,
+            said: None,
             credentials: evidence
                 .credentials
                 .iter()
@@ -251,6 +262,7 @@ impl Card {
                 },
                 presence: waits.terms.presence,
                 quorum: waits.terms.quorum,
+                lease: waits.terms.lease.as_secs(),
                 signers: about.approvers.signers().cloned().collect(),
             },
         }
@@ -262,9 +274,15 @@ impl Card {
     pub fn shown(&self) -> Digest {
         let mut still = self.clone();
         still.phase = Phase::Waiting;
-        (still.waited, still.left, still.askers) = (0, 0, 0);
+        (still.waited, still.left, still.askers, still.folded) = (0, 0, 0, 0);
         still.wants.have.clear();
         Digest::of([serde_json::to_vec(&still).unwrap_or_default().as_slice()])
+    }
+
+    /// The same with the agent's own words.
+    #[must_use]
+    pub fn with_words(self, said: Option<&str>) -> Self {
+        Self { said: said.map(text), ..self }
     }
 
     /// The line of a list that stands for this card.
@@ -278,6 +296,7 @@ impl Card {
             place: safe::line(&self.place, 60),
             foreign: self.credentials.iter().any(|with| with.foreign),
             askers: self.askers,
+            folded: self.folded,
             waited: self.waited,
             left: self.left,
         }

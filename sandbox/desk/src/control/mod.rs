@@ -51,6 +51,8 @@ pub enum ToDesk {
         card: Digest,
         /// The name, where it must be typed.
         typed: Option<String>,
+        /// Seconds for which the yes covers its kind in its place; `None` for this once.
+        lasting: Option<u64>,
         /// The armoured signature of the card's [`statement`](crate::signature::statement).
         signature: Option<String>,
     },
@@ -63,6 +65,49 @@ pub enum ToDesk {
     },
     /// What was refused last.
     Why,
+    /// What the box is.
+    Describe,
+    /// End it.
+    Stop,
+    /// Let it go on where it was frozen.
+    Resume,
+    /// End every yes for a kind.
+    Revoke,
+}
+
+/// How a box is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BoxState {
+    /// It runs.
+    Running,
+    /// It was stopped where it is, since much was destroyed in it within seconds.
+    Frozen,
+}
+
+/// A running box.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// Its name.
+    pub session: String,
+    /// What was started, made safe and cut.
+    pub command: String,
+    /// The folder that it works in, made safe.
+    pub workspace: String,
+    /// Its supervisor's process.
+    pub pid: u32,
+    /// Unix time in seconds.
+    pub started: u64,
+    /// How it is.
+    pub state: BoxState,
+    /// Nobody is asked.
+    pub unattended: bool,
+    /// The kinds that people let pass for a time, and seconds that are left of each.
+    pub leases: Vec<(String, u64)>,
+    /// How many operations wait.
+    pub holds: usize,
+    /// How many were refused.
+    pub refused: usize,
 }
 
 /// Something that was refused, for `why` and the summary at the end.
@@ -94,6 +139,10 @@ pub enum FromDesk {
     Ruled(RuledWord),
     /// Newest last.
     Refused(Vec<Past>),
+    /// What the box is.
+    Running(Box<Running>),
+    /// It was done: one sentence.
+    Done(String),
     /// It was not: one sentence.
     No(String),
 }

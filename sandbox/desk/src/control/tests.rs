@@ -116,7 +116,7 @@ fn a_terminal_of_the_same_user_is_heard() {
     let door = folder.listen("b1").unwrap();
     let saw = desk(door.listener);
     let session = sessions(&folder).unwrap().remove(0);
-    let message = ToDesk::Approve { id: HoldId::spell(7), card: Digest::of([]), typed: Some("pgdata".to_owned()), signature: None };
+    let message = ToDesk::Approve { id: HoldId::spell(7), card: Digest::of([]), typed: Some("pgdata".to_owned()), lasting: None, signature: None };
     assert_eq!(call(&session, &message).unwrap(), FromDesk::No(format!("{message:?}")));
     // `sessions` knocked too and said nothing: that is no call.
     assert_eq!(saw.recv_timeout(Duration::from_secs(20)).unwrap(), format!("uid:{}", nix::unistd::geteuid()));

@@ -35,6 +35,8 @@ pub(super) struct Entry {
     until: Instant,
     /// Random bits that no other hold has: what a signature is bound to.
     nonce: String,
+    /// Others of its kind that were refused while it waits.
+    pub(super) folded: usize,
     terms: Terms,
     confirm_name: String,
 }
@@ -76,6 +78,8 @@ pub struct Waits<'a> {
     pub until: Instant,
     /// 32 hexadecimal digits that no other hold has.
     pub nonce: &'a str,
+    /// How many others of its kind were refused while it waits.
+    pub folded: usize,
     /// How many askers wait for it now.
     pub askers: usize,
     /// How long it has been there.
@@ -93,6 +97,7 @@ impl Entry {
             since: now,
             until: now + hold.terms().patience,
             nonce,
+            folded: 0,
             terms: hold.terms(),
             confirm_name: hold.confirm_name(),
             waiters: vec![waiter],
@@ -110,6 +115,11 @@ impl Entry {
 
     pub(super) fn digest(&self) -> Digest {
         self.request().digest
+    }
+
+    /// Whether it would be one more of the same on a person's list.
+    pub(super) fn is_like(&self, because: &Because) -> bool {
+        self.because.action == because.action && self.because.place == because.place
     }
 
     pub(super) fn has(&self, asker: Asker) -> bool {
@@ -156,25 +166,29 @@ impl Entry {
         let earlier = rulings.clone();
         rulings.retain(|old| old.approver != ruling.approver);
         rulings.push(ruling);
-        match hold.settle(&rulings) {
-            Ok(granted) => {
+        match hold.settle_with_lease(&rulings, now) {
+            Ok((granted, lease)) => {
                 let lasts = self.expires.saturating_duration_since(now).max(SHORTEST_PASSAGE);
                 self.expires = now + lasts;
                 let granted = Box::new(granted);
+                let mut deeds: Vec<Deed> = lease.map(|lease| Deed::Leased(self.id.clone(), Box::new(lease))).into_iter().collect();
                 if self.waiters.is_empty() {
                     self.state = State::Kept { granted };
-                    (Ok(Ruled::Kept { lasts }), self, Vec::new())
+                    (Ok(Ruled::Kept { lasts }), self, deeds)
                 } else {
                     self.state = State::Looking { granted };
-                    let again = Deed::LookAgain(self.id.clone());
-                    (Ok(Ruled::Approved), self, vec![again])
+                    deeds.push(Deed::LookAgain(self.id.clone()));
+                    (Ok(Ruled::Approved), self, deeds)
                 }
             }
             Err((hold, Unsettled::NeedsMore { have, want })) => {
                 self.state = State::Waiting { hold, rulings };
                 (Ok(Ruled::NeedsMore { have, want }), self, Vec::new())
             }
-            Err((hold, unfit @ (Unsettled::OtherDigest | Unsettled::NotConfirmed(_) | Unsettled::Unsigned | Unsettled::Denied(_)))) => {
+            Err((
+                hold,
+                unfit @ (Unsettled::OtherDigest | Unsettled::NotConfirmed(_) | Unsettled::NotFor { .. } | Unsettled::Unsigned | Unsettled::Denied(_)),
+            )) => {
                 self.state = State::Waiting { hold, rulings: earlier };
                 (Err(NotRuled::Unfit(unfit)), self, Vec::new())
             }
@@ -210,6 +224,7 @@ impl Entry {
             phase,
             until: self.until,
             nonce: &self.nonce,
+            folded: self.folded,
             askers: self.waiters.len(),
             waited: now.saturating_duration_since(self.since),
             left: self.expires.saturating_duration_since(now),

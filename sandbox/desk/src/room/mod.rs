@@ -20,7 +20,7 @@ mod tests;
 use std::time::{Duration, Instant};
 
 use agentbox_core::{
-    Digest, Granted, Hold, Refusal, Request,
+    Digest, Granted, Hold, Lease, Refusal, Request,
     permit::LIFETIME,
     ruling::{Decision, Ruling},
     safe,
@@ -40,6 +40,8 @@ pub struct Asker(pub u64);
 pub struct Bounds {
     /// Holds at once. More are refused, so that a flood of questions cannot bury the one that matters.
     pub holds: usize,
+    /// Holds of one kind (the same action in the same place) at once. More are refused, and counted on the last card of the kind.
+    pub alike: usize,
     /// Askers that share one hold.
     pub askers: usize,
     /// How long one asker waits before it is told "pending".
@@ -48,7 +50,7 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { holds: 32, askers: 64, client_patience: Duration::from_secs(100) }
+        Self { holds: 32, alike: 8, askers: 64, client_patience: Duration::from_secs(100) }
     }
 }
 
@@ -112,6 +114,8 @@ pub enum Deed {
     LookAgain(HoldId),
     /// Write this down and let this one asker through; then call [`WaitingRoom::spent`] or [`WaitingRoom::lost`].
     Pass(HoldId, Asker, Box<Granted>),
+    /// Those who approved it said so of its kind: write it down, then let more of it pass.
+    Leased(HoldId, Box<Lease>),
     /// For the ledger.
     Ended(Box<Ended>),
 }
@@ -208,6 +212,14 @@ impl WaitingRoom {
     }
 
     fn open(&mut self, hold: Hold, waiter: Waiter, now: Instant) -> Vec<Deed> {
+        let alike = |entry: &Entry| matches!(entry.state, State::Waiting { .. }) && entry.is_like(hold.because());
+        if self.entries.iter().filter(|entry| alike(entry)).count() >= self.bounds.alike {
+            let last = self.entries.iter_mut().rfind(|entry| alike(entry));
+            if let Some(last) = last {
+                last.folded = last.folded.saturating_add(1);
+            }
+            return vec![Deed::Refuse(waiter.asker, words::too_many_alike(hold.because(), self.bounds.alike))];
+        }
         if self.entries.len() >= self.bounds.holds {
             return vec![Deed::Refuse(waiter.asker, words::too_many(hold.because(), self.bounds.holds))];
         }

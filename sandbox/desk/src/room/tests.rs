@@ -32,7 +32,7 @@ fn yes(room: &WaitingRoom, id: &HoldId, who: &str) -> Ruling {
     let digest = room.card_digest(id).unwrap_or_else(|| Digest::of([]));
     let typed = room.one(id, Instant::now()).map(|waits| waits.confirm_name.to_owned());
     let proof = Proof::Signed { whose: Whose::Untold, statement: String::new(), signature: String::new() };
-    Ruling { approver: who.to_owned(), proof, channel: "terminal".to_owned(), digest, typed, decision: Decision::Approve }
+    Ruling { approver: who.to_owned(), proof, channel: "terminal".to_owned(), digest, typed, lasting: None, decision: Decision::Approve }
 }
 
 fn no(because: &str) -> Ruling {
@@ -42,6 +42,7 @@ fn no(because: &str) -> Ruling {
         channel: "terminal".to_owned(),
         digest: Digest::of([]),
         typed: None,
+        lasting: None,
         decision: Decision::Deny(because.to_owned()),
     }
 }

@@ -87,6 +87,16 @@ pub(super) fn too_many(because: &Because, most: usize) -> Refusal {
     )
 }
 
+pub(super) fn too_many_alike(because: &Because, most: usize) -> Refusal {
+    refusal(
+        RefusalKind::Denied,
+        because,
+        None,
+        format!("Too many operations of this kind wait for a person already ({most}); this one was only counted."),
+        "Stop asking for more of them. Wait until those that wait are ruled on, or tell the person you work for what all of them are for.",
+    )
+}
+
 pub(super) fn too_many_askers(because: &Because, id: &HoldId, most: usize) -> Refusal {
     refusal(
         RefusalKind::Denied,

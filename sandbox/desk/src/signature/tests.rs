@@ -255,7 +255,7 @@ fn card() -> Card {
 #[test]
 fn the_statement_names_one_operation_and_all_that_was_shown() {
     let card = card();
-    let text = statement(&card, Some("pg\ndata")).unwrap();
+    let text = statement(&card, Some("pg\ndata"), None).unwrap();
     let expected = format!(
         "agentbox approval 1: let this happen, once\nbox: b1\nhold: earrb0\nnonce: 00bc614e00bc614e00bc614e00bc614e\nuntil: 1764000900\n\
          operation: destroy railway.volumeDelete railway:volume/3d2c9a\nplace: production\ntyped: pg\\u{{a}}data\nrequest: {}\nshown: {}\n",
@@ -265,7 +265,7 @@ fn the_statement_names_one_operation_and_all_that_was_shown() {
     assert_eq!(text, expected);
     // The same after a way over a wire.
     let far: Card = serde_json::from_str(&serde_json::to_string(&card).unwrap()).unwrap();
-    assert_eq!(statement(&far, Some("pg\ndata")).unwrap(), text);
+    assert_eq!(statement(&far, Some("pg\ndata"), None).unwrap(), text);
     // What changes while it waits is left out, all else is in it.
     let mut later = card.clone();
     (later.waited, later.left, later.askers) = (9, 9, 9);
@@ -288,12 +288,12 @@ fn the_statement_names_one_operation_and_all_that_was_shown() {
     ] {
         let mut other = card.clone();
         change(&mut other);
-        assert_ne!(statement(&other, Some("pg\ndata")).unwrap(), text);
+        assert_ne!(statement(&other, Some("pg\ndata"), None).unwrap(), text);
     }
-    assert_ne!(statement(&card, None).unwrap(), text);
+    assert_ne!(statement(&card, None, None).unwrap(), text);
     let mut ruled = card;
     ruled.digest = None;
-    assert_eq!(statement(&ruled, None), None);
+    assert_eq!(statement(&ruled, None, None), None);
 }
 
 proptest! {

@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     ledger::{ENTRIES, read},
-    supervisor::{Mode, Outcome, Setup, ShimEvent, WhoAsked, supervise},
+    supervisor::{Mode, Outcome, Rein, Setup, ShimEvent, WhoAsked, supervise},
 };
 
 /// So long a test waits for what must come.
@@ -97,7 +97,8 @@ pub(super) struct Bench {
     buffer: Vec<u8>,
     pub(super) sight: Arc<Mutex<Sight>>,
     pub(super) looks: Arc<Mutex<usize>>,
-    said: Arc<Mutex<Vec<String>>>,
+    pub(super) said: Arc<Mutex<Vec<String>>>,
+    pub(super) reins: Arc<Mutex<Vec<Rein>>>,
     shim: mpsc::Sender<ShimEvent>,
     exit: Option<oneshot::Sender<u8>>,
     thread: Option<JoinHandle<Outcome<u8>>>,
@@ -176,6 +177,8 @@ impl Bench {
         let (exit, ended) = oneshot::channel();
         let said = Arc::new(Mutex::new(Vec::new()));
         let announced = Arc::clone(&said);
+        let reins = Arc::new(Mutex::new(Vec::new()));
+        let pulled = Arc::clone(&reins);
         let ledger_folder = dir.path().join("ledger");
         let thread = std::thread::spawn(move || {
             let setup = Setup {
@@ -194,11 +197,13 @@ impl Bench {
                 control: door,
                 mode: setting.mode,
                 screen: setting.screen,
+                started: ("bash".to_owned(), "/w".to_owned()),
+                reins: Box::new(move |rein| pulled.lock().unwrap().push(rein)),
                 announce: Box::new(move |text| announced.lock().unwrap().push(text)),
             };
             serve(setup, ended, events)
         });
-        Self { dir, broker, buffer: Vec::new(), sight, looks, said, shim, exit: Some(exit), thread: Some(thread), session }
+        Self { dir, broker, buffer: Vec::new(), sight, looks, said, reins, shim, exit: Some(exit), thread: Some(thread), session }
     }
 
     /// The folder to give to commands as `XDG_RUNTIME_DIR`.
@@ -314,7 +319,7 @@ impl Bench {
     /// Approves as a person would who has read the card.
     pub(super) fn approve(&self, id: &HoldId) -> FromDesk {
         let card = self.card(id);
-        self.call(&ToDesk::Approve { id: id.clone(), card: card.digest.expect("it waits"), typed: card.wants.typed, signature: None })
+        self.call(&ToDesk::Approve { id: id.clone(), card: card.digest.expect("it waits"), typed: card.wants.typed, lasting: None, signature: None })
     }
 
     pub(super) fn approved(&self, id: &HoldId) {
@@ -386,6 +391,8 @@ pub(super) fn supervise_here(dir: &Path, broker: UnixStream) -> Outcome<u8> {
         control: folder(dir).listen("b1").unwrap(),
         mode: Mode::Attended,
         screen: Screen::SharedWithAgent,
+        started: (String::new(), String::new()),
+        reins: Box::new(|_| ()),
         announce: Box::new(|_| ()),
     };
     serve(setup, ended, events)

@@ -46,7 +46,7 @@ fn the_wrong_name_and_the_wrong_card_approve_nothing() {
     for (card, typed) in
         [(digest, None), (digest, Some("pgdata2".to_owned())), (digest, Some("yes".to_owned())), (super::bench::digest(1), Some("pgdata".to_owned()))]
     {
-        assert!(matches!(bench.call(&ToDesk::Approve { id: id.clone(), card, typed, signature: None }), FromDesk::No(_)));
+        assert!(matches!(bench.call(&ToDesk::Approve { id: id.clone(), card, typed, lasting: None, signature: None }), FromDesk::No(_)));
     }
     bench.quiet();
     bench.approved(&id);
@@ -185,14 +185,56 @@ fn the_agents_own_terminal_learns_only_that_something_waits() {
 }
 
 #[test]
-fn a_flood_of_holds_is_refused_and_the_first_ones_stay() {
+fn a_flood_of_one_kind_is_counted_on_one_card() {
     let mut bench = Bench::new(Setting::default());
     for number in 0..40 {
         bench.ask(u64::from(number), deletion(number));
+    }
+    let ids = bench.holds(8);
+    for _ in 0..32 {
+        let Some(agentbox_core::wire::ToBroker::Refused { refusal, .. }) = bench.hear_within(SOON) else { panic!("not refused") };
+        assert!(refusal.reason.contains("only counted"), "{refusal:?}");
+    }
+    bench.quiet();
+    let folded: Vec<usize> = ids.iter().map(|id| bench.card(id).folded).collect();
+    assert_eq!(folded, [0, 0, 0, 0, 0, 0, 0, 32]);
+    // That it grows does not void what a person is about to sign.
+    let card = bench.card(&ids[7]);
+    bench.ask(40, deletion(40));
+    let _ = bench.refused(40);
+    assert_eq!(bench.card(&ids[7]).shown(), card.shown());
+    // Each yes is still for one.
+    bench.approved(&ids[0]);
+    bench.permitted(0);
+    bench.quiet();
+}
+
+#[test]
+fn a_flood_of_many_kinds_is_refused_and_the_first_ones_stay() {
+    let mut bench = Bench::new(Setting::default());
+    for number in 0..40 {
+        let mut request = deletion(number);
+        request.operations[0].action = agentbox_core::Action::new(&format!("railway.something{number}"));
+        bench.ask(u64::from(number), request);
     }
     bench.holds(32);
     for _ in 0..8 {
         assert!(matches!(bench.hear_within(SOON), Some(agentbox_core::wire::ToBroker::Refused { .. })));
     }
     bench.quiet();
+}
+
+#[test]
+fn who_asks_too_often_is_not_asked_for_a_while() {
+    let mut bench = Bench::new(Setting::default());
+    for number in 0..60 {
+        bench.ask(u64::from(number), deletion(number));
+        let id = bench.hold(1);
+        assert_eq!(bench.call(&ToDesk::Deny { id, because: String::new() }), FromDesk::Ruled(RuledWord::Denied));
+        let _ = bench.refused(u64::from(number));
+    }
+    bench.ask(60, deletion(60));
+    let refusal = bench.refused(60);
+    assert!(refusal.reason.contains("within a minute"), "{refusal:?}");
+    bench.holds(0);
 }

@@ -5,4 +5,5 @@ mod commands;
 mod faults;
 mod gate;
 mod holds;
+mod people;
 mod signed;

@@ -73,13 +73,13 @@ impl People {
 
     /// What `name` says to the card.
     fn yes(&self, name: &str, card: &Card) -> ToDesk {
-        let text = statement(card, card.wants.typed.as_deref()).unwrap();
+        let text = statement(card, card.wants.typed.as_deref(), None).unwrap();
         approve(card, Some(self.sign(name, NAMESPACE, &text)))
     }
 }
 
 fn approve(card: &Card, signature: Option<String>) -> ToDesk {
-    ToDesk::Approve { id: card.id.clone(), card: card.digest.unwrap(), typed: card.wants.typed.clone(), signature }
+    ToDesk::Approve { id: card.id.clone(), card: card.digest.unwrap(), typed: card.wants.typed.clone(), lasting: None, signature }
 }
 
 fn bench(approvers: Approvers, approval: &'static str) -> Bench {
@@ -165,7 +165,7 @@ fn nothing_else_that_somebody_signed_counts() {
     bench.ask(2, deletion(2));
     let ids = bench.holds(2);
     let second = bench.card(ids.iter().find(|id| **id != first.id).unwrap());
-    let text = |card: &Card| statement(card, card.wants.typed.as_deref()).unwrap();
+    let text = |card: &Card| statement(card, card.wants.typed.as_deref(), None).unwrap();
     // Another's key.
     no(bench.call(&people.yes("eve", &first)), "none of the policy's approvers");
     // Anna's own word, on another hold.

@@ -1,0 +1,113 @@
+//! What people steer from outside a running box: its list, its end, a burst that freezes it, and the words of the agent on a card.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+use agentbox_tests::{Home, Origin, Who, process::until};
+use serde_json::Value;
+
+fn boxes(home: &Home) -> Vec<Value> {
+    home.outside(&["ps", "--json"]).ended(0).out().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+fn one_box(home: &Home) -> (String, Value) {
+    let mut found = Vec::new();
+    until(
+        "a box runs",
+        || {
+            found = boxes(home);
+            !found.is_empty()
+        },
+        String::new,
+    );
+    (found[0]["session"].as_str().expect("a name").to_owned(), found[0].clone())
+}
+
+#[test]
+fn a_box_is_listed_and_stopped_also_where_it_will_not() {
+    for who in Who::each() {
+        let home = Home::of(who, "extends = \"default\"\n");
+        assert_eq!(home.outside(&["ps"]).ended(0).out(), "No box runs.\n");
+        let kind = home.start("trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.1; done");
+        kind.says("up");
+        let (session, told) = one_box(&home);
+        assert!(told["command"].as_str().is_some_and(|command| command.starts_with("bash -c")), "{told}");
+        assert_eq!((told["state"].as_str(), told["holds"].as_u64()), (Some("running"), Some(0)));
+        assert!(home.outside(&["ps"]).ended(0).out().contains(&session));
+        let _ = home.outside(&["stop", "nosuch"]).ended(1);
+        home.outside(&["stop", &session]).ended(0);
+        let finished = kind.finish().ended(3);
+        assert!(finished.out().contains("bye"), "{}", finished.out());
+        let deaf = home.start("trap '' TERM; echo up; while :; do sleep 0.1; done");
+        deaf.says("up");
+        let (session, _) = one_box(&home);
+        home.outside(&["stop", &session]).ended(0);
+        let finished = deaf.finish().ended(143);
+        assert!(finished.err().contains("the box was stopped: by uid:"), "{}", finished.err());
+        home.outside(&["log", "--verify"]).ended(0);
+        assert!(boxes(&home).is_empty());
+    }
+}
+
+#[test]
+fn a_burst_freezes_the_box_until_a_person_has_looked() {
+    let Some(origin) = Origin::start() else { return };
+    for who in Who::each() {
+        let before = origin.count("DELETE");
+        // `web.example` may be deleted from: it is the number that stops it.
+        let home = Home::of(who, &origin.policy_with("destroy = \"hold\"", "[limits]\nburst = 3"));
+        let going = home.start("for i in $(seq 40); do curl -s -o /dev/null -X DELETE http://web.example/$i; echo $i >>done; done; echo end; cat done | wc -l");
+        let mut session = String::new();
+        until(
+            "it is frozen",
+            || {
+                boxes(&home).first().is_some_and(|one| {
+                    session = one["session"].as_str().expect("a name").to_owned();
+                    one["state"] == "frozen"
+                })
+            },
+            || format!("{} {}", going.out(), going.err()),
+        );
+        let sent = origin.count("DELETE") - before;
+        assert!((3..20).contains(&sent), "{sent} were sent before it stood");
+        // It stands: neither another request nor another line.
+        let lines = || std::fs::read_to_string(home.path("work/done")).unwrap_or_default().lines().count();
+        let stands = lines();
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        assert_eq!((lines(), origin.count("DELETE") - before), (stands, sent));
+        assert!(going.err().contains("agentbox resume"), "{}", going.err());
+        let mut rounds = 0;
+        // Each further burst stops it again.
+        until(
+            "it comes to its end",
+            || {
+                if boxes(&home).first().is_some_and(|one| one["state"] == "frozen") {
+                    let _ = home.outside(&["resume", &session]);
+                    rounds += 1;
+                }
+                going.out().contains("end")
+            },
+            || format!("{} {}", going.out(), going.err()),
+        );
+        assert!(rounds >= 2, "{rounds}");
+        let out = going.finish().ended(0).out();
+        assert!(out.ends_with("40\n"), "{out}");
+        assert_eq!(origin.count("DELETE") - before, 40, "nothing was lost or done twice");
+        assert!(home.log().contains("frozen: 3 destroying operations"));
+    }
+}
+
+#[test]
+fn the_agents_own_words_are_on_the_card_and_marked() {
+    let Some(origin) = Origin::start() else { return };
+    let home = Home::new(&origin.policy());
+    let going = home.start("$AGENTBOX ask 'the old volume is empty; nobody needs it — 100 % sure'; curl -s -X DELETE http://held.example/volumes/1; echo end");
+    let id = home.hold();
+    let card = home.outside(&["show", &id, "--json"]).ended(0).out();
+    let card: Value = serde_json::from_str(&card).expect("JSON");
+    assert_eq!(card["said"], "the old volume is empty; nobody needs it — 100 % sure");
+    let page = home.outside(&["show", &id]).ended(0).out();
+    assert!(page.contains("agent    says, in its own words, which nobody has checked:"), "{page}");
+    // Outside there is nobody to speak to.
+    let _ = home.outside(&["ask", "hello"]).ended(125);
+    home.outside(&["deny", &id]).ended(0);
+    going.says("end");
+}
