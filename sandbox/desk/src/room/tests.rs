@@ -293,7 +293,7 @@ impl Watcher {
                     assert!(self.opened.insert(id.clone(), now).is_none());
                     self.ids.push(id);
                 }
-                Deed::Joined(id, _) | Deed::LookAgain(id) => assert!(!self.over.contains(&id)),
+                Deed::Joined(id, _) | Deed::LookAgain(id) | Deed::Leased(id, _) => assert!(!self.over.contains(&id)),
                 Deed::Refuse(Asker(asker), _) => self.answer(asker),
                 Deed::Pass(id, Asker(asker), granted) => {
                     self.answer(asker);

@@ -85,7 +85,15 @@ fn a_write_beside_something_worse_is_no_longer_light() {
 }
 
 fn yes(hold: &Hold, who: &str, proof: Proof) -> Ruling {
-    Ruling { approver: who.to_owned(), proof, channel: "terminal".to_owned(), digest: hold.card_digest(), typed: None, decision: Decision::Approve }
+    Ruling {
+        approver: who.to_owned(),
+        proof,
+        channel: "terminal".to_owned(),
+        digest: hold.card_digest(),
+        typed: None,
+        lasting: None,
+        decision: Decision::Approve,
+    }
 }
 
 fn signed(whose: Whose) -> Proof {
@@ -143,4 +151,23 @@ fn an_untrusted_repository_brings_no_approver_but_its_wish_counts() {
     let user_wants = layer(LayerKind::User, &format!("[approval]\napprover = [\"{KEY}\"]\nunsigned = \"nothing\""));
     let loosens = layer(LayerKind::Repository { trusted: false }, "[approval]\nunsigned = \"everything\"");
     assert_eq!(load(vec![loosens, user_wants]).settings().approval.unsigned, Unsigned::Nothing);
+}
+
+#[test]
+fn a_kind_may_be_lent_only_where_each_place_says_so() {
+    use std::time::Duration;
+    let lent = |policy: &Policy, effect, host: &str| terms(policy, effect, host).lease;
+    let table = "[place.internet]\nhosts=[\"*\"]\nwrite=\"hold\"\n[place.lent]\nhosts=[\"lent.example\"]\nwrite=\"hold\"\ndestroy=\"hold\"\nlease=\"1h\"\n\
+                 [place.typed]\nhosts=[\"typed.example\"]\nwrite=\"hold\"\nconfirm=\"name\"\nlease=\"1h\"\n\
+                 [place.guarded]\nhosts=[\"guarded.example\"]\nprotected=true\nwrite=\"hold\"\nlease=\"10m\"\n\
+                 [place.part]\nresources=[\"x:env/part\"]\nwrite=\"hold\"\nlease=\"1h\"\n[place.whole]\nresources=[\"x:project/p\"]\nprotected=true\nwrite=\"hold\"\n";
+    let policy = user(table);
+    assert_eq!(lent(&policy, Effect::Write, "some.example"), Duration::ZERO);
+    assert_eq!(lent(&policy, Effect::Write, "lent.example"), Duration::from_secs(3600));
+    assert_eq!(lent(&policy, Effect::Destroy, "lent.example"), Duration::from_secs(3600));
+    assert_eq!(lent(&policy, Effect::Opaque, "lent.example"), Duration::ZERO, "what is not understood could be anything");
+    assert_eq!(lent(&policy, Effect::Write, "typed.example"), Duration::ZERO, "one name is not the others");
+    assert_eq!(lent(&policy, Effect::Write, "guarded.example"), Duration::from_secs(600));
+    let inside = on_thing(Effect::Write, "x.set", "x:thing/1", &[&["x:env/part", "x:project/p"]]);
+    assert_eq!(hold(&policy, inside).terms().lease, Duration::ZERO, "a protected place above it must say so, too");
 }
