@@ -67,7 +67,8 @@ fn a_burst_freezes_the_box_until_a_person_has_looked() {
             || format!("{} {}", going.out(), going.err()),
         );
         let sent = origin.count("DELETE") - before;
-        assert!((3..20).contains(&sent), "{sent} were sent before it stood");
+        // The one that made the burst may stand just before the far side.
+        assert!((2..20).contains(&sent), "{sent} were sent before it stood");
         // It stands: neither another request nor another line.
         let lines = || std::fs::read_to_string(home.path("work/done")).unwrap_or_default().lines().count();
         let stands = lines();
