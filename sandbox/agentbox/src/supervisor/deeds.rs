@@ -162,9 +162,9 @@ impl Supervisor {
     }
 
     fn hold(&mut self, ask: u64, hold: agentbox_core::Hold) {
-        let hold = match self.by_kind(hold) {
+        let hold = match self.by_kind(Box::new(hold)) {
             Ok(granted) => return self.commit(ask, None, granted),
-            Err(hold) => hold,
+            Err(hold) => *hold,
         };
         if let Some(nobody) = self.nobody {
             let because = hold.because().clone();

@@ -40,12 +40,12 @@ impl Supervisor {
     }
 
     /// A grant where somebody has let such a thing pass for a time; else the hold again.
-    pub(super) fn by_kind(&mut self, mut hold: Hold) -> Result<Granted, Hold> {
+    pub(super) fn by_kind(&mut self, mut hold: Box<Hold>) -> Result<Granted, Box<Hold>> {
         let now = Instant::now();
         for lease in &self.leases {
-            match lease.covers(hold, now) {
+            match lease.covers(*hold, now) {
                 Ok(granted) => return Ok(granted),
-                Err(back) => hold = *back,
+                Err(back) => hold = back,
             }
         }
         Err(hold)
