@@ -107,6 +107,12 @@ impl Origin {
         self.requests().iter().filter(|line| line.starts_with(beginning)).count()
     }
 
+    /// Method, target and headers of each request that reached it, a JSON object a line.
+    #[must_use]
+    pub fn heads(&self) -> String {
+        fs::read_to_string(self.folder.path().join("heads.log")).unwrap_or_default()
+    }
+
     /// How many connections reached it over HTTP/1.1's ports, whatever they said.
     #[must_use]
     pub fn connections(&self) -> usize {

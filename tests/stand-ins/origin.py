@@ -2,6 +2,7 @@
 import asyncio, hashlib, json, os, socket, ssl, struct
 
 log = open("requests.log", "a", buffering=1)
+heads = open("heads.log", "a", buffering=1)
 connections = open("connections.log", "a", buffering=1)
 gathered = {}
 acknowledged = {}
@@ -83,7 +84,18 @@ async def one(reader, writer):
     headers = {name.strip().lower(): value.strip() for name, value in (line.split(":", 1) for line in rest)}
     path, _, query = target.partition("?")
     log.write(f"{method} {target}\n")
+    heads.write(json.dumps({"method": method, "target": target, "headers": headers}) + "\n")
     words = path.strip("/").split("/")
+    if words[0] == "private":
+        # As git servers do: nothing is told before somebody has shown who they are.
+        if "authorization" not in headers:
+            async for piece in body(reader, headers, writer):
+                pass
+            writer.write(b"HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Basic realm=\"git\"\r\ncontent-length: 0\r\n\r\n")
+            await writer.drain()
+            return True
+        path = path[len("/private"):]
+        words = words[1:]
     if words[0] == "git":
         await git(method, path, query, headers, reader, writer)
         return True

@@ -43,6 +43,10 @@ enum Command {
     Ask(commands::ask::AskArguments),
     /// What was refused last, by which rule, and what to do instead
     Why(commands::why::WhyArguments),
+    /// The credentials of the running boxes, and their early end
+    Lease(commands::lease::LeaseArguments),
+    /// Secrets that lie in the workspace, with file and line, and what would make each a credential
+    Scan(commands::scan::ScanArguments),
     /// Bring back what a session destroyed
     Undo(commands::undo::UndoArguments),
     /// What a session did to the files: made, changed, destroyed, moved
@@ -88,6 +92,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Revoke(arguments) => commands::stop::revoke(&arguments),
         Command::Ask(arguments) => commands::ask::run(&arguments),
         Command::Why(arguments) => commands::why::run(&arguments),
+        Command::Lease(arguments) => commands::lease::run(&arguments),
+        Command::Scan(arguments) => commands::scan::run(&arguments),
         Command::Undo(arguments) => commands::undo::run(&arguments),
         Command::Diff(arguments) => commands::diff::run(&arguments),
         Command::Scratch(command) => commands::scratch::run(&command),

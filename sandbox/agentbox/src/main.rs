@@ -7,6 +7,7 @@ mod files;
 mod ledger;
 mod policy_files;
 mod run;
+mod scan;
 mod scratch;
 mod supervisor;
 

@@ -7,11 +7,12 @@ use agentbox_core::{Destination, Digest, Effect, Evidence, HostName, Operation, 
 use crate::{
     authority::Authority,
     dns::Reading,
-    http::{Pool, Room},
+    http::{Pool, Room, carrier::Carrier},
     line::Line,
     names::Names,
     postgres::Keys,
     refusals::Refusals,
+    secrets::Issued,
     upstream::{Connector, UpstreamError},
 };
 
@@ -25,6 +26,10 @@ pub(crate) struct Broker {
     pub(crate) connector: Connector,
     pub(crate) pool: Arc<Pool>,
     pub(crate) keys: Keys,
+    /// What the agent has instead of secrets.
+    pub(crate) issued: Issued,
+    /// The way to the process that holds the secrets, where there are any.
+    pub(crate) carrier: Option<Carrier>,
     pub(crate) room: Room,
     pub(crate) authority: Authority,
     pub(crate) names: Arc<Names>,

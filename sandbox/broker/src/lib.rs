@@ -21,6 +21,7 @@ pub mod proxy_environment;
 pub mod refusals;
 pub mod remote_gate;
 pub mod run;
+pub mod secrets;
 #[cfg(test)]
 mod stage;
 pub mod tls;

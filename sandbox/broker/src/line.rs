@@ -17,6 +17,10 @@ pub(crate) trait Promised<'a>: Send {
     fn redeem(self: Box<Self>) -> Answer<'a, Permit>;
     /// Gives it back unused, and says why.
     fn forgo(self: Box<Self>, why: &str);
+    /// What names its token, for whoever redeems it in our stead.
+    fn nonce(&self) -> &str;
+    /// Somebody else redeemed it, or tried: how it ended is told by this number.
+    fn handed_over(self: Box<Self>) -> u64;
 }
 
 /// The line.
@@ -78,5 +82,13 @@ impl<'a> Promised<'a> for Promise<'a> {
 
     fn forgo(self: Box<Self>, why: &str) {
         Promise::forgo(*self, why);
+    }
+
+    fn nonce(&self) -> &str {
+        Promise::nonce(self)
+    }
+
+    fn handed_over(self: Box<Self>) -> u64 {
+        Promise::handed_over(*self)
     }
 }

@@ -257,6 +257,19 @@ impl Promise<'_> {
         }
     }
 
+    /// What names the token.
+    #[must_use]
+    pub fn nonce(&self) -> &str {
+        self.token.nonce()
+    }
+
+    /// Another process of ours redeemed it, or tried: only how it ended remains to be told, by this number.
+    #[must_use]
+    pub fn handed_over(mut self) -> u64 {
+        self.asker.settled = true;
+        self.asker.ask
+    }
+
     /// The deed cannot be done, for this reason: the promise is given back unused.
     pub fn forgo(mut self, why: &str) {
         self.asker.settled = true;

@@ -16,13 +16,14 @@ use crate::{
     authority::Authority,
     broker::{Broker, OWN_NAME, denied, reading},
     dns::{self, Resolver},
-    http::{Pool, Room},
+    http::{Pool, Room, carrier::Carrier},
     line::Supervisor,
     names::Names,
     postgres::Keys,
     proxy_environment::ProxyRules,
     refusals::Refusals,
     remote_gate::RemoteGate,
+    secrets::Issued,
     upstream::{Connector, UpstreamConfig},
 };
 
@@ -45,6 +46,10 @@ pub struct BrokerConfig {
     pub roots: Vec<CertificateDer<'static>>,
     /// The network's proxy.
     pub proxy: ProxyRules,
+    /// The placeholders of the box.
+    pub issued: Issued,
+    /// To the process that holds the secrets, where there are any.
+    pub carrier: Option<UnixStream>,
 }
 
 /// The sockets in the box's network namespace, made by its init.
@@ -95,6 +100,8 @@ async fn serve(config: BrokerConfig, sockets: BoxSockets, supervisor: UnixStream
         connector,
         pool: Arc::new(Pool::default()),
         keys: Keys::default(),
+        issued: config.issued,
+        carrier: config.carrier.map(Carrier::new),
         room: Room::default(),
         authority: config.authority,
         names: names.clone(),

@@ -11,6 +11,8 @@ use std::{
 };
 
 use agentbox_core::{Destination, HostName};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::{
@@ -297,6 +299,8 @@ pub enum UpstreamStream {
     Clear(TcpStream),
     /// Verified TLS.
     Tls(Box<TlsStream<Ahead<TcpStream>>>),
+    /// Through the process that holds the credentials, which has logged in.
+    Carried(Box<TokioIo<Upgraded>>),
 }
 
 impl UpstreamStream {
@@ -304,7 +308,7 @@ impl UpstreamStream {
     #[must_use]
     pub fn is_http2(&self) -> bool {
         match self {
-            UpstreamStream::Clear(_) => false,
+            UpstreamStream::Clear(_) | UpstreamStream::Carried(_) => false,
             UpstreamStream::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
         }
     }
@@ -315,6 +319,7 @@ impl AsyncRead for UpstreamStream {
         match self.get_mut() {
             UpstreamStream::Clear(stream) => Pin::new(stream).poll_read(cx, buffer),
             UpstreamStream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+            UpstreamStream::Carried(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }
@@ -324,6 +329,7 @@ impl AsyncWrite for UpstreamStream {
         match self.get_mut() {
             UpstreamStream::Clear(stream) => Pin::new(stream).poll_write(cx, bytes),
             UpstreamStream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            UpstreamStream::Carried(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -331,6 +337,7 @@ impl AsyncWrite for UpstreamStream {
         match self.get_mut() {
             UpstreamStream::Clear(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             UpstreamStream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            UpstreamStream::Carried(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
 
@@ -338,6 +345,7 @@ impl AsyncWrite for UpstreamStream {
         match self {
             UpstreamStream::Clear(stream) => stream.is_write_vectored(),
             UpstreamStream::Tls(stream) => stream.is_write_vectored(),
+            UpstreamStream::Carried(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -345,6 +353,7 @@ impl AsyncWrite for UpstreamStream {
         match self.get_mut() {
             UpstreamStream::Clear(stream) => Pin::new(stream).poll_flush(cx),
             UpstreamStream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            UpstreamStream::Carried(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -352,6 +361,7 @@ impl AsyncWrite for UpstreamStream {
         match self.get_mut() {
             UpstreamStream::Clear(stream) => Pin::new(stream).poll_shutdown(cx),
             UpstreamStream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            UpstreamStream::Carried(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

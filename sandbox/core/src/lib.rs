@@ -4,6 +4,7 @@
 //! The argument that the types carry: `Request → Judgement { Allow | Deny | Hold } → Granted → commit → Permit → deed`.
 
 pub mod effect;
+pub mod fingerprint;
 pub mod gate;
 pub mod kind;
 pub mod ledger;

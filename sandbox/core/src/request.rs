@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Operation, look::Seen};
+use crate::{Operation, fingerprint::Fingerprint, look::Seen};
 
 /// BLAKE3 digest of the canonical form of a request: what the approver is shown is bound to it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -146,6 +146,9 @@ pub struct Evidence {
     pub who: Vec<String>,
     /// Credentials in authenticating positions.
     pub credentials: Vec<Credential>,
+    /// Of credentials that are not issued: by them the supervisor finds where the very same lie. They reach neither card nor ledger.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fingerprints: Vec<Fingerprint>,
     /// The client's address in the box and the address it connected to: by them the supervisor finds out `who`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<(SocketAddr, SocketAddr)>,

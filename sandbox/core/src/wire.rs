@@ -115,6 +115,48 @@ pub struct LookAnswer {
     pub seen: Result<Seen, String>,
 }
 
+/// Looker to supervisor, once and before anything else: what the box sees in the place of the secrets. No secret is in it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Issued {
+    /// By which the broker knows a credential again.
+    pub placeholders: Vec<Placeholder>,
+    /// Variables of the box, name and value: those that hold a placeholder, and those that held a secret.
+    pub variables: Vec<(String, String)>,
+    /// Files that the box sees otherwise, path and text.
+    pub files: Vec<(std::path::PathBuf, String)>,
+    /// Sentences for the person who starts the box.
+    pub warnings: Vec<String>,
+}
+
+/// What the agent has instead of a secret: worth nothing outside of its box.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placeholder {
+    /// The credential's name in the policy.
+    pub name: String,
+    /// The text.
+    pub text: String,
+}
+
+/// Looker to supervisor: about to send with a credential; strike this token.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// The broker's question.
+    pub ask: u64,
+    /// The token's nonce.
+    pub nonce: String,
+    /// Of what the looker is about to send, computed by itself.
+    pub digest: Digest,
+}
+
+/// Supervisor to looker.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Released {
+    /// The one that was asked.
+    pub ask: u64,
+    /// The credentials that were judged with it and may be put in, or why nothing may be sent.
+    pub credentials: Result<Vec<String>, String>,
+}
+
 /// A message that could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BadMessage {

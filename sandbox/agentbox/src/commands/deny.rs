@@ -35,7 +35,7 @@ fn deny(arguments: &DenyArguments) -> Result<String, Fault> {
     match ask(session, &ToDesk::Deny { id: id.clone(), because: arguments.because.clone() })? {
         FromDesk::Ruled(_) => Ok(format!("{id} is refused.\n")),
         FromDesk::No(why) => Err(Fault::No(why)),
-        FromDesk::Holds { .. } | FromDesk::Card(_) | FromDesk::Refused(_) | FromDesk::Running(_) | FromDesk::Done(_) => {
+        FromDesk::Holds { .. } | FromDesk::Card(_) | FromDesk::Refused(_) | FromDesk::Running(_) | FromDesk::Credentials(_) | FromDesk::Done(_) => {
             Err(Fault::Failed("the box answered something else".to_owned()))
         }
     }

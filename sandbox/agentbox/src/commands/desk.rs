@@ -74,6 +74,11 @@ impl Boxes {
         self.0.iter().filter_map(|session| Some((session, answer_of(session, message)?))).collect()
     }
 
+    /// Asks those that are meant.
+    pub(crate) fn ask_those(&self, meant: impl Fn(&Session) -> bool, message: &ToDesk) -> Vec<(&Session, FromDesk)> {
+        self.0.iter().filter(|session| meant(session)).filter_map(|session| Some((session, answer_of(session, message)?))).collect()
+    }
+
     /// The card of a hold, and whose it is.
     pub(crate) fn card(&self, id: &HoldId) -> Result<Option<(&Session, Card)>, Fault> {
         let mut found = None;

@@ -9,8 +9,8 @@ use std::{
     sync::Arc,
 };
 
-use agentbox_broker::{Authority, BoxSockets, BrokerConfig, proxy_environment::ProxyRules, tls};
-use agentbox_core::policy::Policy;
+use agentbox_broker::{Authority, BoxSockets, BrokerConfig, proxy_environment::ProxyRules, secrets::Issued, tls};
+use agentbox_core::{fingerprint::FingerprintKey, policy::Policy, wire::Placeholder};
 use agentbox_kernel::{
     control::Control,
     network,
@@ -23,11 +23,20 @@ use nix::{
     sys::socket::{MsgFlags, recv},
 };
 
+use super::hand;
 use crate::commands::run::chain;
 
+/// What the broker knows of credentials.
+pub(crate) struct Keeping {
+    /// To the process that holds them, where the policy has any.
+    pub(crate) carrier: Option<UnixStream>,
+    /// By it what is foreign is looked for outside of the box.
+    pub(crate) key: FingerprintKey,
+}
+
 /// The broker's whole life.
-pub(crate) fn run(policy: Arc<Policy>, session: String, handed: &Control, supervisor: UnixStream) -> u8 {
-    match live(policy, session, handed, supervisor) {
+pub(crate) fn run(policy: Arc<Policy>, session: String, handed: &Control, keeping: Keeping, supervisor: UnixStream) -> u8 {
+    match live(policy, session, handed, keeping, supervisor) {
         Ok(()) => 0,
         Err(why) => {
             let _ = writeln!(io::stderr(), "agentbox: the broker: {why}\r");
@@ -36,7 +45,7 @@ pub(crate) fn run(policy: Arc<Policy>, session: String, handed: &Control, superv
     }
 }
 
-fn live(policy: Arc<Policy>, session: String, handed: &Control, supervisor: UnixStream) -> Result<(), String> {
+fn live(policy: Arc<Policy>, session: String, handed: &Control, keeping: Keeping, supervisor: UnixStream) -> Result<(), String> {
     let proxy = ProxyRules::from_environment(|name| std::env::var(name).ok()).map_err(|error| chain(&error))?;
     // What lies in files and variables is read before the fence, which hides both.
     let roots = tls::read_roots(&policy.settings().roots).map_err(|error| chain(&error))?;
@@ -50,6 +59,12 @@ fn live(policy: Arc<Policy>, session: String, handed: &Control, supervisor: Unix
     if idle(&fds, &supervisor) == Woken::ByEnd {
         return Ok(());
     }
+    let Keeping { carrier, key } = keeping;
+    let placeholders = match &carrier {
+        Some(carrier) => hand::receive::<Vec<Placeholder>>(carrier).map_err(|error| format!("no placeholders: {error}"))?,
+        None => Vec::new(),
+    };
+    let issued = Issued::new(placeholders, policy.credential_rules(), key);
     selfguard::guard(Role::Broker).map_err(|error| chain(&error))?;
     let (mut listeners, mut resolvers) = (Vec::new(), Vec::new());
     for (index, fd) in fds.into_iter().enumerate() {
@@ -59,7 +74,7 @@ fn live(policy: Arc<Policy>, session: String, handed: &Control, supervisor: Unix
             resolvers.push(fd.into());
         }
     }
-    let config = BrokerConfig { policy, session, authority, roots, proxy };
+    let config = BrokerConfig { policy, session, authority, roots, proxy, issued, carrier };
     agentbox_broker::run(config, BoxSockets { tcp: listeners, dns: resolvers }, supervisor).map_err(|error| chain(&error))
 }
 

@@ -13,12 +13,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use agentbox_broker::{
-    look,
-    looker::{self, LookerConfig},
-};
+use agentbox_broker::look;
 use agentbox_core::{
     Destination, ResourceId,
+    fingerprint::FingerprintKey,
     ledger::{Draft, Event},
     policy::{Policy, settings::FilePath},
     safe,
@@ -44,9 +42,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::{
     addresses, approvers, attend, brokering, globs,
     guarded::{Guard, Loose, guarded},
+    keeping,
     launchable::{self, Found, Why},
     reins::Bridle,
-    trust,
+    traces, trust,
 };
 use crate::{
     commands::run::{SESSION_VARIABLE, chain},
@@ -195,14 +194,20 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
 
     // The broker first: it makes the box's certificate authority, whose key must be nowhere else.
     let (to_broker, brokers_end) = Control::pair().map_err(|error| own(&error))?;
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map_err(|_| (crate::cli::FAILED, "the system gives no random numbers".to_owned()))?;
+    let key = FingerprintKey::new(random);
+    let (brokers_line, keepers_line) = keeping::line(&policy).map_err(|error| own(&error))?.unzip();
     let broker = {
         let (policy, session) = (policy.clone(), session.clone());
         let keep = [brokers_end.as_raw_fd()];
-        fork_child(First::Parent, &keep, move |socket| brokering::run(policy, session, &brokers_end, socket)).map_err(|error| own(&error))?
+        let (mut keep, keeping) = (keep.to_vec(), brokering::Keeping { carrier: brokers_line, key: key.clone() });
+        keep.extend(keeping.carrier.as_ref().map(AsRawFd::as_raw_fd));
+        fork_child(First::Parent, &keep, move |socket| brokering::run(policy, session, &brokers_end, keeping, socket)).map_err(|error| own(&error))?
     };
-    let looker = looker(&policy, voice)?;
+    let mut environment = environment(&policy, &session);
+    let keeper = keeping::start(&policy, keepers_line, &environment, voice).map_err(|why| (crate::cli::FAILED, why))?;
     let prober = probes::possible().and_then(|()| Prober::start().map_err(|error| chain(&error)));
-    let environment = environment(&policy, &session);
     let mut fence = fence(&policy, masked, &policy_files).map_err(|error| own(&error))?;
     let writable = fence.writable.clone();
     let files = match writes {
@@ -214,6 +219,9 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     // Last, since the broker makes it meanwhile.
     fence.provided = provided(&certificate(&broker)?);
     let started = (told(&command), workspace.display().to_string());
+    let kept = keeping::show(&policy, keeper, &mut environment, &mut fence, voice).map_err(|why| (crate::cli::FAILED, why))?;
+    let (looker, releases) = kept.unzip();
+    let traces = traces::Traces::new(key, writable.clone(), &environment);
     let plan = Plan {
         session: session.clone(),
         command,
@@ -268,7 +276,9 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         broker: broker.socket.try_clone().map_err(|error| own(&error))?,
         files: files.socket().map_err(|error| own(&error))?,
         looker: looker.as_ref().map(|child| child.socket.try_clone()).transpose().map_err(|error| own(&error))?,
+        releases,
         can_look,
+        find: Arc::new(move |wanted| traces.find(wanted)),
         who: Box::new({
             let init = running.pid();
             let prober = prober.ok().map(Mutex::new);
@@ -563,27 +573,6 @@ fn certificate(broker: &Child) -> Result<String, Failed> {
     let mut pem = vec![0; length];
     socket.read_exact(&mut pem).map_err(|_| lost())?;
     String::from_utf8(pem).map_err(|_| lost())
-}
-
-/// The process that holds credentials; none where the policy has none.
-fn looker(policy: &Arc<Policy>, voice: Voice) -> Result<Option<Child>, Failed> {
-    let credentials = policy.credential_rules().to_vec();
-    if credentials.is_empty() {
-        return Ok(None);
-    }
-    let policy = policy.clone();
-    let body = move |socket| {
-        let mut config = LookerConfig::new(credentials, policy);
-        for warning in config.read_secrets() {
-            voice.say(&format!("agentbox: warning: {}", safe::line(&warning, 300)));
-        }
-        if let Err(error) = selfguard::guard(Role::Looker) {
-            voice.say(&format!("agentbox: the looker cannot be fenced, so nothing is looked at: {}", chain(&error)));
-            return 1;
-        }
-        looker::run(config, socket)
-    };
-    fork_child(First::Parent, &[], body).map(Some).map_err(|error| own(&error))
 }
 
 fn environment(policy: &Policy, session: &str) -> Vec<(OsString, OsString)> {

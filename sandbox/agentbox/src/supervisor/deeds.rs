@@ -1,14 +1,18 @@
 //! The gate's steps: what the broker asks, what comes back from aside, and what the waiting room wants done.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use agentbox_core::{
     Granted, Judgement, Lease, Lineage, Permit, Refusal, RefusalKind, Request, Verdict,
+    fingerprint::Fingerprint,
     ledger::{self, Draft, Durability, Event, NotWritten},
     permit::Stub,
     safe,
     verdict::Denied,
-    wire::{ToBroker, ToSupervisor},
+    wire::{Release, ToBroker, ToSupervisor},
 };
 use agentbox_desk::{
     HoldId,
@@ -19,9 +23,10 @@ use agentbox_desk::{
 use super::{
     Fatal, REFUSALS, Supervisor, WhoAsked,
     asks::{Grant, NotStruck, NotTaken, Stage, Unspent},
-    burst,
+    burst, credentials,
     looks::Found,
     pipe::Who,
+    releases::Wanted,
     review,
 };
 use crate::ledger::Ledger;
@@ -36,6 +41,9 @@ const SUMMARY: usize = 4 * 1024;
 /// New holds of one box within a minute. A person who looks at each has no time for more.
 const MOST_NEW: usize = 60;
 const A_MINUTE: Duration = Duration::from_secs(60);
+
+/// Credentials of one request whose traces are looked for.
+const TRACES: usize = 16;
 
 /// Entries of a list of evidence.
 const EVIDENCE: usize = 64;
@@ -105,9 +113,16 @@ impl Supervisor {
         request.evidence.seen = None;
         request.evidence.unseen = None;
         let evidence = &mut request.evidence;
+        let mut traces = std::mem::take(&mut evidence.fingerprints);
+        traces.truncate(TRACES);
         if request.operations.len() > OPERATIONS || evidence.credentials.len() > EVIDENCE {
             self.answer(ask, failed("The request would do more things than a person could be shown."), "limit");
             return;
+        }
+        if let Some(name) =
+            evidence.credentials.iter().find(|credential| credential.issued && self.credentials.is_ended(&credential.name)).map(|c| c.name.clone())
+        {
+            return self.deny(ask, credentials::ended(*request, &name));
         }
         // Whom the connection belongs to is found out by us, and only for what a person may be shown: it takes milliseconds.
         evidence.who = Vec::new();
@@ -137,13 +152,13 @@ impl Supervisor {
             }
             Judgement::Hold(hold) => {
                 let which = review::which(hold.request(), self.can_look);
-                if which.is_empty() {
+                if which.is_empty() && traces.is_empty() {
                     return self.hold(ask, *hold);
                 }
                 (request, which)
             }
         };
-        self.look(request.as_ref(), look, move |found, request| Inner::Looked { ask, request: Box::new(request), found });
+        self.look(request.as_ref(), look, traces, move |found, request| Inner::Looked { ask, request: Box::new(request), found });
     }
 
     /// Judges again, now with what was found.
@@ -241,6 +256,19 @@ impl Supervisor {
                 self.write(Draft { note, ..Draft::new(Event::Noted, &self.session) }, Durability::Grouped);
             }
         }
+    }
+
+    /// The process that holds the credentials is about to send what `ask` asked about.
+    pub(super) fn release(&mut self, wanted: Wanted) {
+        let Wanted { release: Release { ask, nonce, digest }, answer } = wanted;
+        // One deed is redeemed once: whoever comes again is told so by the token, and takes nobody's answer away.
+        if Who::of(ask) != Who::Broker || self.releases.contains_key(&ask) {
+            let _ = answer.send(Err("the permit is spent, or too old".to_owned()));
+            return;
+        }
+        self.releases.retain(|_, answer| !answer.is_closed());
+        self.releases.insert(ask, answer);
+        self.redeem(ask, nonce, &digest);
     }
 
     fn redeem(&mut self, ask: u64, nonce: String, digest: &agentbox_core::Digest) {
@@ -380,7 +408,13 @@ impl Supervisor {
             self.destroyed(1);
         }
         self.asks.advance(ask, Stage::Acting);
-        self.tell(ToBroker::Redeemed { ask, proof: stub.strike() });
+        match self.releases.remove(&ask) {
+            Some(answer) => {
+                let judged = grant.request.evidence.credentials.iter().filter(|credential| credential.issued);
+                let _ = answer.send(Ok(self.credentials.take(judged.map(|credential| credential.name.as_str()))));
+            }
+            None => self.tell(ToBroker::Redeemed { ask, proof: stub.strike() }),
+        }
         if let Some(hold) = &grant.hold {
             let deeds = self.room.spent(hold);
             self.perform(deeds);
@@ -454,7 +488,7 @@ impl Supervisor {
                     if which.is_empty() {
                         self.looked_again(&id, Vec::new());
                     } else {
-                        self.look(&request, which, move |found, _| Inner::LookedAgain { id, found });
+                        self.look(&request, which, Vec::new(), move |found, _| Inner::LookedAgain { id, found });
                     }
                 }
                 Deed::Pass(id, Asker(ask), granted) => self.commit(ask, Some(id), *granted),
@@ -529,6 +563,11 @@ impl Supervisor {
     }
 
     fn tell(&mut self, message: ToBroker) {
+        if let ToBroker::Refused { ask, refusal } = &message
+            && let Some(answer) = self.releases.remove(ask)
+        {
+            let _ = answer.send(Err(refusal.reason.clone()));
+        }
         let to = match &message {
             ToBroker::Permitted { ask, .. } | ToBroker::Refused { ask, .. } | ToBroker::Redeemed { ask, .. } if Who::of(*ask) == Who::FileGate => {
                 self.to_files.as_ref()
@@ -540,14 +579,22 @@ impl Supervisor {
         }
     }
 
-    fn look(&mut self, request: &Request, which: Vec<usize>, back: impl FnOnce(Found, Request) -> Inner + Send + 'static) {
-        let (looker, request, to_self) = (self.looker.clone(), request.clone(), self.to_self.clone());
+    fn look(&mut self, request: &Request, which: Vec<usize>, traces: Vec<Fingerprint>, back: impl FnOnce(Found, Request) -> Inner + Send + 'static) {
+        let (looker, mut request, to_self, find) = (self.looker.clone(), request.clone(), self.to_self.clone(), Arc::clone(&self.find));
         self.aside += 1;
         tokio::spawn(async move {
+            let search = (!traces.is_empty()).then(|| tokio::task::spawn_blocking(move || find(&traces)));
             let found = match looker {
                 Some(looker) => looker.look(&request, &which).await,
                 None => which.iter().map(|index| (*index, Err("this box has nothing to look with".to_owned()))).collect(),
             };
+            if let Some(search) = search {
+                for (index, place) in search.await.unwrap_or_default() {
+                    if let Some(credential) = request.evidence.credentials.get_mut(index) {
+                        credential.name = format!("{} (lies in {place})", credential.name);
+                    }
+                }
+            }
             let _ = to_self.send(back(found, request)).await;
         });
     }

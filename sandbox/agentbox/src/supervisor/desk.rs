@@ -84,6 +84,8 @@ impl Supervisor {
             ToDesk::Resume => self.resume(&approver).map_or_else(FromDesk::No, FromDesk::Done),
             ToDesk::Revoke => FromDesk::Done(self.revoke(&approver)),
             ToDesk::Why => FromDesk::Refused(self.refused.iter().cloned().collect()),
+            ToDesk::Credentials => FromDesk::Credentials(self.credentials.list(now)),
+            ToDesk::EndCredential { name } => self.end_credential(&approver, &name),
         }
     }
 
@@ -156,6 +158,15 @@ impl Supervisor {
         }
         (self.reins)(Rein::Terminate);
         FromDesk::Done(format!("the box {} is asked to end, and ended in {} s where it does not", self.session, STOPPING.as_secs()))
+    }
+
+    fn end_credential(&mut self, by: &str, name: &str) -> FromDesk {
+        if !self.credentials.end(name) {
+            return FromDesk::No(format!("this box has no credential `{}`, or it was ended before", safe::line(name, 64)));
+        }
+        let note = format!("credential `{}` was ended by {}", safe::line(name, 64), safe::line(by, 100));
+        self.write(Draft { note, ..Draft::new(Event::Noted, &self.session) }, Durability::Synced);
+        FromDesk::Credentials(self.credentials.list(Instant::now()))
     }
 
     fn rule(&mut self, id: &HoldId, ruling: Ruling) -> FromDesk {

@@ -5,12 +5,14 @@
 
 mod asks;
 mod burst;
+mod credentials;
 mod deeds;
 mod desk;
 mod kinds;
 mod looks;
 mod pipe;
 mod records;
+mod releases;
 mod review;
 mod words;
 
@@ -18,7 +20,7 @@ mod words;
 mod tests;
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     fs,
     future::Future,
     net::SocketAddr,
@@ -31,6 +33,7 @@ use std::{
 
 use agentbox_core::{
     Destination, Lease, ResourceId,
+    fingerprint::Fingerprint,
     ledger::{Draft, Durability, Event, NotWritten},
     policy::Policy,
     safe,
@@ -43,11 +46,12 @@ use agentbox_desk::{
     room::{Bounds, WaitingRoom, kernel_bits},
     signature::Approvers,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::ledger::{Ledger, LedgerError};
 use asks::Asks;
 use burst::Burst;
+use credentials::Credentials;
 use deeds::Inner;
 use looks::Looker;
 use pipe::Who;
@@ -108,6 +112,9 @@ pub(crate) enum WhoAsked {
     Process(i32),
 }
 
+/// Finds by fingerprint where secrets lie. Blocks, within a bound.
+pub(crate) type Find = Arc<dyn Fn(&[Fingerprint]) -> Vec<(usize, String)> + Send + Sync>;
+
 /// All that the loop needs.
 pub(crate) struct Setup {
     /// What judges.
@@ -122,8 +129,12 @@ pub(crate) struct Setup {
     pub(crate) files: Option<UnixStream>,
     /// The looker's socket, where there is one.
     pub(crate) looker: Option<UnixStream>,
+    /// The same process's line for tokens that it redeems, where there is one.
+    pub(crate) releases: Option<UnixStream>,
     /// Whether a look knows something of such a resource at such a destination: `look::find(…).is_some()`.
     pub(crate) can_look: fn(&ResourceId, &Destination) -> bool,
+    /// Where outside of the box the very same secrets lie: index of the credential, and a place to name.
+    pub(crate) find: Find,
     /// Who in the box that is: the asker first, then its ancestors.
     pub(crate) who: Box<dyn Fn(WhoAsked) -> Vec<String> + Send>,
     /// Whose signatures count.
@@ -193,6 +204,7 @@ struct Ears {
     knocks: mpsc::Receiver<Knock>,
     inner: mpsc::Receiver<Inner>,
     asked: mpsc::Receiver<ToSupervisor>,
+    wanted: Option<mpsc::Receiver<releases::Wanted>>,
     broker_end: tokio::task::JoinHandle<String>,
     files_end: Option<tokio::task::JoinHandle<String>>,
     records_end: tokio::task::JoinHandle<()>,
@@ -208,6 +220,7 @@ struct Supervisor {
     asks: Asks,
     looker: Option<Looker>,
     can_look: fn(&ResourceId, &Destination) -> bool,
+    find: Find,
     who: Box<dyn Fn(WhoAsked) -> Vec<String> + Send>,
     /// Why nobody can be asked; `None` where somebody can.
     nobody: Option<&'static str>,
@@ -217,6 +230,10 @@ struct Supervisor {
     to_broker: mpsc::Sender<ToBroker>,
     to_files: Option<mpsc::Sender<ToBroker>>,
     to_self: mpsc::Sender<Inner>,
+    /// Which credentials may still be used.
+    credentials: Credentials,
+    /// Who waits for a token to be struck, of those that are not the broker or the file gate.
+    releases: HashMap<u64, oneshot::Sender<releases::Answer>>,
     /// Works that are done aside now.
     aside: usize,
     refused: VecDeque<Past>,
@@ -255,12 +272,14 @@ impl Supervisor {
         let pipe = pipe::start(Who::Broker, setup.broker, to_heard, records).map_err(broken("the broker's socket"))?;
         let (to_files, files_end) = files.map(|files| (files.to, files.end)).unzip();
         let looker = setup.looker.map(looks::start).transpose().map_err(broken("the looker's socket"))?;
+        let wanted = setup.releases.map(releases::start).transpose().map_err(broken("the line of the credentials"))?;
         let listener = setup.control.listener;
         tokio::spawn(async move {
             if let Err(error) = agentbox_desk::control::serve(listener, to_knocks).await {
                 tracing::error!(%error, "the control socket cannot be served");
             }
         });
+        let credentials = Credentials::new(setup.policy.credential_rules(), Instant::now());
         let settings = setup.policy.settings();
         let channels: Vec<_> = settings.approval.channels.iter().filter_map(|name| channel::by_name(name)).collect();
         let nobody = match setup.mode {
@@ -280,6 +299,7 @@ impl Supervisor {
             asks: Asks::default(),
             looker,
             can_look: setup.can_look,
+            find: setup.find,
             who: setup.who,
             nobody,
             channels,
@@ -288,6 +308,8 @@ impl Supervisor {
             to_broker: pipe.to,
             to_files,
             to_self,
+            credentials,
+            releases: HashMap::new(),
             aside: 0,
             refused: VecDeque::new(),
             refused_in_all: 0,
@@ -302,7 +324,7 @@ impl Supervisor {
             stopping: None,
             fatal: None,
         };
-        Ok((supervisor, Ears { knocks, inner, asked, broker_end: pipe.end, files_end, records_end }))
+        Ok((supervisor, Ears { knocks, inner, asked, wanted, broker_end: pipe.end, files_end, records_end }))
     }
 
     async fn run<E>(mut self, mut ears: Ears, ended: impl Future<Output = E>, shim: &mut mpsc::Receiver<ShimEvent>) -> Outcome<E> {
@@ -335,6 +357,9 @@ impl Supervisor {
                 Some(inner) = ears.inner.recv() => self.came_back(inner),
                 () = tokio::time::sleep_until(alarm.into()) => self.time_passed(),
                 Some(message) = ears.asked.recv(), if self.aside < ASIDE => self.heard(message),
+                Some(wanted) = async { match ears.wanted.as_mut() { Some(wanted) => wanted.recv().await, None => std::future::pending().await } } => {
+                    self.release(wanted);
+                }
                 why = &mut ears.broker_end => break End::Broker(why.unwrap_or_else(|error| error.to_string())),
                 // In this order: what it asked last is heard before it has ended.
                 why = async { match ears.files_end.as_mut() { Some(end) => end.await, None => std::future::pending().await } } => {

@@ -91,8 +91,12 @@ pub(crate) enum Right<'a> {
 
 /// What the policy plainly allows is written down here; all else is asked about.
 pub(crate) async fn permit(broker: &Broker, question: Question) -> Result<Right<'_>, Refusal> {
+    // A credential is released by the supervisor alone.
+    let carries = question.evidence.credentials.iter().any(|credential| credential.issued);
     match broker.policy.judge(question.clone()) {
-        Judgement::Allow(granted) if agentbox_core::ledger::durability(&granted) == Durability::Grouped => broker.line.allow(granted).map(Right::Plain),
+        Judgement::Allow(granted) if !carries && agentbox_core::ledger::durability(&granted) == Durability::Grouped => {
+            broker.line.allow(granted).map(Right::Plain)
+        }
         Judgement::Allow(_) | Judgement::Hold(_) | Judgement::Deny(_) => {
             // Once, and after the question is on its way: what the deed will need is made ready while somebody thinks about it.
             let warm = async {
@@ -110,7 +114,11 @@ pub(crate) struct Outcome<'a> {
     ask: Option<u64>,
 }
 
-impl Outcome<'_> {
+impl<'a> Outcome<'a> {
+    pub(crate) fn of(broker: &'a Broker, ask: u64) -> Self {
+        Self { broker, ask: Some(ask) }
+    }
+
     pub(crate) fn tell(mut self, outcome: &str) {
         if let Some(ask) = self.ask.take() {
             self.broker.line.done(ask, outcome);

@@ -68,6 +68,15 @@ impl Through {
         Through::Whole((!bytes.is_empty()).then_some(bytes), None)
     }
 
+    /// The same behind some bytes.
+    pub(crate) fn behind(self, bytes: &[u8]) -> Self {
+        let joined = |rest: Option<Bytes>| Some(Bytes::from([bytes, rest.as_deref().unwrap_or_default()].concat()));
+        match self {
+            Through::Whole(rest, trailers) => Through::Whole(joined(rest), trailers),
+            Through::Streaming(first, rest, silence) => Through::Streaming(joined(first), rest, silence),
+        }
+    }
+
     /// A body that is passed on as it comes, behind what was read of it already.
     pub(crate) fn streaming(first: Option<Bytes>, rest: Incoming, tail: Tail) -> Self {
         Through::Streaming(first, rest, Silence { timer: None, tail })

@@ -3,6 +3,7 @@
 mod asking;
 mod body;
 mod canonical;
+pub(crate) mod carrier;
 mod client;
 mod head;
 mod pool;

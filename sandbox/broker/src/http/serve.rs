@@ -24,6 +24,7 @@ use super::{
     asking::{Prepared, Unprepared, client, prepare, refusal},
     body::{self, Read, Share, Tail, Through},
     canonical::{self, Known},
+    carrier::{self, Ware},
     client::{Outgoing, Purpose, Unanswered},
     head,
     strict::{Broken, Reason, Strict},
@@ -197,9 +198,12 @@ async fn pass(broker: &Broker, facts: &Facts, version: Version, request: Request
         headers: &parts.headers,
     };
     let mut share = Share::default();
-    let (meaning, known, through) = understand(broker, &head, incoming, &mut share).await?;
+    let (mut meaning, known, through) = understand(broker, &head, incoming, &mut share).await?;
+    let fingerprints;
+    (meaning.credentials, fingerprints) = broker.issued.recognise(&head, known.bytes());
     let digest = canonical::digest(&parts.method, facts.scheme, &facts.destination, &target, &parts.headers, known.borrow());
-    let summary = safe::line(&format!("{} {}://{}{target}", parts.method, facts.scheme.word(), facts.destination), LONGEST_SUMMARY);
+    let summary =
+        safe::line(&format!("{} {}://{}{}", parts.method, facts.scheme.word(), facts.destination, meaning::without_secrets(&target)), LONGEST_SUMMARY);
     let addressed = facts.addressed(broker).await;
     let mut operations = meaning.operations;
     if broker.is_unlisted(&facts.destination) {
@@ -216,15 +220,19 @@ async fn pass(broker: &Broker, facts: &Facts, version: Version, request: Request
         evidence: Evidence {
             summary: summary.clone(),
             excerpt: meaning.excerpt,
-            who: Vec::new(),
             credentials: meaning.credentials,
+            fingerprints,
             connection: facts.presence.connection(),
-            process: None,
-            seen: None,
-            unseen: None,
+            ..Evidence::default()
         },
     };
     let style = meaning.reply;
+    if let Some(carrier) = &broker.carrier
+        && question.evidence.credentials.iter().any(|credential| credential.issued)
+    {
+        let ware = Ware { question, parts: &parts, target: &target, body: through, known: known.borrow(), style };
+        return carrier::pass(broker, carrier, facts, version, ware).await;
+    }
     // From here to the deed somebody must be there to hear of it: whoever goes is not acted for.
     let prepared = tokio::select! {
         biased;
@@ -280,6 +288,13 @@ enum KnownBody {
 }
 
 impl KnownBody {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            KnownBody::Whole(bytes) => bytes,
+            KnownBody::Partly(_) => &[],
+        }
+    }
+
     fn borrow(&self) -> Known<'_> {
         match self {
             KnownBody::Whole(bytes) => Known::Whole(bytes),

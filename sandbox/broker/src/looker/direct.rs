@@ -18,7 +18,7 @@ use crate::{
 
 /// Straight to the destination, by the same way out that the box's requests take: every address is checked, the network's proxy is used.
 pub(super) struct Direct {
-    connector: Connector,
+    pub(super) connector: Arc<Connector>,
 }
 
 impl Direct {
@@ -28,7 +28,8 @@ impl Direct {
         let roots = tls::read_roots(&settings.roots).map_err(|error| error.to_string())?;
         let proxy = ProxyRules::from_environment(variable).map_err(|error| error.to_string())?;
         let config = UpstreamConfig { names: settings.names.clone(), roots, proxy };
-        Ok(Self { connector: Connector::new(config, Arc::new(move |destination, address| policy.allows_address(destination, address) == Verdict::Allow)) })
+        let connector = Connector::new(config, Arc::new(move |destination, address| policy.allows_address(destination, address) == Verdict::Allow));
+        Ok(Self { connector: Arc::new(connector) })
     }
 
     async fn send(&self, destination: &Destination, mut request: Request<Bytes>) -> Result<Answer, String> {

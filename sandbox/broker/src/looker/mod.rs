@@ -1,10 +1,13 @@
-//! The process that looks: it holds credentials, asks providers questions that only read, and never sees the agent's bytes.
+//! The process that holds the credentials: it asks providers questions that only read, and puts secrets into requests that were permitted.
 //!
-//! It hears [`LookRequest`]s from the supervisor and answers each with what was seen or one sentence on why nothing was.
-//! A secret leaves it in one place only: the credential's header of a question to a host that the policy names for it.
+//! It hears [`LookRequest`]s from the supervisor and answers each with what was seen or one sentence on why nothing was. The broker hands
+//! it requests that carry a placeholder; it sends one only after the supervisor has struck the token for exactly that request.
+//! A secret leaves it in two places only, both towards a host that the policy names for it: the header of a look's question, and the
+//! authenticating position of such a request.
 
 mod ask;
 mod direct;
+mod issue;
 mod secret;
 mod transport;
 
@@ -12,7 +15,7 @@ use std::{os::unix::net::UnixStream, rc::Rc, sync::Arc, time::Duration};
 
 use agentbox_core::{
     policy::{Policy, settings::CredentialRule},
-    wire::{self, LookAnswer, LookRequest},
+    wire::{self, Issued, LookAnswer, LookRequest},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -20,8 +23,10 @@ use tokio::{
 };
 
 use direct::Direct;
-use secret::Held;
+pub(crate) use secret::{Held, Secret};
 use transport::Transport;
+
+use crate::http::carrier::{self, Keeper, Releases};
 
 /// How long one look may take: an approver waits for the card meanwhile.
 const DEADLINE: Duration = Duration::from_secs(8);
@@ -39,47 +44,74 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 pub struct LookerConfig {
     credentials: Vec<CredentialRule>,
     policy: Arc<Policy>,
-    held: Vec<Held>,
+    held: Arc<Vec<Held>>,
     direct: Option<Direct>,
+    lines: Option<Lines>,
+}
+
+/// The sockets by which requests are carried.
+#[derive(Debug)]
+pub struct Lines {
+    /// From the broker: requests with placeholders.
+    pub broker: UnixStream,
+    /// To the supervisor: tokens to strike.
+    pub releases: UnixStream,
 }
 
 impl LookerConfig {
     /// The credentials of the policy, not yet read.
     #[must_use]
     pub fn new(credentials: Vec<CredentialRule>, policy: Arc<Policy>) -> Self {
-        Self { credentials, policy, held: Vec::new(), direct: None }
+        Self { credentials, policy, held: Arc::default(), direct: None, lines: None }
+    }
+
+    /// Carries requests as well.
+    #[must_use]
+    pub fn with_lines(self, lines: Lines) -> Self {
+        Self { lines: Some(lines), ..self }
     }
 
     /// Reads all secrets and root certificates. Call it once, before the process is fenced: commands can be run and files
     /// read only then.
     ///
-    /// Returns the sentences to warn with; what could not be read is told again in each look that would have needed it.
-    pub fn read_secrets(&mut self) -> Vec<String> {
-        self.held = self.credentials.iter().map(Held::read).collect();
-        let mut warnings: Vec<String> = self.held.iter().filter_map(Held::warning).collect();
+    /// Returns what the box sees instead of the secrets, with sentences to warn with; what could not be read is told again in each look
+    /// that would have needed it. `variables` are those that the box would have.
+    pub fn read_secrets(&mut self, variables: &[(String, String)]) -> Issued {
+        let held: Vec<Held> = self.credentials.iter().map(Held::read).collect();
+        let mut issued = issue::issue(&held, variables);
+        self.held = Arc::new(held);
         match Direct::new(self.policy.clone(), |name| std::env::var(name).ok()) {
             Ok(direct) => self.direct = Some(direct),
-            Err(why) => warnings.push(format!("nothing can be looked at: {why}")),
+            Err(why) => issued.warnings.push(format!("nothing can be looked at, and no credential can be used: {why}")),
         }
-        warnings
+        issued
     }
 }
 
-/// Serves looks until the supervisor closes its end. Returns the process's exit code.
+/// Serves looks, and carries requests, until the supervisor closes its end. Call [`LookerConfig::read_secrets`] before. Returns the process's exit code.
 #[must_use]
-pub fn run(mut config: LookerConfig, supervisor: UnixStream) -> u8 {
-    if config.direct.is_none() {
-        for warning in config.read_secrets() {
-            tracing::warn!("{warning}");
-        }
-    }
+pub fn run(config: LookerConfig, supervisor: UnixStream) -> u8 {
+    let connector = config.direct.as_ref().map(|direct| direct.connector.clone());
     let transport: Box<dyn Transport> = match config.direct {
         Some(direct) => Box::new(direct),
         None => Box::new(transport::Nowhere),
     };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return 1 };
     let tasks = tokio::task::LocalSet::new();
-    let looker = Rc::new(Looker { held: config.held, transport });
+    let looker = Rc::new(Looker { held: config.held.clone(), transport });
+    if let (Some(lines), Some(connector)) = (config.lines, connector) {
+        let (held, policy) = (config.held, config.policy);
+        tasks.spawn_local(async move {
+            let swaps = issue::swaps(&held);
+            let served = match Releases::start(lines.releases) {
+                Ok(releases) => carrier::serve(Arc::new(Keeper::new(held, swaps, connector, policy, releases)), lines.broker).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = served {
+                tracing::error!("requests with credentials are not carried any more: {error}");
+            }
+        });
+    }
     match tasks.block_on(&runtime, serve(looker, supervisor)) {
         Ok(()) => 0,
         Err(error) => {
@@ -90,7 +122,7 @@ pub fn run(mut config: LookerConfig, supervisor: UnixStream) -> u8 {
 }
 
 pub(crate) struct Looker {
-    pub(crate) held: Vec<Held>,
+    pub(crate) held: Arc<Vec<Held>>,
     pub(crate) transport: Box<dyn Transport>,
 }
 

@@ -8,9 +8,11 @@ use std::{
 };
 
 use agentbox_core::{
-    Destination,
+    Destination, HostName,
     policy::settings::{CredentialRule, Source},
 };
+
+use crate::secrets::{Shape, placeholder, shape};
 
 /// Longest secret in bytes: private keys and signed tokens are shorter.
 const LONGEST: u64 = 64 * 1024;
@@ -45,20 +47,58 @@ impl Secret {
 
 /// One credential of the policy with its secret, or with why there is none.
 pub(crate) struct Held {
-    rule: CredentialRule,
+    pub(crate) rule: CredentialRule,
     secret: Result<Secret, String>,
+    /// What of the value that was read is the secret.
+    shape: Shape,
+    /// What the agent has instead; empty where there is no secret.
+    pub(crate) stands: String,
     read_at: Instant,
 }
 
 impl Held {
     pub(crate) fn read(rule: &CredentialRule) -> Self {
-        let secret = read(&rule.source).and_then(valid);
-        Self { rule: rule.clone(), secret, read_at: Instant::now() }
+        let read = read(&rule.source).and_then(valid).and_then(|Secret(value)| {
+            let (shape, secret) = shape(&value);
+            let stands = placeholder(&secret).ok_or_else(|| "the system gives no random bits for its placeholder".to_owned())?;
+            Ok((shape, Secret(secret), stands))
+        });
+        let (shape, secret, stands) = match read {
+            Ok((shape, secret, stands)) => (shape, Ok(secret), stands),
+            Err(why) => (Shape::Whole, Err(why), String::new()),
+        };
+        Self { rule: rule.clone(), secret, shape, stands, read_at: Instant::now() }
+    }
+
+    /// The secret and its placeholder, where there are any.
+    pub(crate) fn pair(&self) -> Option<(&str, &str)> {
+        self.secret.as_ref().ok().map(|secret| (secret.reveal(), self.stands.as_str()))
+    }
+
+    /// The value that was read, with the placeholder in the secret's place.
+    pub(crate) fn shown(&self) -> Option<String> {
+        self.secret.as_ref().ok().map(|_| self.shape.with(&self.stands))
+    }
+
+    /// The secret for a request to this host, now.
+    pub(crate) fn usable(&self, host: &HostName) -> Result<&Secret, String> {
+        let name = &self.rule.name;
+        match &self.secret {
+            _ if !self.rule.hosts.contains(host) => Err(format!("credential `{name}` is not for {host}")),
+            _ if self.is_over() => Err(format!("credential `{name}` has expired")),
+            Ok(secret) => Ok(secret),
+            Err(error) => Err(format!("credential `{name}` is not usable: {error}")),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.rule.expires.is_some_and(|life| self.read_at.elapsed() > life)
     }
 
     #[cfg(test)]
     pub(crate) fn with(rule: CredentialRule, secret: &str) -> Self {
-        Self { rule, secret: Ok(Secret(secret.to_owned())), read_at: Instant::now() }
+        let stands = placeholder(secret).unwrap();
+        Self { rule, secret: Ok(Secret(secret.to_owned())), shape: Shape::Whole, stands, read_at: Instant::now() }
     }
 
     pub(crate) fn warning(&self) -> Option<String> {
@@ -75,11 +115,9 @@ pub(crate) fn for_reading<'a>(held: &'a [Held], destination: &Destination) -> Re
     }
     let mut why = format!("no credential for {host} may read: add \"read\" to its `allow`");
     for held in at_host.filter(|held| held.rule.allow.iter().any(|allowed| allowed == "read")) {
-        let name = &held.rule.name;
-        match &held.secret {
-            _ if held.rule.expires.is_some_and(|life| held.read_at.elapsed() > life) => why = format!("credential `{name}` has expired"),
-            Ok(secret) => return Ok((name, secret)),
-            Err(error) => why = format!("credential `{name}` is not usable: {error}"),
+        match held.usable(host) {
+            Ok(secret) => return Ok((&held.rule.name, secret)),
+            Err(error) => why = error,
         }
     }
     Err(why)
@@ -93,7 +131,6 @@ fn read(source: &Source) -> Result<String, String> {
             Err(std::env::VarError::NotUnicode(_)) => Err(format!("the variable {name} is not UTF-8")),
         },
         Source::File(path) => file(path),
-        Source::Keyring(_) => Err("keyrings are not supported in this version; use source = \"command:…\" with your keyring's own tool".to_owned()),
         Source::Command(command) => run(command),
     }
 }
@@ -165,12 +202,18 @@ fn run(command: &str) -> Result<String, String> {
 mod tests {
     use std::io::Write as _;
 
-    use agentbox_core::HostName;
-
     use super::*;
 
     fn rule(source: Source, allow: &str) -> CredentialRule {
-        CredentialRule { name: "c".into(), source, hosts: vec![HostName::parse("api.example").unwrap()], allow: vec![allow.into()], expires: None }
+        CredentialRule {
+            name: "c".into(),
+            source,
+            hosts: vec![HostName::parse("api.example").unwrap()],
+            allow: vec![allow.into()],
+            expires: None,
+            env: Vec::new(),
+            files: Vec::new(),
+        }
     }
 
     fn at(host: &str) -> Destination {
@@ -195,7 +238,6 @@ mod tests {
             (Source::Command("echo s3cret; exit 3".into()), "ended with"),
             (Source::Command("printf 'two\\nlines'".into()), "one line"),
             (Source::Command("true".into()), "empty"),
-            (Source::Keyring("x".into()), "keyring"),
             (Source::Env("AGENTBOX_TEST_SURELY_NOT_SET".into()), "not set"),
         ] {
             let held = Held::read(&rule(source, "read"));
@@ -207,12 +249,12 @@ mod tests {
 
     #[test]
     fn only_for_its_host_its_use_and_its_time() {
-        let good = || rule(Source::Keyring(String::new()), "read");
+        let good = || rule(Source::Env(String::new()), "read");
         let held = [Held::with(good(), "x")];
         assert!(for_reading(&held, &at("api.example")).is_ok());
         let error = for_reading(&held, &at("evil.example")).unwrap_err();
         assert!(error.contains("add [credential.NAME]") && error.contains("evil.example"), "{error}");
-        let writes = [Held::with(rule(Source::Keyring(String::new()), "railway.customDomain*"), "x")];
+        let writes = [Held::with(rule(Source::Env(String::new()), "railway.customDomain*"), "x")];
         assert!(for_reading(&writes, &at("api.example")).unwrap_err().contains("may read"));
         let expired = [Held::with(CredentialRule { expires: Some(Duration::ZERO), ..good() }, "x")];
         std::thread::sleep(Duration::from_millis(2));

@@ -46,6 +46,8 @@ fn rule() -> CredentialRule {
         hosts: vec![HostName::parse("backboard.railway.com").unwrap()],
         allow: vec!["read".into()],
         expires: None,
+        env: Vec::new(),
+        files: Vec::new(),
     }
 }
 
@@ -74,7 +76,8 @@ fn deployment(name: &str) -> Vec<Result<Answer, String>> {
 
 fn look(answers: Vec<Result<Answer, String>>, resource: &str) -> (Result<Seen, String>, Vec<Request<Bytes>>) {
     let asked = Rc::new(RefCell::new(Vec::new()));
-    let looker = Looker { held: vec![Held::with(rule(), SECRET)], transport: Box::new(MadeUp { answers: RefCell::new(answers), asked: asked.clone() }) };
+    let looker =
+        Looker { held: Arc::new(vec![Held::with(rule(), SECRET)]), transport: Box::new(MadeUp { answers: RefCell::new(answers), asked: asked.clone() }) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let seen = runtime.block_on(looker.look(&request(resource)));
     let asked = asked.borrow_mut().drain(..).collect();
@@ -138,7 +141,7 @@ fn speak(looker: Looker, requests: &[LookRequest], wait: usize) -> Vec<LookAnswe
 
 #[test]
 fn answers_by_id_and_ends_with_its_supervisor() {
-    let looker = Looker { held: Vec::new(), transport: Box::new(Silent) };
+    let looker = Looker { held: Arc::default(), transport: Box::new(Silent) };
     let answers = speak(looker, &[request("deployment/d")], 1);
     assert_eq!(answers[0].id, 7);
     assert!(answers[0].seen.as_ref().unwrap_err().contains("no credential looks at backboard.railway.com"));
@@ -146,7 +149,7 @@ fn answers_by_id_and_ends_with_its_supervisor() {
 
 #[test]
 fn a_provider_that_says_nothing_is_not_waited_for() {
-    let looker = Looker { held: vec![Held::with(rule(), SECRET)], transport: Box::new(Silent) };
+    let looker = Looker { held: Arc::new(vec![Held::with(rule(), SECRET)]), transport: Box::new(Silent) };
     let requests: Vec<LookRequest> = (0..100).map(|id| LookRequest { id, ..request("deployment/d") }).collect();
     let answers = speak(looker, &requests, 100);
     let says = |word: &str| answers.iter().filter(|answer| answer.seen.as_ref().is_err_and(|why| why.contains(word))).count();

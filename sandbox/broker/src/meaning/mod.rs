@@ -37,7 +37,7 @@ mod words;
 use agentbox_core::{Credential, HostName, Operation};
 
 pub(crate) use content::parse_json;
-pub(crate) use credentials::named as named_credential;
+pub(crate) use credentials::{Position, in_header, in_target, named as named_credential, positions, without_secrets};
 pub use example::{example, remote_command, request, websocket_message};
 pub(crate) use railway::{is_railway, may_lose};
 pub use refusal::{GitAnswer, ReplyStyle, refusal_response};

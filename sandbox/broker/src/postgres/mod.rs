@@ -7,6 +7,7 @@ mod asking;
 mod facts;
 mod frames;
 mod functions;
+pub(crate) mod keyed;
 mod keys;
 mod login;
 mod refusal;

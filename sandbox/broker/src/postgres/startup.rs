@@ -13,6 +13,7 @@ use super::{
     asking::{Asking, Locks, No, Question, database},
     facts::Facts,
     frames::{self, First, Key, Malformed, Startup},
+    keyed,
     keys::Known,
     login, refusal, relay,
     session::Session,
@@ -182,6 +183,9 @@ async fn begin(mut asking: Asking, mut client: Box<dyn Duplex>, cloth: Cloth, fa
         Err(No::Gone) => return Ok(()),
         Err(No::Refused(why) | No::TooLong(why)) => return last_words(&mut client, &refusal::error("FATAL", &why)).await,
     }
+    if asking.broker.carrier.is_some() && asking.broker.issued.knows(&asking.destination.host) {
+        return keyed_session(asking, client, cloth, question, bytes).await;
+    }
     let far = match far {
         Some(far) => far,
         None => match reach(&asking, question, cloth).await {
@@ -202,6 +206,30 @@ async fn begin(mut asking: Asking, mut client: Box<dyn Duplex>, cloth: Cloth, fa
     asking.destination = destination;
     stream.write_all(bytes).await?;
     stream.flush().await?;
+    let facts = Facts::new(&asking.database, &asking.user);
+    let Some(begun) = login::login(&mut asking, client, stream, facts).await? else { return Ok(()) };
+    let _lives = begun.key.map(|key| asking.broker.keys.clone().add(key, Known { destination: asking.destination.clone(), cloth }));
+    relay::relay(asking, Session::new(begun.facts), begun.client, begun.far).await
+}
+
+/// The same where a credential is for this host: who holds it logs in.
+async fn keyed_session(mut asking: Asking, mut client: Box<dyn Duplex>, cloth: Cloth, question: Request, bytes: &[u8]) -> io::Result<()> {
+    let by_name = asking.destination.addresses.is_empty();
+    match asking.broker.resolved(&asking.destination).await {
+        Ok(destination) => {
+            if by_name && let Err(why) = still_fits(&asking.broker, question, &destination) {
+                asking.remember("begins a session", &why);
+                return last_words(&mut client, &refusal::error("FATAL", &why)).await;
+            }
+            asking.destination = destination;
+        }
+        Err(error) => return unreachable(&mut client, &error).await,
+    }
+    let stream = match keyed::login(&mut asking, &mut client, bytes).await? {
+        Ok(stream) => stream,
+        Err(Some(told)) => return last_words(&mut client, &told).await,
+        Err(None) => return Ok(()),
+    };
     let facts = Facts::new(&asking.database, &asking.user);
     let Some(begun) = login::login(&mut asking, client, stream, facts).await? else { return Ok(()) };
     let _lives = begun.key.map(|key| asking.broker.keys.clone().add(key, Known { destination: asking.destination.clone(), cloth }));

@@ -154,6 +154,15 @@ impl<'a> Promised<'a> for Yes<'a> {
         self.asker.1 = true;
         self.asker.0.done.lock().unwrap().push(why.to_owned());
     }
+
+    fn nonce(&self) -> &str {
+        "nonce"
+    }
+
+    fn handed_over(mut self: Box<Self>) -> u64 {
+        self.asker.1 = true;
+        7
+    }
 }
 
 impl Line for Arc<Fake> {
@@ -219,6 +228,8 @@ impl Stage {
             connector,
             pool: Arc::new(Pool::default()),
             keys: Keys::default(),
+            issued: crate::secrets::Issued::default(),
+            carrier: None,
             room: Room::default(),
             authority: Authority::generate("test").unwrap(),
             names: Arc::new(Names::default()),

@@ -110,6 +110,8 @@ fn settings(layers: &[&Layered]) -> Settings {
                 hosts: credential.hosts.clone(),
                 allow: credential.allow.clone().unwrap_or_else(|| vec!["*".to_owned()]),
                 expires: credential.expires,
+                env: credential.env.clone(),
+                files: credential.files.clone(),
             });
         }
     }

@@ -389,6 +389,10 @@ impl Table {
             {
                 return Some(voice(Some(step.place), Why::Foreign(credential)));
             }
+            // A protected place need not list its credentials: what this box was not given does not belong there.
+            if step.place.protected && !credential.issued {
+                return Some(voice(Some(step.place), Why::Foreign(credential)));
+            }
         }
         let bound = self.credentials.get(&credential.name).filter(|_| credential.issued)?;
         let elsewhere = destination.is_none_or(|destination| !bound.hosts.contains(&destination.host));
@@ -400,7 +404,8 @@ impl Table {
         };
         let place = line.steps.first().map(|step| step.place);
         if elsewhere {
-            Some(voice(place, Why::Beyond(credential, "it is not for this host")))
+            // Nothing there could use its placeholder, and nobody would send it by mistake alone.
+            Some(Voice { verdict: Verdict::Deny, ..voice(place, Why::Beyond(credential, "it is not for this host")) })
         } else if circumstances.is_over(bound.expires) {
             Some(voice(place, Why::Beyond(credential, "its time is over")))
         } else if bound.allow.as_ref().is_some_and(|words| !fits(words)) {
@@ -550,7 +555,11 @@ impl Outcome<'_> {
             Why::YieldsSecret => {
                 format!("place.{place} is protected, and the answer hands out a secret ({})", self.voice.place.map_or("", |place| &place.origin))
             }
-            Why::Foreign(_) => format!("place.{place} credentials ({})", self.voice.place.map_or("", |place| &place.credentials_origin)),
+            Why::Foreign(_) => match self.voice.place.map(|place| (&place.credentials, &place.credentials_origin, &place.origin)) {
+                Some((Some(_), listed, _)) => format!("place.{place} credentials ({listed})"),
+                Some((None, _, origin)) => format!("place.{place} is protected, and this box was not given the credential ({origin})"),
+                None => format!("place.{place} credentials"),
+            },
             Why::Beyond(credential, _) => format!("credential.{}", safe::line(&credential.name, 64)),
         };
         Because { action: action.to_owned(), place: place.to_owned(), rule, reason: self.reason(place, action, resource, cell) }
@@ -575,7 +584,7 @@ impl Outcome<'_> {
             Why::YieldsSecret => format!("{what} {does}: its answer hands out a secret of {place}, which is protected"),
             Why::Foreign(credential) => format!(
                 "{what} {does}: the credential in it ({}, {}) is not one that this box was given for {place}",
-                safe::line(&credential.name, 80),
+                safe::line(&credential.name, 240),
                 safe::line(&credential.position, 80)
             ),
             Why::Beyond(credential, why) => format!("{what} {does}: the credential {} is used beyond what it is for, {why}", safe::line(&credential.name, 80)),

@@ -24,7 +24,7 @@ pub(super) const TOP: &[&str] = &[
 pub(super) const PLACE: &[&str] =
     &["paths", "hosts", "resources", "read", "write", "destroy", "protected", "approvers", "confirm", "somebody-else", "lease", "credentials"];
 /// `[credential.NAME]`
-pub(super) const CREDENTIAL: &[&str] = &["source", "for", "allow", "expires"];
+pub(super) const CREDENTIAL: &[&str] = &["source", "for", "allow", "expires", "env", "files"];
 /// `[[rule]]`
 pub(super) const RULE: &[&str] = &["name", "place", "operation", "effect", "resource", "verdict", "expires"];
 /// `[[example]]`

@@ -137,11 +137,14 @@ fn credential(section: &Section<'_, '_>, bases: &Bases<'_>) -> Result<RawCredent
     let source = match text.value.split_once(':') {
         Some(("env", name)) if !name.is_empty() && !name.contains('=') => SecretSource::Env(name.to_owned()),
         Some(("file", path)) if !path.is_empty() => SecretSource::File(absolute(path, bases.base, bases.home).map_err(|why| text.mark.error(&why, None))?),
-        Some(("keyring", name)) if !name.is_empty() => SecretSource::Keyring(name.to_owned()),
+        Some((scheme @ ("keyring" | "vault"), _)) => {
+            let hint = "until then, read it with the tool that you have for it: source = \"command:secret-tool lookup service NAME\"";
+            return Err(text.mark.error_unseen(&format!("this version reads no secret from a {scheme}"), hint));
+        }
         Some(("command", line)) if !line.trim().is_empty() => SecretSource::Command(line.to_owned()),
         // The value is not shown: somebody may have put the secret itself here.
         _ => {
-            let hint = "write env:NAME, file:PATH, keyring:NAME or command:LINE; the secret itself never stands in a policy";
+            let hint = "write env:NAME, file:PATH or command:LINE; the secret itself never stands in a policy";
             return Err(text.mark.error_unseen("this is no source of a credential", hint));
         }
     };
@@ -167,7 +170,14 @@ fn credential(section: &Section<'_, '_>, bases: &Bases<'_>) -> Result<RawCredent
         hosts: hosts.into_iter().map(|at| at.value).collect(),
         allow,
         expires: section.duration("expires")?,
+        env: section.each("env", |name| variable(name))?.into_iter().map(|at| at.value).collect(),
+        files: section.each("files", |path| absolute(path, bases.base, bases.home))?.into_iter().map(|at| at.value).collect(),
     })
+}
+
+fn variable(name: &str) -> Result<String, String> {
+    let good = !name.starts_with(|first: char| first.is_ascii_digit()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if good && !name.is_empty() { Ok(name.to_owned()) } else { Err(format!("`{name}`: a variable is letters, digits and `_`")) }
 }
 
 fn rule(section: &Section<'_, '_>) -> Result<RawRule, PolicyError> {

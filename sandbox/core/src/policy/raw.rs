@@ -41,6 +41,8 @@ pub(super) struct RawCredential {
     pub(super) hosts: Vec<HostName>,
     pub(super) allow: Option<Vec<String>>,
     pub(super) expires: Option<Duration>,
+    pub(super) env: Vec<String>,
+    pub(super) files: Vec<PathBuf>,
 }
 
 /// `[[rule]]`

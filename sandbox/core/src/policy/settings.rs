@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
     net::IpAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -95,8 +95,6 @@ pub enum Source {
     Env(String),
     /// A file.
     File(PathBuf),
-    /// The desktop's keyring.
-    Keyring(String),
     /// The standard output of a command.
     Command(String),
 }
@@ -114,6 +112,30 @@ pub struct CredentialRule {
     pub allow: Vec<String>,
     /// How long after the start of the box it may be used.
     pub expires: Option<Duration>,
+    /// Variables of the box that hold its placeholder, besides the one that the secret is read from.
+    pub env: Vec<String>,
+    /// Files in which the box sees its placeholder instead of the secret, besides the one that the secret is read from; absolute.
+    pub files: Vec<PathBuf>,
+}
+
+impl CredentialRule {
+    /// The variables of the box that hold its placeholder.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        let source = match &self.source {
+            Source::Env(name) => Some(name.as_str()),
+            Source::File(_) | Source::Command(_) => None,
+        };
+        source.into_iter().chain(self.env.iter().map(String::as_str))
+    }
+
+    /// The files in which the box sees its placeholder.
+    pub fn shown_in(&self) -> impl Iterator<Item = &Path> {
+        let source = match &self.source {
+            Source::File(path) => Some(path.as_path()),
+            Source::Env(_) | Source::Command(_) => None,
+        };
+        source.into_iter().chain(self.files.iter().map(PathBuf::as_path))
+    }
 }
 
 /// A path with the place that names it.

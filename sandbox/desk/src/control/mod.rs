@@ -73,6 +73,13 @@ pub enum ToDesk {
     Resume,
     /// End every yes for a kind.
     Revoke,
+    /// The credentials of the box.
+    Credentials,
+    /// This one may not be used any more.
+    EndCredential {
+        /// Its name in the policy.
+        name: String,
+    },
 }
 
 /// How a box is.
@@ -110,6 +117,23 @@ pub struct Running {
     pub refused: usize,
 }
 
+/// A credential of a running box.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lent {
+    /// Its name in the policy.
+    pub name: String,
+    /// The hosts that it is for.
+    pub hosts: Vec<String>,
+    /// What it may be used for: effects and actions.
+    pub allow: Vec<String>,
+    /// Seconds that are left; `None` where it lasts as long as the box.
+    pub left: Option<u64>,
+    /// A person ended it.
+    pub ended: bool,
+    /// Requests that it was put into.
+    pub used: u64,
+}
+
 /// Something that was refused, for `why` and the summary at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Past {
@@ -143,6 +167,8 @@ pub enum FromDesk {
     Running(Box<Running>),
     /// It was done: one sentence.
     Done(String),
+    /// By name.
+    Credentials(Vec<Lent>),
     /// It was not: one sentence.
     No(String),
 }

@@ -55,6 +55,11 @@ pub(crate) async fn open(broker: &Arc<Broker>, facts: &Arc<Facts>, slot: &Slot, 
     let question = question(broker, facts, &summary, &target, &headers).await;
     let digest = question.digest;
     let style = meaning::ReplyStyle::Json;
+    // A placeholder of another host is denied by the policy, in its own words.
+    if question.evidence.credentials.iter().any(|credential| credential.issued) && broker.policy.preview(&question).0 != agentbox_core::Verdict::Deny {
+        let why = "a credential is not put into a WebSocket in this version";
+        return Err(refused(broker, style, &summary, &refusal(RefusalKind::Denied, "websocket.open", "", why, "Ask the person who started this box.")));
+    }
     let prepared = tokio::select! {
         biased;
         () = facts.gone() => return Err(plain(StatusCode::BAD_REQUEST, "agentbox_refused", "the client has gone")),
@@ -110,6 +115,7 @@ pub(crate) async fn open(broker: &Arc<Broker>, facts: &Arc<Facts>, slot: &Slot, 
 async fn question(broker: &Broker, facts: &Facts, summary: &str, target: &str, headers: &http::HeaderMap) -> Question {
     let head = Head { method: &Method::GET, scheme: facts.scheme, host: &facts.destination.host, port: facts.destination.port, target, headers };
     let meaning = meaning::understand(&head, Body::Absent);
+    let (credentials, fingerprints) = broker.issued.recognise(&head, &[]);
     let mut operations = meaning.operations;
     if broker.is_unlisted(&facts.destination) {
         operations.push(whole_connection(
@@ -128,7 +134,8 @@ async fn question(broker: &Broker, facts: &Facts, summary: &str, target: &str, h
         evidence: Evidence {
             summary: summary.to_owned(),
             excerpt: meaning.excerpt,
-            credentials: meaning.credentials,
+            credentials,
+            fingerprints,
             connection: facts.connection(),
             ..Evidence::default()
         },

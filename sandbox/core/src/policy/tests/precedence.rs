@@ -368,7 +368,22 @@ fn foreign_credentials_are_held() {
     assert_eq!(asked(Effect::Read, "railway.project", staging, "domains", true, 1_000 + 3_600_000), Held, "its time is over");
     let mut elsewhere = at_host(Effect::Read, "evil.example", 443);
     elsewhere.evidence.credentials = vec![credential("domains", true)];
-    assert_eq!(verdict(&policy, elsewhere), Held, "sent to another host");
+    assert_eq!(verdict(&policy, elsewhere), Deny, "sent to another host");
+}
+
+#[test]
+fn a_protected_place_needs_no_list_to_hold_what_is_foreign() {
+    let text = "[place.open]\nhosts=[\"a.example\"]\nread=\"allow\"\n[place.prod]\nhosts=[\"p.example\"]\nprotected=true\nread=\"allow\"\nwrite=\"allow\"\ndestroy=\"allow\"\n[credential.given]\nsource=\"env:T\"\nfor=[\"p.example\"]\n";
+    let policy = user(text);
+    let asked = |host: &str, name: &str, issued| {
+        let mut request = at_host(Effect::Read, host, 443);
+        request.evidence.credentials = vec![credential(name, issued)];
+        verdict(&policy, request)
+    };
+    assert_eq!(asked("p.example", "unknown", false), Held, "every other rule allows it");
+    assert_eq!(asked("p.example", "given", true), Allow);
+    assert_eq!(asked("p.example", "given", false), Held, "only called so");
+    assert_eq!(asked("a.example", "unknown", false), Allow, "not a protected place");
 }
 
 #[test]
