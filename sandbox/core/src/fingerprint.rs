@@ -51,7 +51,7 @@ impl FingerprintKey {
     #[must_use]
     pub fn find(&self, wanted: &Fingerprint, text: &[u8]) -> Option<usize> {
         let length = wanted.length;
-        if length < SHORTEST || length > LONGEST || text.len() < length {
+        if !(SHORTEST..=LONGEST).contains(&length) || text.len() < length {
             return None;
         }
         let base = self.base();

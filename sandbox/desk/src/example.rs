@@ -52,6 +52,7 @@ pub(crate) fn request(number: u8, environment: &str) -> Request {
             summary: "POST https://api.example.com/graphql/v2".to_owned(),
             excerpt: "mutation { volumeDelete(volumeId: \"3d2c9a\") }".to_owned(),
             who: vec!["curl (pid 12)".to_owned(), "bash (pid 7)".to_owned()],
+            fingerprints: Vec::new(),
             credentials: vec![Credential { position: "authorization header (Bearer)".to_owned(), name: "unknown, ends in …7f3a".to_owned(), issued: false }],
             seen: None,
             unseen: None,

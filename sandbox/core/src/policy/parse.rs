@@ -170,7 +170,7 @@ fn credential(section: &Section<'_, '_>, bases: &Bases<'_>) -> Result<RawCredent
         hosts: hosts.into_iter().map(|at| at.value).collect(),
         allow,
         expires: section.duration("expires")?,
-        env: section.each("env", |name| variable(name))?.into_iter().map(|at| at.value).collect(),
+        env: section.each("env", variable)?.into_iter().map(|at| at.value).collect(),
         files: section.each("files", |path| absolute(path, bases.base, bases.home))?.into_iter().map(|at| at.value).collect(),
     })
 }
