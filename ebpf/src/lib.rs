@@ -73,6 +73,48 @@ pub struct Breach {
     pub attempt: u32,
 }
 
+/// What only the file gate does for a process of the box, and a process did itself.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// A name was to be removed.
+    Unlink = 1,
+    /// A folder was to be removed.
+    Rmdir = 2,
+    /// A name was to be moved.
+    Rename = 3,
+    /// A file was to get another name.
+    Link = 4,
+    /// A file was to be cut short.
+    Truncate = 5,
+    /// A file that is not empty was to be opened for writing.
+    Overwrite = 6,
+    /// The mode was to be changed.
+    Mode = 7,
+    /// The owner was to be changed.
+    Owner = 8,
+}
+
+/// Bytes of a name that are told.
+pub const NAME_BYTES: usize = 64;
+
+/// A refused deed, on the ring of bypasses.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bypass {
+    /// Who tried it.
+    pub asker: Asker,
+    /// The file's inode.
+    pub inode: u64,
+    /// The file system's device, as the kernel has it: major in the upper 12 bits, minor in the lower 20.
+    pub device: u32,
+    /// A [`Deed`].
+    pub deed: u32,
+    /// The last name in its path, cut, with a NUL behind it.
+    pub name: [u8; NAME_BYTES],
+}
+
+const _: () = assert!(size_of::<Bypass>() == 120, "the kernel side writes exactly this many bytes");
 const _: () = assert!(size_of::<Tuple>() == 40, "the kernel side uses exactly these bytes as a key");
 const _: () = assert!(size_of::<Asker>() == 40, "the kernel side writes exactly this many bytes");
 const _: () = assert!(size_of::<Breach>() == 64, "the kernel side writes exactly this many bytes");

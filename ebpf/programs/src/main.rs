@@ -1,4 +1,4 @@
-//! The programs, one hook a file. They see every socket of the box's cgroup and nothing else.
+//! The programs, one matter a file. They see the sockets and the files of the box's cgroup and nothing else.
 
 #![no_std]
 #![no_main]
@@ -6,6 +6,7 @@
 mod connect;
 mod create;
 mod established;
+mod files;
 mod seen;
 
 /// What the kernel must find to lend us its functions.

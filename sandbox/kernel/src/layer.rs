@@ -29,7 +29,7 @@ pub enum Layer {
     Cgroup,
     /// eBPF programs that see who connects where, and refuse sockets outside of the box's network.
     ConnectProbes,
-    /// eBPF LSM programs that judge the kernel's own objects; not in this version.
+    /// eBPF programs on the kernel's security hooks, which refuse the box's processes what only the file gate may do to files.
     KernelGate,
 }
 

@@ -104,10 +104,12 @@ pub(crate) fn until_the_end<'a>(
                         // What the fences make impossible has been tried: one of them does not stand.
                         voice.say(&format!("agentbox: ALARM: {told}. The box is ended: one of its fences does not hold what it should"));
                         running.kill();
+                        // The supervisor reads all of these before it closes the ledger.
+                        let _ = events.try_send(ShimEvent::Alarm(told));
                         return Exit::Signal(9);
                     }
                     None if alarm.take().is_some_and(|(_, required)| required == Required::Yes) => {
-                        voice.say("agentbox: the connect probes are gone, which the policy requires: the box is ended");
+                        voice.say("agentbox: the process that hears of the kernel's programs is gone, which the policy requires: the box is ended");
                         running.kill();
                         return Exit::Signal(9);
                     }

@@ -26,11 +26,11 @@ use agentbox_kernel::{
     cgroup::Cgroup,
     control::{Control, Exit},
     launch::{FileGate, GateHandles, NestedUserns, Plan, Probed, Remains, Running, Stdio, launch},
-    layer::{Layer, Requirement},
+    layer::{Layer, LayerReport, Requirement},
     lineage,
     mounts::{FileFence, Provided},
     network::BoxSockets,
-    probes::{self, Prober, When},
+    probes::{self, Gate, Prober, When},
     process::{Child, First, fork_child},
     selfguard::{self, Role},
     terminal::protocol::ToShim,
@@ -238,17 +238,24 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     };
     let began = SystemTime::now();
     let mut ledger = None;
-    let must_probe = plan.require.iter().any(|requirement| requirement.layer() == Layer::ConnectProbes);
+    let requires = |layer| plan.require.iter().any(|requirement| requirement.layer() == layer);
+    // In a scratch layer the box's processes do it all themselves.
+    let gate_in_vain = requires(Layer::KernelGate) && plan.file_gate == FileGate::Off;
+    let gate = if requires(Layer::KernelGate) && !gate_in_vain { Gate::Wanted } else { Gate::Not };
+    let must_probe = requires(Layer::ConnectProbes) || gate == Gate::Wanted;
     let nested = plan.nested_userns;
     let prepare = |sockets: BoxSockets, cgroup: Option<&Cgroup>| {
         brokering::hand_over(&to_broker, &sockets)?;
-        let attached = attach(prober.as_ref(), &sockets, cgroup, nested, if must_probe { When::AtOnce } else { When::Soon });
+        let attached = attach(prober.as_ref(), &sockets, cgroup, nested, if must_probe { When::AtOnce(gate) } else { When::Soon });
         ledger = Some(supervisor::begin(&ledger_folder, &session).map_err(|error| io::Error::other(chain(&error)))?);
         // Nobody waits for them where the policy does not.
+        if gate_in_vain {
+            return Ok(vec![LayerReport::missing(Layer::KernelGate, "what is done in a scratch layer is not judged", "run without `--scratch`")]);
+        }
         Ok(match (attached, &prober) {
-            (Ok(()), Ok(prober)) if must_probe => vec![prober.report()],
+            (Ok(()), Ok(prober)) if must_probe => prober.report().to_vec(),
             (Ok(()), _) => Vec::new(),
-            (Err(why), _) => vec![probes::missing(&why)],
+            (Err(why), _) => vec![probes::missing(&why), probes::no_gate(&why)],
         })
     };
     let running = match launch(plan, prepare, |handles| files.hand_over(&handles)) {

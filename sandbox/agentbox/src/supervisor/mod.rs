@@ -86,10 +86,12 @@ pub(crate) enum Mode {
 }
 
 /// What the shim tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ShimEvent {
     /// The user pressed Ctrl-C: what waits is refused.
     Interrupted,
+    /// A kernel program refused what the fences should have made impossible; the box ends with this.
+    Alarm(String),
 }
 
 /// How the box is held.
@@ -348,10 +350,7 @@ impl Supervisor {
                 },
                 exit = &mut ended => break End::Box(exit),
                 event = shim.recv(), if shim_there == Served::Yes => match event {
-                    Some(ShimEvent::Interrupted) => {
-                        let deeds = self.room.refuse_all("its user interrupted the run");
-                        self.perform(deeds);
-                    }
+                    Some(event) => self.told(event),
                     None => shim_there = Served::No,
                 },
                 Some(inner) = ears.inner.recv() => self.came_back(inner),
@@ -368,6 +367,10 @@ impl Supervisor {
                 }
             }
         };
+        // Why a box has ended is told just before it has.
+        while let Ok(event) = shim.try_recv() {
+            self.told(event);
+        }
         self.close(
             &mut ears,
             match &end {
@@ -379,6 +382,19 @@ impl Supervisor {
         )
         .await;
         Outcome { end, refused: self.refused.into_iter().collect(), refused_in_all: self.refused_in_all }
+    }
+
+    fn told(&mut self, event: ShimEvent) {
+        match event {
+            ShimEvent::Interrupted => {
+                let deeds = self.room.refuse_all("its user interrupted the run");
+                self.perform(deeds);
+            }
+            ShimEvent::Alarm(what) => {
+                let note = safe::line(&format!("alarm: {what}"), 300);
+                self.write(Draft { note, ..Draft::new(Event::Noted, &self.session) }, Durability::Synced);
+            }
+        }
     }
 
     /// Refuses all that is open and lets the last entries be written.

@@ -92,8 +92,8 @@ pub fn proc_fix() -> String {
 /// What to do when the box's network cannot be made.
 #[must_use]
 pub fn network_fix() -> String {
-    "sudo modprobe -a nf_tables nft_tproxy   (to keep it: these names, a line each, in /etc/modules-load.d/agentbox.conf; without the modules: a kernel \
-     with CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET and CONFIG_NFT_TPROXY)"
+    "sudo modprobe -a nf_tables nft_tproxy nft_reject_inet   (to keep it: these names, a line each, in /etc/modules-load.d/agentbox.conf; without the modules: a kernel \
+     with CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET, CONFIG_NFT_TPROXY and CONFIG_NFT_REJECT)"
         .to_owned()
 }
 
@@ -123,11 +123,7 @@ fn look_at(layer: Layer) -> LayerReport {
         Layer::FileGate => processes::file_gate(),
         Layer::Cgroup => processes::cgroup(),
         Layer::ConnectProbes => processes::probes(),
-        Layer::KernelGate => LayerReport::missing(
-            layer,
-            "not in this version of agentbox: files are fenced by mounts and Landlock, the network by its namespace",
-            "nothing to do; `bpf-lsm` and `bpf-programs` below tell whether this machine could carry it",
-        ),
+        Layer::KernelGate => processes::kernel_gate(),
     }
 }
 

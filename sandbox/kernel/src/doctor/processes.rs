@@ -76,6 +76,13 @@ pub(super) fn probes() -> LayerReport {
     }
 }
 
+pub(super) fn kernel_gate() -> LayerReport {
+    match crate::probes::try_gate() {
+        Ok(()) => LayerReport::enforced(Layer::KernelGate),
+        Err(why) => crate::probes::no_gate(&why),
+    }
+}
+
 pub(super) fn cgroup() -> LayerReport {
     const MEMORY: u64 = 1 << 30;
     const PROCESSES: u64 = 1000;

@@ -12,7 +12,10 @@ use aya::{
     programs::{CgroupAttachMode, Program, ProgramError},
 };
 
-use super::words::{self, Refused, Seen};
+use super::{
+    gate,
+    words::{self, Seen},
+};
 
 /// The programs, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../../ebpf/agentbox.bpf.o");
@@ -23,28 +26,48 @@ const MOST_AT_ONCE: usize = 64;
 /// Attached programs; they go with this.
 pub(super) struct Probes {
     connections: HashMap<MapData, [u8; size_of::<Tuple>()], [u8; size_of::<Asker>()]>,
-    ring: RingBuf<MapData>,
+    breaches: RingBuf<MapData>,
+    bypasses: RingBuf<MapData>,
     _programs: Ebpf,
 }
 
-/// Loads and attaches all programs, or says in one line which could not be and why.
-pub(super) fn load(cgroup: &OwnedFd, network: u64, strict: bool) -> Result<Probes, String> {
+/// What of the programs is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Those that see connections.
+    Connections,
+    /// Those that refuse what only the file gate may do, too.
+    FilesToo,
+}
+
+/// Loads and attaches the programs, or says in one line which could not be and why. Of those for files it is said apart, since the others
+/// are of use without them.
+pub(super) fn load(cgroup: &OwnedFd, network: u64, strict: bool, wanted: Wanted) -> Result<(Probes, Result<(), String>), String> {
     let strict = u32::from(strict);
+    let kernel = match wanted {
+        Wanted::Connections => Err("nobody asked for it".to_owned()),
+        Wanted::FilesToo => gate::look(),
+    };
     let mut loader = EbpfLoader::new();
-    // No field of the kernel's is read, so its types need not be: they are megabytes.
+    // Where a field of the kernel's lies we read ourselves.
     loader.btf(None).override_global("BOX_NETWORK", &network, true).override_global("STRICT", &strict, true);
+    for (name, offset) in kernel.iter().flat_map(|kernel| &kernel.offsets) {
+        loader.override_global(name, offset, true);
+    }
     let mut programs = loader.load(OBJECT).map_err(|error| format!("the object: {}", first_line(&error.to_string())))?;
-    for (name, program) in programs.programs_mut() {
+    for (name, program) in programs.programs_mut().filter(|(_, program)| !matches!(program, Program::Lsm(_))) {
         attach(program, cgroup).map_err(|error| {
             tracing::info!(program = name, ?error, "the kernel's log");
             format!("program {name} on Linux {}: {}", release(), first_line(&error.to_string()))
         })?;
     }
+    let files = kernel.and_then(|kernel| gate::attach(&mut programs, &kernel, cgroup));
     let mut map = |name: &str| programs.take_map(name).ok_or_else(|| format!("the object has no map {name}"));
     let wrong = |error: aya::maps::MapError| error.to_string();
     let connections: HashMap<_, _, _> = map("CONNECTIONS").and_then(|map: Map| HashMap::try_from(map).map_err(wrong))?;
-    let ring = map("BREACHES").and_then(|map: Map| RingBuf::try_from(map).map_err(wrong))?;
-    Ok(Probes { connections, ring, _programs: programs })
+    let mut ring = |name| map(name).and_then(|map: Map| RingBuf::try_from(map).map_err(wrong));
+    let (breaches, bypasses) = (ring("BREACHES")?, ring("BYPASSES")?);
+    Ok((Probes { connections, breaches, bypasses, _programs: programs }, files))
 }
 
 fn attach(program: &mut Program, cgroup: &OwnedFd) -> Result<(), ProgramError> {
@@ -59,27 +82,24 @@ fn attach(program: &mut Program, cgroup: &OwnedFd) -> Result<(), ProgramError> {
 }
 
 /// The verifier's log follows in hundreds of lines.
-fn first_line(text: &str) -> &str {
+pub(super) fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-fn release() -> String {
+pub(super) fn release() -> String {
     nix::sys::utsname::uname().map_or_else(|_| "?".to_owned(), |name| name.release().to_string_lossy().into_owned())
 }
 
 impl Probes {
-    /// Readable when something was refused.
-    pub(super) fn ring(&self) -> BorrowedFd<'_> {
-        self.ring.as_fd()
+    /// Each readable when something was refused.
+    pub(super) fn rings(&self) -> [BorrowedFd<'_>; 2] {
+        [self.breaches.as_fd(), self.bypasses.as_fd()]
     }
 
-    /// What was refused since it was last asked.
-    pub(super) fn breaches(&mut self) -> Vec<Refused> {
-        let mut all = Vec::new();
-        while all.len() < MOST_AT_ONCE {
-            let Some(record) = self.ring.next() else { break };
-            all.extend(words::breach(&record));
-        }
+    /// What was refused since it was last asked, a line each.
+    pub(super) fn refused(&mut self) -> Vec<String> {
+        let mut all = taken(&mut self.breaches, |record| words::breach(record).map(|refused| refused.told()));
+        all.extend(taken(&mut self.bypasses, |record| words::bypass(record).map(|bypassed| bypassed.told())));
         all
     }
 
@@ -88,4 +108,13 @@ impl Probes {
         let bytes = self.connections.get(&words::key(client, server), 0).ok()?;
         words::asker(&bytes)
     }
+}
+
+fn taken(ring: &mut RingBuf<MapData>, told: impl Fn(&[u8]) -> Option<String>) -> Vec<String> {
+    let mut all = Vec::new();
+    while all.len() < MOST_AT_ONCE {
+        let Some(record) = ring.next() else { break };
+        all.extend(told(&record));
+    }
+    all
 }

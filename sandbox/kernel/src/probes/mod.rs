@@ -1,9 +1,12 @@
 //! The connect probes: eBPF programs on the box's cgroup that remember who opened which connection, and refuse sockets that the fences
-//! should have made impossible.
+//! should have made impossible. And, where the policy requires it, the kernel gate: programs that refuse a process of the box what only the
+//! file gate may do to files.
 //!
 //! They are loaded by a process of their own, which holds CAP_BPF only until they are attached, never sees a byte of the agent's, and
 //! afterwards only answers who a connection's opener was. When it ends, the programs end with it; the fences stand without them.
 
+mod btf;
+mod gate;
 mod load;
 mod words;
 
@@ -21,6 +24,7 @@ pub use agentbox_ebpf::Asker;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 
+use load::Wanted;
 pub use words::Seen;
 
 use crate::{
@@ -49,7 +53,7 @@ const INITIAL_PIDS: &str = "pid:[4026531836]";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum When {
     /// Before the box begins: the policy requires them.
-    AtOnce,
+    AtOnce(Gate),
     /// When the box has run for a moment: one that ends before pays nothing for them.
     Soon,
 }
@@ -69,7 +73,8 @@ enum ToProber {
 /// What it says.
 #[derive(Debug, Serialize, Deserialize)]
 enum FromProber {
-    Attached,
+    /// And what became of the programs for files.
+    Attached { files: Result<(), String> },
     Failed(String),
     Who { number: u64, seen: Option<Seen> },
 }
@@ -81,6 +86,25 @@ pub fn missing(why: &str) -> LayerReport {
         why,
         "run agentbox as root, outside of containers, on Linux 6.1 or newer with cgroup v2 mounted; `require` must not name it elsewhere",
     )
+}
+
+/// Why there is no kernel gate.
+pub fn no_gate(why: &str) -> LayerReport {
+    LayerReport::missing(
+        Layer::KernelGate,
+        why,
+        "run agentbox as root, outside of containers, on a kernel that lets programs be loaded for its security hooks (Linux 6.1 or newer with \
+         CONFIG_BPF_LSM, and `bpf` in `lsm=` of its command line); `require` must not name it elsewhere",
+    )
+}
+
+/// Whether a box is to have the kernel gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Gate {
+    /// The policy requires it.
+    Wanted,
+    /// Nobody asked for it.
+    Not,
 }
 
 /// Whether this process could load them at all; else why not. Cheap.
@@ -108,7 +132,19 @@ pub fn try_them() -> Result<(), String> {
     possible()?;
     let cgroup = crate::cgroup::plain(&format!("doctor-{}", std::process::id()))?;
     let folder = cgroup.open().map_err(|error| error.to_string())?;
-    load::load(&folder, 1, true).map(drop)
+    load::load(&folder, 1, true, Wanted::Connections).map(drop)
+}
+
+/// Loads and attaches the kernel gate for a cgroup made for it, and lets go of both again.
+///
+/// # Errors
+/// One sentence.
+pub fn try_gate() -> Result<(), String> {
+    possible()?;
+    gate::look()?;
+    let cgroup = crate::cgroup::plain(&format!("doctor-{}", std::process::id()))?;
+    let folder = cgroup.open().map_err(|error| error.to_string())?;
+    load::load(&folder, 1, true, Wanted::FilesToo).and_then(|(_probes, files)| files)
 }
 
 /// The process of the probes, as the supervisor has it.
@@ -147,12 +183,18 @@ impl Prober {
         self.line.send(&ToProber::Attach { network, strict, when }, &[folder.as_raw_fd()])
     }
 
-    /// Waits until they are attached.
-    pub fn report(&self) -> LayerReport {
+    /// Waits until they are attached: the connect probes, and the kernel gate.
+    pub fn report(&self) -> [LayerReport; 2] {
         match self.hear(Instant::now() + PATIENCE) {
-            Some(FromProber::Attached) => LayerReport::enforced(Layer::ConnectProbes),
-            Some(FromProber::Failed(why)) => missing(&why),
-            Some(FromProber::Who { .. }) | None => missing("the process of the probes gives no answer"),
+            Some(FromProber::Attached { files }) => {
+                let gate = files.map_or_else(|why| no_gate(&why), |()| LayerReport::enforced(Layer::KernelGate));
+                [LayerReport::enforced(Layer::ConnectProbes), gate]
+            }
+            Some(FromProber::Failed(why)) => [missing(&why), no_gate(&why)],
+            Some(FromProber::Who { .. }) | None => {
+                let why = "the process of the probes gives no answer";
+                [missing(why), no_gate(why)]
+            }
         }
     }
 
@@ -175,7 +217,7 @@ impl Prober {
                         return seen;
                     }
                 }
-                FromProber::Attached => {}
+                FromProber::Attached { .. } => {}
                 FromProber::Failed(why) => {
                     tracing::warn!(%why, "no connect probes");
                     return None;
@@ -217,11 +259,15 @@ fn run(line: &Control, socket: UnixStream) -> u8 {
     if when == When::Soon && !lasts_a_moment(line) {
         return 0;
     }
+    let wanted = match when {
+        When::AtOnce(Gate::Wanted) => Wanted::FilesToo,
+        When::AtOnce(Gate::Not) | When::Soon => Wanted::Connections,
+    };
     // What the agent does goes first: nobody waits for the probes unless the policy requires them.
     sys::fork::only_when_idle();
     crate::cgroup::sweep();
-    let mut probes = match load::load(&folder, network, strict) {
-        Ok(probes) => probes,
+    let (mut probes, files) = match load::load(&folder, network, strict, wanted) {
+        Ok(loaded) => loaded,
         Err(why) => {
             let _ = line.send(&FromProber::Failed(why), &[]);
             return 1;
@@ -234,7 +280,7 @@ fn run(line: &Control, socket: UnixStream) -> u8 {
         let _ = line.send(&FromProber::Failed(why), &[]);
         return 1;
     }
-    if line.send(&FromProber::Attached, &[]).is_ok() {
+    if line.send(&FromProber::Attached { files }, &[]).is_ok() {
         serve(&mut probes, line, &socket);
     }
     0
@@ -257,15 +303,16 @@ fn fence() -> Result<(), String> {
 
 fn serve(probes: &mut load::Probes, line: &Control, mut socket: &UnixStream) {
     loop {
-        let mut watched = [PollFd::new(line.as_fd(), PollFlags::POLLIN), PollFd::new(probes.ring(), PollFlags::POLLIN)];
+        let [breaches, bypasses] = probes.rings();
+        let mut watched = [line.as_fd(), breaches, bypasses].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         match poll(&mut watched, PollTimeout::NONE) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(_) => return,
         }
-        let [of_line, of_ring] = watched.map(|fd| fd.any() == Some(true));
-        if of_ring {
-            for breach in probes.breaches() {
-                if socket.write_all(format!("{}\n", breach.told()).as_bytes()).is_err() {
+        let [of_line, of_breaches, of_bypasses] = watched.map(|fd| fd.any() == Some(true));
+        if of_breaches || of_bypasses {
+            for refused in probes.refused() {
+                if socket.write_all(format!("{refused}\n").as_bytes()).is_err() {
                     return;
                 }
             }
@@ -280,5 +327,7 @@ fn serve(probes: &mut load::Probes, line: &Control, mut socket: &UnixStream) {
     }
 }
 
+#[cfg(test)]
+mod gate_tests;
 #[cfg(test)]
 mod tests;

@@ -47,7 +47,7 @@ fn own_network() -> u64 {
 #[test]
 fn a_connection_tells_who_opened_it() {
     let Some((cgroup, folder)) = ground("who") else { return };
-    let probes = load::load(&folder, own_network(), true).unwrap();
+    let probes = load::load(&folder, own_network(), true, load::Wanted::Connections).unwrap().0;
     for (listen, connect) in [("127.0.0.1:0", "127.0.0.1"), ("127.0.0.1:0", "::ffff:127.0.0.1"), ("[::1]:0", "::1")] {
         let Ok(listener) = TcpListener::bind(listen) else { continue };
         let here = listener.local_addr().unwrap();
@@ -76,7 +76,7 @@ fn a_connection_tells_who_opened_it() {
 fn nothing_leaves_by_another_network() {
     let Some((cgroup, folder)) = ground("breach") else { return };
     // The box's network is another than the one that the processes are in.
-    let mut probes = load::load(&folder, own_network() + 1, true).unwrap();
+    let mut probes = load::load(&folder, own_network() + 1, true, load::Wanted::Connections).unwrap().0;
     let program = format!(
         "import socket
 {TRIED}tried(\"tcp\", lambda: socket.socket())
@@ -86,7 +86,7 @@ tried(\"raw\", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1))
     );
     let output = python(&cgroup, &program);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "tcp refused\nudp6 refused\nraw refused\n", "{}", String::from_utf8_lossy(&output.stderr));
-    let told: Vec<String> = probes.breaches().iter().map(super::words::Refused::told).collect();
+    let told = probes.refused();
     assert_eq!(told.len(), 3, "{told:?}");
     assert!(told[0].starts_with("python3 (process ") && told[0].contains("a socket outside of the box's network"), "{told:?}");
     assert!(told[2].contains("a raw socket"), "{told:?}");
@@ -116,14 +116,14 @@ tried(\"mapped\", lambda: mapped.connect((\"::ffff:127.0.0.1\", {1})))
     let mut child = Command::new("timeout").args(["20", "python3", "-c", &program]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut made = [0; 5];
     child.stdout.as_mut().unwrap().read_exact(&mut made).unwrap();
-    let mut probes = load::load(&folder, own_network() + 1, true).unwrap();
+    let mut probes = load::load(&folder, own_network() + 1, true, load::Wanted::Connections).unwrap().0;
     child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
     let output = child.wait_with_output().unwrap();
     let wanted = "connect refused\nfastopen refused\nsendto refused\nsendmsg refused\nmapped refused\n";
     assert_eq!(String::from_utf8_lossy(&output.stdout), wanted, "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(probes.breaches().len(), 5);
+    assert_eq!(probes.refused().len(), 5);
     drop(probes);
-    let loose = load::load(&folder, own_network() + 1, false).unwrap();
+    let loose = load::load(&folder, own_network() + 1, false, load::Wanted::Connections).unwrap().0;
     assert_eq!(String::from_utf8_lossy(&python(&cgroup, "import socket; socket.socket(); print(1)").stdout), "1\n");
     drop(loose);
 }
