@@ -1,7 +1,7 @@
 //! The kernel gate: programs on the kernel's security hooks behind the file gate, where this machine's kernel takes them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use std::{fs, process::Command};
+use std::{fs, process::Command, sync::OnceLock};
 
 use agentbox_tests::{
     Home, Who,
@@ -13,8 +13,13 @@ use serde_json::Value;
 
 const POLICY: &str = "extends = \"default\"\nrequire = [\"kernel-gate\"]\n";
 
-/// Whether `doctor` says that a box of the test's own user would have it.
+/// Whether `doctor` says that a box of the test's own user would have it. Asked once, since it loads them to find out.
 fn is_there() -> bool {
+    static THERE: OnceLock<bool> = OnceLock::new();
+    *THERE.get_or_init(asked)
+}
+
+fn asked() -> bool {
     let report = finish(&mut Home::new("").agentbox(&["doctor", "--json"])).out();
     let report: Value = serde_json::from_str(&report).expect("doctor's report");
     let layer = report["layers"].as_array().expect("layers").iter().find(|layer| layer["layer"] == "kernel-gate").expect("it is one of them").clone();

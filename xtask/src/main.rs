@@ -12,6 +12,7 @@ mod score;
 mod test;
 mod test_output;
 mod tools;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -27,9 +28,14 @@ const TASKS: &[Task] = &[
     Task { name: "tools", about: "install what the tests need, by package name (as root; else only say what is missing)", run: tools::run },
     Task { name: "test", about: "run the tests, and count what ran and what was skipped; extra arguments go to `cargo test`", run: test::run },
     Task { name: "bench", about: "measure against a bare run and bubblewrap, and write docs/performance.md; `--quick`, or names of parts", run: bench::run },
-    Task { name: "nightly", about: "what takes too long for every landing: long property tests, ignored tests, both kinds of user, bench", run: nightly::run },
+    Task {
+        name: "nightly",
+        about: "what takes too long for every landing: long property tests, ignored tests, both kinds of user, other kernels, bench",
+        run: nightly::run,
+    },
     Task { name: "ebpf", about: "build the programs that run in the kernel, and the object that is committed; `--check` compares", run: ebpf::run },
     Task { name: "catalogue", about: "the providers' operations by method and path, from their published packages; `--check` compares", run: catalogue::run },
+    Task { name: "vm", about: "run the fences and the file gate on Debian's 6.1 and 6.12 in QEMU; kernels, `--only=STEP`", run: vm::run },
     Task { name: "score", about: "recall and false alarms of `agentbox classify` on labelled rows; `--misses`, files", run: score::run },
     Task { name: "docs", about: "manual pages and completions, into target/docs", run: docs::run },
     Task { name: "help", about: "this list", run: help::run },

@@ -15,6 +15,7 @@ use crate::{
     commands::{cargo, find, is_root, output, succeed, tell},
     test::watch,
     test_output::Seen,
+    vm,
 };
 
 /// Cases of each property, where the environment does not say; a landing runs 256.
@@ -54,6 +55,9 @@ pub(crate) fn run(_: &[String]) -> Result<ExitCode> {
 
     tell("── the catalogue against the packages that it is made from");
     step("catalogue", catalogue::run(&["--check".to_owned()])?);
+
+    tell("── on other kernels");
+    step("vm", vm::run(&[])?);
 
     tell("── measured");
     step("bench", bench::run(&[])?);

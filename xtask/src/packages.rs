@@ -81,6 +81,8 @@ pub(crate) const TOOLS: &[Tool] = &[
         package: "python3-websockets",
         why: "WebSocket servers and clients as programs use them",
     },
+    Tool { name: "qemu", there: There::Program("qemu-system-x86_64"), package: "qemu-system-x86", why: "other kernels: `cargo xtask vm`" },
+    Tool { name: "mke2fs", there: There::Program("mke2fs"), package: "e2fsprogs", why: "the disk that other kernels boot from" },
     Tool { name: "bwrap", there: There::Program("bwrap"), package: "bubblewrap", why: "what `cargo xtask bench` compares with" },
 ];
 

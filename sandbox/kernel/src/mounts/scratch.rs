@@ -36,10 +36,12 @@ pub(super) fn layered(scratch: &Scratch) -> Result<Copy, MountError> {
     let made = || -> Result<OwnedFd, rustix::io::Errno> {
         let layers = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
         let open = |path: &Path| find(path).map_err(|errno| rustix::io::Errno::from_raw_os_error(errno as i32));
-        // By descriptors: a path could hold what overlayfs takes for the end of it.
-        for (key, place) in [("lowerdir", open(tree)?), ("upperdir", open(&scratch.upper)?), ("workdir", open(&scratch.work)?)] {
+        // By descriptors: a path could hold what overlayfs takes for the end of it. They are open until the layers are made, since before
+        // Linux 6.5 the names are looked up only then.
+        let places = [("lowerdir", open(tree)?), ("upperdir", open(&scratch.upper)?), ("workdir", open(&scratch.work)?)];
+        for (key, place) in &places {
             let name = format!("/proc/self/fd/{}", place.as_raw_fd());
-            fsconfig_set_string(layers.as_fd(), key, CString::new(name).unwrap_or_default().as_c_str())?;
+            fsconfig_set_string(layers.as_fd(), *key, CString::new(name).unwrap_or_default().as_c_str())?;
         }
         // What it notes of its own goes into attributes that a user may write.
         fsconfig_set_flag(layers.as_fd(), "userxattr")?;

@@ -86,6 +86,8 @@ pub(super) struct Types<'b> {
     texts: &'b [u8],
     /// By number; 0 is void.
     types: Vec<Type>,
+    /// Those that are structures with a name.
+    structures: Vec<Type>,
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
@@ -121,7 +123,8 @@ impl<'b> Types<'b> {
         if at != all.len() {
             return Err(short);
         }
-        Ok(Self { bytes: all, texts, types })
+        let structures = types.iter().copied().filter(|kind| kind.kind() == STRUCT && kind.name != 0).collect();
+        Ok(Self { bytes: all, texts, types, structures })
     }
 
     /// Where a field lies in a structure, in bytes: `["file", "f_path", "dentry"]`. It must be this wide.
@@ -151,7 +154,7 @@ impl<'b> Types<'b> {
     }
 
     fn structure(&self, name: &str) -> Option<Type> {
-        self.types.iter().copied().find(|kind| kind.kind() == STRUCT && self.is_called(kind.name, name))
+        self.structures.iter().copied().find(|kind| self.is_called(kind.name, name))
     }
 
     /// Whether the text there is this one, without a byte more.
@@ -230,7 +233,8 @@ mod tests {
         let types: Vec<u8> = types.iter().copied().flatten().flat_map(|word| word.to_ne_bytes()).collect();
         let mut bytes = MAGIC.to_ne_bytes().to_vec();
         bytes.extend([1, 0]);
-        for word in [24, 0, types.len() as u32, types.len() as u32, texts.len() as u32] {
+        let long = |part: &[u8]| u32::try_from(part.len()).unwrap();
+        for word in [24, 0, long(&types), long(&types), long(texts)] {
             bytes.extend(word.to_ne_bytes());
         }
         bytes.extend(types);

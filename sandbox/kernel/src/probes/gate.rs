@@ -21,8 +21,7 @@ use super::{
 const MODULES: &str = "/sys/kernel/security/lsm";
 
 /// The programs; each is called after its hook.
-const HOOKS: &[&str] =
-    &["path_unlink", "path_rmdir", "path_rename", "path_link", "path_truncate", "file_truncate", "file_open", "path_chmod", "path_chown"];
+const HOOKS: &[&str] = &["path_unlink", "path_rmdir", "path_rename", "path_link", "path_truncate", "file_truncate", "file_open", "path_chmod", "path_chown"];
 
 /// Came with Linux 6.2. Before, `path_truncate` is asked in its place.
 const LATER: &str = "file_truncate";
@@ -50,12 +49,16 @@ pub(super) struct Kernel {
     pub(super) offsets: Vec<(&'static str, u32)>,
     /// Whether it asks of what is cut short through a descriptor.
     asks_of_descriptors: bool,
+    /// That it asks programs at all, or why that cannot be told. A kernel that takes none says so better.
+    asks: Result<(), String>,
 }
 
 /// Looks at the running kernel; says in one line what it lacks.
 pub(super) fn look() -> Result<Kernel, String> {
-    let modules = fs::read_to_string(MODULES).map_err(|error| format!("{MODULES}, the list of security modules, cannot be read: {error}"))?;
-    if !modules.trim().split(',').any(|module| module == "bpf") {
+    let modules = fs::read_to_string(MODULES).map_err(|error| format!("{MODULES}, the list of security modules, cannot be read: {error}"));
+    if let Ok(modules) = &modules
+        && !modules.trim().split(',').any(|module| module == "bpf")
+    {
         // Programs could be loaded all the same, and would never be asked.
         return Err(format!("`bpf` is not among this kernel's security modules ({})", modules.trim()));
     }
@@ -64,7 +67,8 @@ pub(super) fn look() -> Result<Kernel, String> {
     file.take(btf::LONGEST).read_to_end(&mut bytes).map_err(|error| format!("{}: {error}", btf::KERNEL))?;
     let types = Types::read(&bytes).map_err(|error| error.to_string())?;
     let offsets = FIELDS.iter().map(|(name, path, width)| types.offset(path, *width).map(|offset| (*name, offset))).collect::<Result<_, BtfError>>();
-    Ok(Kernel { offsets: offsets.map_err(|error| error.to_string())?, asks_of_descriptors: types.has_function(&format!("bpf_lsm_{LATER}")) })
+    let offsets = offsets.map_err(|error| error.to_string())?;
+    Ok(Kernel { offsets, asks_of_descriptors: types.has_function(&format!("bpf_lsm_{LATER}")), asks: modules.map(drop) })
 }
 
 /// Loads the programs and attaches them, for this cgroup alone; or says in one line which could not be and why.
@@ -79,7 +83,7 @@ pub(super) fn attach(programs: &mut Ebpf, kernel: &Kernel, cgroup: &OwnedFd) -> 
             format!("program {hook} on Linux {}: {}", release(), reason(&error))
         })?;
     }
-    Ok(())
+    kernel.asks.clone()
 }
 
 fn one(program: &mut aya::programs::Program, hook: &str, types: &Btf) -> Result<(), ProgramError> {

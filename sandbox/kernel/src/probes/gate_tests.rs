@@ -48,10 +48,19 @@ fn nothing_past_the_file_gate() {
     }
     let told = probes.refused();
     assert!(told.len() >= REFUSED.len(), "{told:#?}");
-    for words in ["tried to remove `kept`", "tried to remove the folder `folder`", "tried to open for writing `kept`", "tried to cut short `open`", "tried to rename `other`"] {
+    for words in [
+        "tried to remove `kept`",
+        "tried to remove the folder `folder`",
+        "tried to open for writing `kept`",
+        "tried to cut short `open`",
+        "tried to rename `other`",
+    ] {
         assert!(told.iter().any(|line| line.contains(words)), "{words}: {told:#?}");
     }
-    assert!(told.iter().all(|line| (line.starts_with("python3 (process ") || line.starts_with("iou-wrk-")) && line.ends_with("the kernel gate refused it")), "{told:#?}");
+    assert!(
+        told.iter().all(|line| (line.starts_with("python3 (process ") || line.starts_with("iou-wrk-")) && line.ends_with("the kernel gate refused it")),
+        "{told:#?}"
+    );
 
     // Who is not of the box does as ever.
     OpenOptions::new().write(true).open(folder.join("kept")).unwrap();

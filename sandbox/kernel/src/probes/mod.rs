@@ -74,9 +74,14 @@ enum ToProber {
 #[derive(Debug, Serialize, Deserialize)]
 enum FromProber {
     /// And what became of the programs for files.
-    Attached { files: Result<(), String> },
+    Attached {
+        files: Result<(), String>,
+    },
     Failed(String),
-    Who { number: u64, seen: Option<Seen> },
+    Who {
+        number: u64,
+        seen: Option<Seen>,
+    },
 }
 
 /// Why there are no probes.

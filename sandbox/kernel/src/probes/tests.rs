@@ -23,7 +23,7 @@ fn ground(name: &str) -> Option<(Cgroup, OwnedFd)> {
 
 /// Runs a program of Python in the cgroup.
 fn python(cgroup: &Cgroup, program: &str) -> Output {
-    let script = format!("echo $$ > {}/cgroup.procs && exec timeout 20 python3 -c '{program}'", cgroup.path().display());
+    let script = format!("echo $$ > {}/cgroup.procs && exec timeout 50 python3 -c '{program}'", cgroup.path().display());
     Command::new("sh").args(["-c", &script]).output().unwrap()
 }
 

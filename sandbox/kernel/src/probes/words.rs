@@ -115,7 +115,10 @@ impl Bypassed {
         };
         // Major and minor, as the kernel itself packs them.
         let (major, minor) = (device >> 20, device & 0xf_ffff);
-        format!("{} (process {}) tried to {what} `{name}` (inode {inode} on device {major}:{minor}) past the file gate; the kernel gate refused it", who.comm, who.pid)
+        format!(
+            "{} (process {}) tried to {what} `{name}` (inode {inode} on device {major}:{minor}) past the file gate; the kernel gate refused it",
+            who.comm, who.pid
+        )
     }
 }
 

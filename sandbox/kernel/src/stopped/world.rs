@@ -115,8 +115,8 @@ impl World {
         let own: Vec<u64> = folders.iter().filter_map(mount_of_own).collect();
         let alone: Vec<u64> = folders.iter().filter(|folder| is_alone(folder)).filter_map(mount_of_own).collect();
         let outer = fstat(&proc)?.st_dev;
-        // Of ourselves, whom nothing but a filter keeps from it.
-        let probe = foreign::open(nix::unistd::gettid().as_raw()).and_then(|me| foreign::take(me.as_fd(), root.as_raw_fd()));
+        // Of ourselves, whom nothing but a filter keeps from it; by the process, since before Linux 6.9 a thread cannot be opened.
+        let probe = foreign::open(nix::unistd::getpid().as_raw()).and_then(|me| foreign::take(me.as_fd(), root.as_raw_fd()));
         let files = if probe.is_ok() { Files::Had } else { Files::Refused };
         let fds = openat(&proc, "self/fd", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         Ok(Self { proc, fds, last: RefCell::default(), root, roots, outer, own, alone, masks: RefCell::default(), files })
