@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs, io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,6 +17,7 @@ use nix::{
     sys::{
         prctl,
         signal::{Signal, kill},
+        socket::{SockType as Kind, UnixAddr, getpeername, getsockopt, sockopt::SockType},
         stat::{SFlag, fstat},
     },
     unistd::Pid,
@@ -138,8 +139,8 @@ pub enum LaunchError {
     /// A place of the plan that cannot be given.
     #[error("the box cannot be made: {0}")]
     Fence(#[from] FenceError),
-    /// A standard stream through which the agent would reach files outside.
-    #[error("the agent's {0} is {1}: from there it could reach every file outside of the box (fix: give it a file or a pipe)")]
+    /// A standard stream through which the agent would reach what is outside.
+    #[error("the agent's {0} is {1}: through it the box could be left (fix: put a pipe between, `… | agentbox run … | cat`)")]
     Stream(&'static str, &'static str),
     /// Init ended, or said something else than was due.
     #[error("the box's first process ended while the box was being made ({0})")]
@@ -196,7 +197,7 @@ pub fn launch(
     network: impl FnOnce(BoxSockets, Option<&Cgroup>) -> io::Result<Vec<LayerReport>>,
     files: impl FnOnce(GateHandles) -> io::Result<()>,
 ) -> Result<Running, LaunchError> {
-    plan.stdio.reaches_no_folder()?;
+    plan.stdio.leads_nowhere()?;
     let mut plan = plan;
     let names = std::mem::take(&mut plan.files.masked);
     plan.files = FileFence { masked: names.clone(), ..plan.files }.settled()?;
@@ -342,21 +343,37 @@ pub fn launch(
 }
 
 impl Stdio {
-    /// A descriptor belongs to the mounts that it was opened in: through a folder, `..` leads out of the box and behind every mask.
-    fn reaches_no_folder(&self) -> Result<(), LaunchError> {
+    /// A descriptor brings its own reach along: a folder the mounts that it was opened in (`..` leads behind every mask), a network socket
+    /// the network that it was made in, whoever connects it anew.
+    fn leads_nowhere(&self) -> Result<(), LaunchError> {
         for (name, fd) in [("standard input", &self.stdin), ("standard output", &self.stdout), ("standard error", &self.stderr)] {
             let own = |errno: Errno| LaunchError::Own(format!("{name}: {errno}"));
-            let kind = SFlag::from_bits_truncate(fstat(fd).map_err(own)?.st_mode) & SFlag::S_IFMT;
-            if kind == SFlag::S_IFDIR {
-                return Err(LaunchError::Stream(name, "a folder"));
-            }
             let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL).map_err(own)?);
             if flags.contains(OFlag::O_PATH) {
                 return Err(LaunchError::Stream(name, "a bare path"));
             }
+            match SFlag::from_bits_truncate(fstat(fd).map_err(own)?.st_mode) & SFlag::S_IFMT {
+                SFlag::S_IFDIR => return Err(LaunchError::Stream(name, "a folder")),
+                SFlag::S_IFSOCK if !is_pipe_of_sockets(fd) => return Err(LaunchError::Stream(name, "a network socket")),
+                // A namespace, a process or a mount shows as a file without a path.
+                SFlag::S_IFREG if !has_path(fd) => return Err(LaunchError::Stream(name, "a handle of the kernel's")),
+                SFlag::S_IFREG | SFlag::S_IFIFO | SFlag::S_IFCHR | SFlag::S_IFBLK | SFlag::S_IFSOCK => {}
+                _ => return Err(LaunchError::Stream(name, "a handle of the kernel's")),
+            }
         }
         Ok(())
     }
+}
+
+/// Two connected UNIX sockets, as node and sshd have them in the place of pipes: the kernel does not let one be connected anew. Those of
+/// datagrams may be, and abstract names are found by the network that a socket was made in.
+fn is_pipe_of_sockets(fd: &OwnedFd) -> bool {
+    let is_stream = matches!(getsockopt(fd, SockType), Ok(Kind::Stream | Kind::SeqPacket));
+    is_stream && getpeername::<UnixAddr>(fd.as_raw_fd()).is_ok()
+}
+
+fn has_path(fd: &OwnedFd) -> bool {
+    fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).is_ok_and(|path| path.is_absolute())
 }
 
 /// Identity over every id that is known here, because root works on files of many owners: with root's id alone mapped, all others would be

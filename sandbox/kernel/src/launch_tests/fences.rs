@@ -19,7 +19,7 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn exit_of(running: &Running) -> Result<Exit, String> {
+pub(super) fn exit_of(running: &Running) -> Result<Exit, String> {
     loop {
         match running.hear().map_err(|e| e.to_string())? {
             Some(FromInit::Ended(exit)) => return Ok(exit),

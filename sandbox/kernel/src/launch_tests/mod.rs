@@ -389,3 +389,42 @@ fn the_command_runs_only_when_the_network_is_served_and_what_is_required_holds()
     assert!(said.starts_with("125 ") && said.contains("standard input is a folder"), "{said}");
     assert!(!mark.exists(), "the command ran");
 }
+
+/// A socket belongs to the network that it was made in: handed in, it leads past every fence.
+#[test]
+fn no_stream_leads_out_of_the_box() {
+    if no_boxes_here() {
+        return;
+    }
+    let tcp = || {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap()
+    };
+    let ways: [(&str, &dyn Fn() -> OwnedFd); 5] = [
+        ("a network socket", &|| std::net::UdpSocket::bind("127.0.0.1:0").unwrap().into()),
+        ("a network socket", &|| tcp().into()),
+        ("a network socket", &|| std::os::unix::net::UnixDatagram::pair().unwrap().0.into()),
+        ("a handle of the kernel's", &|| std::fs::File::open("/proc/self/ns/net").unwrap().into()),
+        ("a handle of the kernel's", &|| nix::sys::epoll::Epoll::new(nix::sys::epoll::EpollCreateFlags::empty()).unwrap().0),
+    ];
+    let run = |stdin: OwnedFd| {
+        in_child(move || {
+            let (_reader, writer) = std::io::pipe().map_err(|e| e.to_string())?;
+            let mut plan = plan(&sh("exit 7"), FileFence::default(), writer.into());
+            plan.stdio.stdin = stdin;
+            match launch(plan, |_, _| Ok(Vec::new()), |_| Ok(())) {
+                Err(error) => Ok(format!("{} {error}", error.code())),
+                Ok(running) => fences::exit_of(&running).map(|exit| format!("{exit:?}")),
+            }
+        })
+        .result()
+        .unwrap()
+    };
+    for (what, make) in ways {
+        let said = run(make());
+        assert!(said.starts_with("125 ") && said.contains(&format!("standard input is {what}")), "{what}: {said}");
+    }
+    // What stands in the place of a pipe is one.
+    assert_eq!(run(std::os::unix::net::UnixStream::pair().unwrap().0.into()), "Code(7)");
+    assert_eq!(run(std::fs::File::open("/dev/null").unwrap().into()), "Code(7)");
+}
