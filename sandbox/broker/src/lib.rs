@@ -6,6 +6,8 @@ pub mod authority;
 pub mod broker;
 mod client_stream;
 mod dns;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod hello;
 mod http;
 mod line;

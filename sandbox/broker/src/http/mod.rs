@@ -15,3 +15,10 @@ pub(crate) use asking::{Right, permit, refusal, still_fits};
 pub(crate) use body::{Room, Share};
 pub(crate) use pool::Pool;
 pub(crate) use serve::{Facts, Version, serve};
+
+/// Whether the second reader of HTTP/1 takes all of these bytes, handed over in pieces of this length.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8], piece: usize) -> Result<(), &'static str> {
+    let mut framer = strict::Framer::default();
+    bytes.chunks(piece).try_for_each(|piece| framer.take(piece))
+}

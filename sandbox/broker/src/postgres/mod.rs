@@ -31,3 +31,11 @@ pub(crate) enum Cloth {
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
+
+/// A body read as each of the messages in turn, and as a first message.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &bytes::Bytes) {
+    let body: &[u8] = bytes;
+    let _ = (frames::query(body), frames::parse(body), frames::bind_names(body), frames::bind_values(body), frames::thing(body));
+    let _ = (frames::execute(body), frames::function(body), frames::setting(body), frames::first(bytes), frames::head(body));
+}

@@ -1,0 +1,4 @@
+//! A question for the resolver.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| agentbox_broker::fuzz::name(data));

@@ -1,0 +1,4 @@
+//! PostgreSQL's messages.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| agentbox_broker::fuzz::postgresql(data));

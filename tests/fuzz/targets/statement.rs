@@ -1,0 +1,4 @@
+//! What a statement means.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| agentbox_broker::fuzz::statement(data));
