@@ -63,7 +63,7 @@ impl Database {
         let mut made = server_program("initdb");
         made.args(["--no-sync", "--username=owner", "--encoding=UTF8", "--locale=C", "--auth=trust", "-D"]).arg(&data);
         finish(made.current_dir(folder.path())).ended(0);
-        let port = free_port();
+        let port = crate::home::free_port();
         // The first is what initdb wrote.
         let mut configuration = fs::read_to_string(data.join("postgresql.conf")).expect("postgresql.conf");
         configuration.push_str(CONFIGURATION);
@@ -171,8 +171,4 @@ fn server_program(name: &str) -> Command {
     };
     command.env_clear().envs([("PATH", PATH), ("LANG", "C"), ("TZ", "UTC")]);
     command
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }

@@ -52,6 +52,11 @@ pub(crate) fn folder() -> TempDir {
     folder
 }
 
+/// A port on loopback that nobody listens on.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
 impl Home {
     /// One for the test's own user, with this policy.
     #[must_use]

@@ -12,14 +12,18 @@ pub mod binary;
 pub mod certificates;
 pub mod database;
 pub mod home;
+pub mod mariadb;
 pub mod origin;
 pub mod outside;
 pub mod process;
+pub mod redis;
 pub mod skip;
 pub mod terminal;
 pub mod tree;
 
 pub use database::Database;
 pub use home::{Home, Who};
+pub use mariadb::MariaDb;
 pub use origin::Origin;
 pub use process::{Finished, Going};
+pub use redis::Redis;

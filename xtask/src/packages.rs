@@ -83,6 +83,16 @@ pub(crate) const TOOLS: &[Tool] = &[
     },
     Tool { name: "qemu", there: There::Program("qemu-system-x86_64"), package: "qemu-system-x86", why: "other kernels: `cargo xtask vm`" },
     Tool { name: "mke2fs", there: There::Program("mke2fs"), package: "e2fsprogs", why: "the disk that other kernels boot from" },
+    Tool { name: "redis-server, redis-cli", there: There::Program("redis-server"), package: "redis-server", why: "a real server and its client" },
+    Tool {
+        name: "redis-py",
+        there: There::Runs(&["/usr/bin/python3", "-c", "import redis"]),
+        package: "python3-redis",
+        why: "Redis's pipelines, transactions and scripts as programs use them",
+    },
+    Tool { name: "mariadbd", there: There::Program("mariadbd"), package: "mariadb-server", why: "a real server" },
+    Tool { name: "mariadb, mariadb-dump", there: There::Program("mariadb-dump"), package: "mariadb-client", why: "its clients" },
+    Tool { name: "PyMySQL", there: There::Runs(&["/usr/bin/python3", "-c", "import pymysql"]), package: "python3-pymysql", why: "MySQL as programs use it" },
     Tool { name: "bwrap", there: There::Program("bwrap"), package: "bubblewrap", why: "what `cargo xtask bench` compares with" },
 ];
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use agentbox_core::{Destination, HostName, Refusal, RefusalKind};
+use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -24,10 +25,11 @@ use crate::{
     hello,
     http::{self, Facts, Version},
     meaning::Scheme,
+    mysql::{self, Served},
     opaque::opaque,
-    peek::{Prefixed, Protocol, Quiet, peek},
-    pins,
-    postgres::{self, Cloth},
+    peek::{Hint, Prefixed, Protocol, Quiet, peek, peek_from},
+    pins, postgres, redis,
+    session::Cloth,
 };
 
 /// For a TLS handshake.
@@ -90,7 +92,18 @@ fn destination(broker: &Broker, asked: SocketAddr) -> Option<Destination> {
 /// Serves one connection to `destination` to its end.
 pub(crate) async fn speak(stream: TcpStream, broker: Arc<Broker>, destination: Destination) -> io::Result<()> {
     let (stream, presence) = ClientStream::new(stream);
-    let (protocol, stream) = peek(stream, Quiet::on(destination.port)).await?;
+    let (hint, quiet) = (Hint::on(destination.port), Quiet::on(destination.port));
+    let (protocol, stream) = match hint {
+        Hint::MySql if broker.policy.passes_through(&destination) => {
+            let stream = Prefixed::new(BytesMut::new(), stream);
+            return opaque(stream, &presence, &broker, destination, "mysql.pass-through", "the policy passes this host through unread").await;
+        }
+        Hint::MySql => match mysql::serve(broker.clone(), destination.clone(), presence.clone(), stream).await? {
+            Served::Done => return Ok(()),
+            Served::Other(first, stream) => peek_from(first, stream, quiet, hint).await?,
+        },
+        Hint::None | Hint::Redis => peek(stream, quiet, hint).await?,
+    };
     let in_the_clear = |presence| Facts::new(destination.clone(), Scheme::Http, presence);
     match protocol {
         Protocol::Http1 => http::serve(broker, in_the_clear(presence), Version::Http1, stream).await,
@@ -100,7 +113,11 @@ pub(crate) async fn speak(stream: TcpStream, broker: Arc<Broker>, destination: D
         Protocol::PostgreSql if broker.policy.passes_through(&destination) => {
             opaque(stream, &presence, &broker, destination, "postgres.pass-through", "the policy passes this host through unread").await
         }
+        Protocol::Redis if broker.policy.passes_through(&destination) => {
+            opaque(stream, &presence, &broker, destination, "redis.pass-through", "the policy passes this host through unread").await
+        }
         Protocol::PostgreSql => postgres::serve(broker, destination, presence, Box::new(stream), Cloth::Clear).await,
+        Protocol::Redis => redis::serve(broker, destination, presence, Box::new(stream), Cloth::Clear).await,
         Protocol::Opaque => opaque(stream, &presence, &broker, destination, "connection.opaque", "no protocol that can be understood").await,
     }
 }
@@ -158,18 +175,22 @@ async fn terminate(stream: Prefixed<ClientStream>, presence: Presence, broker: A
     let Shaken { tls, misdirected } = timeout(HANDSHAKE, shake(stream, &broker, &destination)).await??;
     let version = if tls.get_ref().1.alpn_protocol() == Some(b"h2") { Version::Http2 } else { Version::Http1 };
     // What a client speaks inside TLS is looked at as well: ALPN is only its word.
-    let (protocol, tls) = peek(tls, Quiet::Ahead).await?;
+    let (protocol, tls) = peek(tls, Quiet::Ahead, Hint::on(destination.port)).await?;
     match (protocol, version) {
         (Protocol::PostgreSql, Version::Http1 | Version::Http2) if !misdirected => {
             postgres::serve(broker, destination, presence, Box::new(tls), Cloth::Tls).await
         }
+        (Protocol::Redis, Version::Http1 | Version::Http2) if !misdirected => redis::serve(broker, destination, presence, Box::new(tls), Cloth::Tls).await,
         (Protocol::Http1, Version::Http1) | (Protocol::Http2, Version::Http2) => {
             let mut facts = Facts::new(destination, Scheme::Https, presence);
             facts.misdirected = misdirected;
             http::serve(broker, facts, version, tls).await
         }
-        (Protocol::Http1 | Protocol::Http2 | Protocol::Tls | Protocol::PostgreSql | Protocol::Opaque, Version::Http1 | Version::Http2) => {
-            Err(io::Error::new(io::ErrorKind::InvalidData, "what flows in this TLS connection is neither HTTP nor PostgreSQL: such hosts need `pass-through`"))
+        (Protocol::Http1 | Protocol::Http2 | Protocol::Tls | Protocol::PostgreSql | Protocol::Redis | Protocol::Opaque, Version::Http1 | Version::Http2) => {
+            Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "what flows in this TLS connection is neither HTTP nor a database that is understood: such hosts need `pass-through`",
+            ))
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     line::Line,
     names::Names,
     postgres::Keys,
+    redis::Scripts,
     refusals::Refusals,
     secrets::Issued,
     upstream::{Connector, UpstreamError},
@@ -30,6 +31,7 @@ pub(crate) struct Broker {
     pub(crate) issued: Issued,
     /// The way to the process that holds the secrets, where there are any.
     pub(crate) carrier: Option<Carrier>,
+    pub(crate) scripts: Scripts,
     pub(crate) room: Room,
     pub(crate) authority: Authority,
     pub(crate) names: Arc<Names>,

@@ -29,10 +29,10 @@ pub enum Quiet {
 }
 
 impl Quiet {
-    /// Told by the port: on those of the web and of PostgreSQL clients speak first.
+    /// Told by the port: on those of the web, of PostgreSQL and of Redis clients speak first.
     #[must_use]
     pub fn on(port: u16) -> Self {
-        if matches!(port, 80 | 443 | 5432 | 6432 | 6543 | 8000 | 8080 | 8443) { Quiet::Ahead } else { Quiet::Opaque }
+        if matches!(port, 80 | 443 | 5432 | 6379 | 6380 | 6432 | 6543 | 8000 | 8080 | 8443) { Quiet::Ahead } else { Quiet::Opaque }
     }
 }
 
@@ -53,6 +53,8 @@ pub enum Protocol {
     Http1,
     /// PostgreSQL's first message, in the clear.
     PostgreSql,
+    /// A command of Redis.
+    Redis,
     /// Anything else: asked about as a whole.
     Opaque,
 }
@@ -77,12 +79,39 @@ const PROTOCOLS: &[Line] = &[
     Line { protocol: Protocol::Http2, recognise: |first| prefix(first, H2_PREFACE) },
     Line { protocol: Protocol::Http1, recognise: is_http1 },
     Line { protocol: Protocol::PostgreSql, recognise: is_postgresql },
+    Line { protocol: Protocol::Redis, recognise: is_redis },
     Line { protocol: Protocol::Opaque, recognise: |_| Match::Yes },
 ];
 
+/// What a port says of what is spoken there, where the first bytes alone do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// Nothing.
+    None,
+    /// Redis: its inline commands look like HTTP's.
+    Redis,
+    /// MySQL: the server speaks first.
+    MySql,
+}
+
+impl Hint {
+    /// Told by the port.
+    #[must_use]
+    pub fn on(port: u16) -> Self {
+        match port {
+            3306 => Hint::MySql,
+            6379 | 6380 => Hint::Redis,
+            _ => Hint::None,
+        }
+    }
+}
+
 /// Which protocol `first` begins, or `None` where more bytes could tell.
 #[must_use]
-pub fn recognise(first: &[u8]) -> Option<Protocol> {
+pub fn recognise(first: &[u8], hint: Hint) -> Option<Protocol> {
+    if hint == Hint::Redis && first.first().is_some_and(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) {
+        return Some(Protocol::Redis);
+    }
     for line in PROTOCOLS {
         match (line.recognise)(first) {
             Match::Yes => return Some(line.protocol),
@@ -134,6 +163,18 @@ fn is_postgresql(first: &[u8]) -> Match {
     }
 }
 
+/// An array of bulk strings: its count, and the first one's sign.
+fn is_redis(first: &[u8]) -> Match {
+    let Some(rest) = first.strip_prefix(b"*") else { return if first.is_empty() { Match::NeedsMore } else { Match::No } };
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    match rest.get(digits..).unwrap_or_default() {
+        _ if digits > 7 => Match::No,
+        [] | b"\r" | b"\r\n" => Match::NeedsMore,
+        [b'\r', b'\n', b'$', ..] if digits > 0 => Match::Yes,
+        _ => Match::No,
+    }
+}
+
 /// A method of letters and hyphens, then a blank.
 fn is_http1(first: &[u8]) -> Match {
     match first.iter().position(|byte| !(byte.is_ascii_alphabetic() || *byte == b'-')) {
@@ -149,15 +190,22 @@ fn is_http1(first: &[u8]) -> Match {
 ///
 /// # Errors
 /// The client went, or its connection broke, before it said anything.
-pub async fn peek<S: AsyncRead + Unpin>(mut stream: S, quiet: Quiet) -> io::Result<(Protocol, Prefixed<S>)> {
-    let mut first = BytesMut::with_capacity(4096);
+pub async fn peek<S: AsyncRead + Unpin>(stream: S, quiet: Quiet, hint: Hint) -> io::Result<(Protocol, Prefixed<S>)> {
+    peek_from(BytesMut::with_capacity(4096), stream, quiet, hint).await
+}
+
+/// The same of a stream of which `first` was read already.
+///
+/// # Errors
+/// As above.
+pub async fn peek_from<S: AsyncRead + Unpin>(mut first: BytesMut, mut stream: S, quiet: Quiet, hint: Hint) -> io::Result<(Protocol, Prefixed<S>)> {
     let patience = match quiet {
         Quiet::Opaque => PATIENCE,
         Quiet::Ahead => AHEAD,
     };
     let found = timeout(patience, async {
         loop {
-            if let Some(protocol) = recognise(&first) {
+            if let Some(protocol) = recognise(&first, hint) {
                 return Ok::<_, io::Error>(protocol);
             }
             if stream.read_buf(&mut first).await? == 0 {
@@ -228,29 +276,29 @@ mod tests {
 
     #[test]
     fn recognises_each_and_waits_for_what_is_missing() {
-        assert_eq!(recognise(b""), None);
-        assert_eq!(recognise(&[22, 3, 1, 0, 200, 1, 0]), Some(Protocol::Tls));
-        assert_eq!(recognise(&[22, 3, 1]), None);
-        assert_eq!(recognise(&[22, 3, 1, 0, 200, 2]), Some(Protocol::Opaque));
-        assert_eq!(recognise(b"PRI * HT"), None);
-        assert_eq!(recognise(H2_PREFACE), Some(Protocol::Http2));
-        assert_eq!(recognise(b"PRI / HTTP/1.1"), Some(Protocol::Http1));
-        assert_eq!(recognise(b"GET / HTTP"), Some(Protocol::Http1));
-        assert_eq!(recognise(b"GE"), None);
-        assert_eq!(recognise(b"SSH-2.0-x"), Some(Protocol::Opaque));
-        assert_eq!(recognise(b"\0\0\0\x08"), None);
-        assert_eq!(recognise(b"\0\0\0\x08\x04\xd2\x16\x2f"), Some(Protocol::PostgreSql));
-        assert_eq!(recognise(b"\0\0\0\x25\0\x03\0\0user"), Some(Protocol::PostgreSql));
-        assert_eq!(recognise(b"\0\0\0\x25\0\x02"), Some(Protocol::Opaque));
-        assert_eq!(recognise(&[b'a'; 24]), Some(Protocol::Opaque));
+        assert_eq!(recognise(b"", Hint::None), None);
+        assert_eq!(recognise(&[22, 3, 1, 0, 200, 1, 0], Hint::None), Some(Protocol::Tls));
+        assert_eq!(recognise(&[22, 3, 1], Hint::None), None);
+        assert_eq!(recognise(&[22, 3, 1, 0, 200, 2], Hint::None), Some(Protocol::Opaque));
+        assert_eq!(recognise(b"PRI * HT", Hint::None), None);
+        assert_eq!(recognise(H2_PREFACE, Hint::None), Some(Protocol::Http2));
+        assert_eq!(recognise(b"PRI / HTTP/1.1", Hint::None), Some(Protocol::Http1));
+        assert_eq!(recognise(b"GET / HTTP", Hint::None), Some(Protocol::Http1));
+        assert_eq!(recognise(b"GE", Hint::None), None);
+        assert_eq!(recognise(b"SSH-2.0-x", Hint::None), Some(Protocol::Opaque));
+        assert_eq!(recognise(b"\0\0\0\x08", Hint::None), None);
+        assert_eq!(recognise(b"\0\0\0\x08\x04\xd2\x16\x2f", Hint::None), Some(Protocol::PostgreSql));
+        assert_eq!(recognise(b"\0\0\0\x25\0\x03\0\0user", Hint::None), Some(Protocol::PostgreSql));
+        assert_eq!(recognise(b"\0\0\0\x25\0\x02", Hint::None), Some(Protocol::Opaque));
+        assert_eq!(recognise(&[b'a'; 24], Hint::None), Some(Protocol::Opaque));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_client_waits_for_the_server_or_connects_ahead() {
         let (_client, server) = tokio::io::duplex(64);
-        assert_eq!(peek(server, Quiet::on(3306)).await.unwrap().0, Protocol::Opaque);
+        assert_eq!(peek(server, Quiet::on(3306), Hint::None).await.unwrap().0, Protocol::Opaque);
         let (_client, server) = tokio::io::duplex(64);
-        assert_eq!(peek(server, Quiet::on(443)).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(peek(server, Quiet::on(443), Hint::None).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]
@@ -258,7 +306,7 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(64);
         tokio::io::AsyncWriteExt::write_all(&mut client, b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         drop(client);
-        let (protocol, mut stream) = peek(server, Quiet::Opaque).await.unwrap();
+        let (protocol, mut stream) = peek(server, Quiet::Opaque, Hint::None).await.unwrap();
         assert_eq!(protocol, Protocol::Http1);
         let mut all = Vec::new();
         stream.read_to_end(&mut all).await.unwrap();
@@ -270,7 +318,7 @@ mod tests {
         fn more_bytes_never_change_an_answer(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..64)) {
             let mut answer = None;
             for length in 0..=bytes.len() {
-                let now = recognise(&bytes[..length]);
+                let now = recognise(&bytes[..length], Hint::None);
                 if answer.is_some() {
                     assert_eq!(now, answer);
                 }

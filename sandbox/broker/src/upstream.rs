@@ -82,6 +82,8 @@ pub enum Alpn {
     Http1,
     /// PostgreSQL's own.
     PostgreSql,
+    /// None is offered: the database's protocol has no name there.
+    None,
 }
 
 /// What a connector needs to know.
@@ -102,6 +104,7 @@ pub struct Connector {
     any: OnceLock<Result<Arc<ClientConfig>, RootsError>>,
     http1: OnceLock<Result<Arc<ClientConfig>, RootsError>>,
     postgresql: OnceLock<Result<Arc<ClientConfig>, RootsError>>,
+    nothing: OnceLock<Result<Arc<ClientConfig>, RootsError>>,
     known: Known,
 }
 
@@ -115,7 +118,7 @@ impl Connector {
     /// A connector that asks `check` about every address.
     #[must_use]
     pub fn new(config: UpstreamConfig, check: AddressCheck) -> Self {
-        Self { config, check, any: OnceLock::new(), http1: OnceLock::new(), postgresql: OnceLock::new(), known: Known::default() }
+        Self { config, check, any: OnceLock::new(), http1: OnceLock::new(), postgresql: OnceLock::new(), nothing: OnceLock::new(), known: Known::default() }
     }
 
     /// The address that the policy's `names` give to `host`.
@@ -195,6 +198,7 @@ impl Connector {
             Alpn::Any => (&self.any, &[b"h2", b"http/1.1"]),
             Alpn::Http1 => (&self.http1, &[b"http/1.1"]),
             Alpn::PostgreSql => (&self.postgresql, &[b"postgresql"]),
+            Alpn::None => (&self.nothing, &[]),
         };
         // Loaded at the first connection: a box that never speaks TLS does not pay for the system's roots.
         cell.get_or_init(|| tls::client(&self.config.roots, protocols)).clone()

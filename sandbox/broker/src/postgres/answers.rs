@@ -8,12 +8,14 @@ use tokio::{
 };
 
 use super::{
-    asking::Asking,
     frames::{HEADER, Malformed, Wire},
-    relay::{BLOCK, FAREWELL, Shared, emptied},
+    relay::Shared,
     session::{Heard, Session},
 };
-use crate::upstream::UpstreamStream;
+use crate::{
+    session::{Asking, BLOCK, FAREWELL, emptied},
+    upstream::UpstreamStream,
+};
 
 /// Longest message of the server that is read whole: a setting, an error with its statement. Longer errors pass unread.
 const LONGEST_HEARD: usize = 1 << 20;

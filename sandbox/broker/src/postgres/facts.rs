@@ -3,7 +3,10 @@
 use agentbox_core::{Effect, Operation, Resource, ResourceId};
 
 use super::session::Transaction;
-use crate::meaning::sql::{self, Dialect, Said};
+use crate::{
+    meaning::sql::{self, Dialect, Said},
+    session::has_words,
+};
 
 /// Schemas that names are looked up in at most; beyond them a name is one that nobody can place.
 const MOST_SCHEMAS: usize = 16;
@@ -31,12 +34,6 @@ pub(super) const STEERING_WORDS: &[&str] = &[
     "procedure",
     "pg_settings",
 ];
-
-/// Whether `text` has one of these words (in lower case), in any case.
-pub(super) fn has_words(text: &[u8], words: &[&str]) -> bool {
-    text.split(|byte| !(byte.is_ascii_alphanumeric() || *byte == b'_' || *byte >= 0x80))
-        .any(|word| words.iter().any(|wanted| word.len() == wanted.len() && word.eq_ignore_ascii_case(wanted.as_bytes())))
-}
 
 /// The facts of one session.
 #[derive(Debug)]

@@ -3,22 +3,19 @@
 //! Source: PostgreSQL 18, "Frontend/Backend Protocol", versions 3.0 and 3.2.
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+pub(crate) use crate::session::LONGEST_WHOLE;
+use crate::session::{Reader, Value};
 
 /// Longest first message (postmaster.c, MAX_STARTUP_PACKET_LENGTH).
 pub(crate) const LONGEST_FIRST: usize = 10_000;
-
-/// Longest message that is held in memory before it is judged: a statement, or the values of one that is asked about.
-pub(crate) const LONGEST_WHOLE: usize = 16 << 20;
 
 /// Longest name of a prepared statement or portal. The server's tables tell names apart by their first 63 bytes only, so that two longer ones could be one.
 pub(crate) const LONGEST_NAME: usize = 63;
 
 /// Bytes before a message's body.
 pub(crate) const HEADER: usize = 5;
-
-/// Room that is made for what is read at once.
-const BLOCK: usize = 32 << 10;
 
 const TLS: u32 = 80_877_103;
 const GSS: u32 = 80_877_104;
@@ -203,14 +200,6 @@ pub(crate) fn bind_names(body: &[u8]) -> Result<(&str, &str), Malformed> {
     Ok((rest.name()?, rest.name()?))
 }
 
-/// One value of a `Bind`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Value<'b> {
-    Null,
-    Text(&'b [u8]),
-    Binary(&'b [u8]),
-}
-
 /// The values of a whole `Bind`.
 pub(crate) fn bind_values(body: &[u8]) -> Result<Vec<Value<'_>>, Malformed> {
     let mut rest = Body(body);
@@ -336,32 +325,12 @@ pub(crate) fn head(bytes: &[u8]) -> Result<Option<Head>, Malformed> {
 }
 
 /// A reader of messages.
-#[derive(Debug)]
-pub(crate) struct Wire<R> {
-    reader: R,
-    pub(crate) buffer: BytesMut,
-}
+pub(crate) type Wire<R> = Reader<R>;
 
-impl<R: AsyncRead + Unpin> Wire<R> {
-    pub(crate) fn new(reader: R) -> Self {
-        Self { reader, buffer: BytesMut::new() }
-    }
-
+impl<R: AsyncRead + Unpin> Reader<R> {
     /// The head of the next message, where it is there already.
     pub(crate) fn head(&self) -> Result<Option<Head>, Malformed> {
         head(&self.buffer)
-    }
-
-    /// Reads what comes next; 0 at the end.
-    pub(crate) async fn more(&mut self) -> std::io::Result<usize> {
-        self.buffer.reserve(BLOCK);
-        self.reader.read_buf(&mut self.buffer).await
-    }
-
-    /// Takes up to `most` bytes that are there.
-    pub(crate) fn take(&mut self, most: usize) -> Bytes {
-        let count = most.min(self.buffer.len());
-        self.buffer.split_to(count).freeze()
     }
 
     /// The next whole message, which must not be longer than `most`; `None` at the end.
@@ -379,29 +348,6 @@ impl<R: AsyncRead + Unpin> Wire<R> {
                 return if self.buffer.is_empty() { Ok(None) } else { Err(Malformed::Short.into()) };
             }
         }
-    }
-
-    /// One before which `buffer` was read already.
-    pub(crate) fn with(reader: R, buffer: BytesMut) -> Self {
-        Self { reader, buffer }
-    }
-
-    /// What it reads from, to write to it.
-    pub(crate) fn stream(&mut self) -> &mut R {
-        &mut self.reader
-    }
-
-    /// The reader, and what was read ahead of it.
-    pub(crate) fn into_parts(self) -> (R, BytesMut) {
-        (self.reader, self.buffer)
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    /// Writes all of it.
-    pub(crate) async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.reader.write_all(bytes).await?;
-        self.reader.flush().await
     }
 }
 

@@ -9,8 +9,6 @@ use tokio::{
 };
 
 use super::{
-    Duplex,
-    asking::{Asking, Question, database},
     frames::{self, First},
     refusal,
 };
@@ -21,6 +19,7 @@ use crate::{
         permit, refusal as no,
     },
     meaning::named_credential,
+    session::{Asking, Duplex, Question},
     upstream::UpstreamStream,
 };
 
@@ -70,7 +69,7 @@ pub(super) async fn login(asking: &mut Asking, client: &mut Box<dyn Duplex>, sta
         asking.remember("logs in", &no(RefusalKind::Denied, "postgres.connect", "", why, hint));
         return told(refusal::fatal(WRONG_PASSWORD, why, hint));
     };
-    let operation = Operation::new(Effect::Read, "postgres.connect", database(&asking.database), "logs in with a password");
+    let operation = Operation::new(Effect::Read, "postgres.connect", asking.resource(&format!("database/{}", asking.database)), "logs in with a password");
     let mut question = asking.request(Question { operations: vec![operation], parts: &[], what: "(logs in)", excerpt: String::new() });
     question.digest = digest(&asking.destination, &asking.user, &asking.database, startup, &name);
     let asked = tokio::select! {

@@ -15,7 +15,7 @@ use super::frames::Key;
 pub(super) struct Known {
     /// With the address that was connected to.
     pub(super) destination: Destination,
-    pub(super) cloth: super::Cloth,
+    pub(super) cloth: crate::session::Cloth,
 }
 
 /// How long a refused log-in is refused again without asking: libpq repeats it in the clear at once where TLS was only preferred, and nobody should
@@ -43,14 +43,14 @@ impl Keys {
     }
 
     /// A log-in was refused by a person or the policy.
-    pub(super) fn refused(&self, digest: Digest, refusal: &Refusal) {
+    pub(crate) fn refused(&self, digest: Digest, refusal: &Refusal) {
         if refusal.kind == RefusalKind::Denied {
             *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some((digest, Instant::now(), refusal.clone()));
         }
     }
 
     /// The refusal of the very same log-in, a moment ago.
-    pub(super) fn was_refused(&self, digest: &Digest) -> Option<Refusal> {
+    pub(crate) fn was_refused(&self, digest: &Digest) -> Option<Refusal> {
         let last = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         last.as_ref().filter(|(known, since, _)| known == digest && since.elapsed() < AGAIN).map(|(.., refusal)| refusal.clone())
     }
@@ -80,7 +80,7 @@ mod tests {
         let to = |host: &str| Destination { host: HostName::parse(host).unwrap(), port: 5432, addresses: Vec::new() };
         let keys = Keys::default();
         let key = Key(Bytes::from_static(b"\0\0\0\x07abcd"));
-        let lives = keys.add(key.clone(), Known { destination: to("db.example"), cloth: super::super::Cloth::Clear });
+        let lives = keys.add(key.clone(), Known { destination: to("db.example"), cloth: crate::session::Cloth::Clear });
         assert!(keys.find(&key, &to("db.example")).is_some());
         assert!(keys.find(&key, &to("other.example")).is_none());
         assert!(keys.find(&Key(Bytes::from_static(b"\0\0\0\x07abce")), &to("db.example")).is_none());

@@ -10,14 +10,15 @@ use tokio::{
 };
 
 use super::{
-    Duplex,
-    asking::{Asking, No, Question, database},
     facts::Facts,
     frames::{self, Body, HEADER, Head, Key, Malformed, Wire},
     refusal,
-    startup::last_words,
 };
-use crate::{meaning::named_credential, upstream::UpstreamStream};
+use crate::{
+    meaning::named_credential,
+    session::{Asking, Duplex, No, Question, last_words},
+    upstream::UpstreamStream,
+};
 
 /// For the whole log-in; PostgreSQL's own `authentication_timeout` is 60 s.
 const LOGIN: Duration = Duration::from_secs(75);
@@ -124,7 +125,7 @@ async fn may_show(asking: &mut Asking, body: &[u8]) -> io::Result<Option<Vec<u8>
     let plain = body.strip_suffix(b"\0").filter(|text| !text.contains(&0) && !text.starts_with(b"md5"));
     let name = plain.map_or_else(|| "unknown".to_owned(), named_credential);
     asking.credentials.push(Credential { position: format!("PostgreSQL password of the user {}", asking.user), name, issued: false });
-    let operation = Operation::new(Effect::Read, "postgres.connect", database(&asking.database), "logs in with a password");
+    let operation = Operation::new(Effect::Read, "postgres.connect", asking.resource(&format!("database/{}", asking.database)), "logs in with a password");
     let question =
         asking.request(Question { operations: vec![operation], parts: &[b"password", plain.unwrap_or_default()], what: "(logs in)", excerpt: String::new() });
     if asking.is_plain(&question) {

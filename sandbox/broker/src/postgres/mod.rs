@@ -3,7 +3,6 @@
 //! What is refused is replaced by something that fails at the server, so that its transaction is truly failed and its answers stay in order.
 
 mod answers;
-mod asking;
 mod facts;
 mod frames;
 mod functions;
@@ -15,22 +14,8 @@ mod relay;
 mod session;
 mod startup;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
 pub(crate) use keys::Keys;
 pub(crate) use startup::serve;
-
-/// Whether bytes go in the clear.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cloth {
-    Clear,
-    Tls,
-}
-
-/// A stream both ways, whatever it is made of: what is spoken on it is the same in the clear and in TLS.
-pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 
 /// A body read as each of the messages in turn, and as a first message.
 #[cfg(any(test, fuzzing))]

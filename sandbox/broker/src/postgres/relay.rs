@@ -3,7 +3,6 @@
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use agentbox_core::{Effect, Operation, Refusal, RefusalKind};
@@ -15,38 +14,22 @@ use tokio::{
 };
 
 use super::{
-    Duplex,
     answers::down,
-    asking::{Asking, Locks, No, Question, Yes, excerpt, line},
-    frames::{self, HEADER, Head, LONGEST_WHOLE, Malformed, Thing, Value, Wire},
+    frames::{self, HEADER, Head, LONGEST_WHOLE, Malformed, Thing, Wire},
     functions,
     refusal::Refused,
     session::{Awaited, CopyIn, Fate, MOST_PORTALS, MOST_STATEMENTS, MOST_TEXT, Session, Statement},
-    startup::{last_words, violation},
+    startup::violation,
 };
 use crate::{
     http::{Share, refusal as no},
     meaning::sql,
+    session::{Asking, BLOCK, Duplex, FAREWELL, IDLE, Locks, No, Question, SMALL, Value, WITHIN, Yes, emptied, excerpt, last_words, line},
     upstream::UpstreamStream,
 };
 
-/// How long a session may be silent between two messages: pools keep theirs for hours.
-const IDLE: Duration = Duration::from_secs(24 * 3600);
-
-/// How long a client may be silent within a message.
-const WITHIN: Duration = Duration::from_secs(300);
-
-/// For the server's last words after the client has said goodbye.
-pub(super) const FAREWELL: Duration = Duration::from_secs(5);
-
-/// Gathered before it is written.
-pub(super) const BLOCK: usize = 64 << 10;
-
 /// Messages that are kept back at most; beyond them the server may as well lock for what they prepare.
 const MOST_KEPT: usize = 4096;
-
-/// Messages up to this length need no share of the broker's room.
-const SMALL: usize = 64 << 10;
 
 pub(super) struct Shared {
     session: Mutex<Session>,
@@ -580,12 +563,6 @@ impl Up<'_> {
             self.send(&frames::of_texts(b'Q', &[text], &[]), Awaited::Query(Statement::new(Bytes::from_static(text))), Fate::Swallow);
         }
     }
-}
-
-/// Empties a buffer, and gives back what one long message made it grow by.
-pub(super) fn emptied(out: &mut Vec<u8>) {
-    out.clear();
-    out.shrink_to(2 * BLOCK);
 }
 
 fn decided(answer: Result<Yes, No>) -> Result<Decided, End> {

@@ -12,10 +12,11 @@ use agentbox_core::Operation;
 use bytes::Bytes;
 
 use super::{
-    facts::{Facts, STEERING_WORDS, has_words},
+    facts::{Facts, STEERING_WORDS},
     frames::{self, Malformed, Thing},
     refusal::Refused,
 };
+use crate::session::has_words;
 
 /// Messages that may wait for their answers. Further ones wait themselves.
 pub(super) const MOST_AWAITED: usize = 1 << 16;

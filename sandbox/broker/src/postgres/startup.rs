@@ -1,16 +1,14 @@
 //! The first messages: encryption on both sides alike, requests to cancel, and the question whether a session may begin.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
-use agentbox_core::{Destination, Effect, Operation, RefusalKind, Request, Resource, ResourceId};
+use agentbox_core::{Destination, Effect, Operation, RefusalKind, Request};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
 };
 
 use super::{
-    Cloth, Duplex,
-    asking::{Asking, Locks, No, Question, database},
     facts::Facts,
     frames::{self, First, Key, Malformed, Startup},
     keyed,
@@ -24,18 +22,12 @@ use crate::{
     client_stream::Presence,
     http::{refusal as no, still_fits},
     meaning::sql::{self, Dialect, Said},
-    opaque::whole_connection,
+    session::{self as shared, Asking, Cloth, Duplex, FAREWELL, Far, HANDSHAKE, Locks, No, Question, Unreached, last_words, unlisted},
     upstream::{Alpn, UpstreamError, UpstreamStream},
 };
 
 /// First messages of one connection: GSSAPI, TLS, then the session itself.
 const MOST_FIRST: usize = 4;
-
-/// For each of them, once the client has begun.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// For the last words to a client.
-const FAREWELL: Duration = Duration::from_secs(5);
 
 /// `SSLRequest`.
 const ASKS_FOR_TLS: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
@@ -45,19 +37,9 @@ const CANNOT_CONNECT: &str = "08001";
 const PROTOCOL_VIOLATION: &str = "08P01";
 const NOT_SUPPORTED: &str = "0A000";
 
-/// A server that was reached.
-struct Far {
-    stream: UpstreamStream,
-    /// With the address that was connected to.
-    destination: Destination,
-    cloth: Cloth,
-}
-
 /// Serves one client.
 pub(crate) async fn serve(broker: Arc<Broker>, destination: Destination, presence: Presence, mut client: Box<dyn Duplex>, mut cloth: Cloth) -> io::Result<()> {
-    let addressed = broker.addressed(&destination).await;
-    let connection = presence.connection();
-    let asking = Asking { broker, presence, connection, destination: addressed, database: String::new(), user: String::new(), credentials: Vec::new() };
+    let asking = Asking::of("postgres", broker, presence, &destination).await;
     let (mut far, mut failed) = (None, None);
     for _ in 0..MOST_FIRST {
         let Some(first) = timeout(HANDSHAKE, frames::read_first(&mut client)).await?? else { return Ok(()) };
@@ -106,8 +88,7 @@ pub(crate) async fn serve(broker: Arc<Broker>, destination: Destination, presenc
 
 /// Reaches the server before the session is known, to learn whether it speaks TLS; not where somebody must be asked first.
 async fn early(asking: &Asking) -> Result<Option<Far>, UpstreamError> {
-    let resource = Resource::rooted(ResourceId::new("postgres", "server"));
-    let operation = Operation::new(Effect::Read, "postgres.connect", resource, "asks whether the server speaks TLS");
+    let operation = Operation::new(Effect::Read, "postgres.connect", asking.resource("server"), "asks whether the server speaks TLS");
     let mut operations = vec![operation];
     operations.extend(unlisted(asking));
     let question = asking.request(Question { operations, parts: &[b"tls"], what: "(asks for TLS)", excerpt: String::new() });
@@ -121,28 +102,9 @@ async fn early(asking: &Asking) -> Result<Option<Far>, UpstreamError> {
     }
 }
 
-fn unlisted(asking: &Asking) -> Option<Operation> {
-    asking.broker.is_unlisted(&asking.destination).then(|| {
-        let why = "a bare address that no place lists: nobody knows what is behind it";
-        whole_connection(&asking.destination, "connection.unlisted-address", why)
-    })
-}
-
-enum Unreached {
-    Far(UpstreamError),
-    /// Its name leads to a place of which another word holds.
-    Elsewhere(agentbox_core::Refusal),
-}
-
 /// Connects. Where TLS is wished for and the server has none, the stream is in the clear, and says so.
 async fn reach(asking: &Asking, question: Request, wish: Cloth) -> Result<Far, Unreached> {
-    let broker = &asking.broker;
-    let by_name = asking.destination.addresses.is_empty();
-    let destination = broker.resolved(&asking.destination).await.map_err(Unreached::Far)?;
-    if by_name {
-        still_fits(broker, question, &destination).map_err(Unreached::Elsewhere)?;
-    }
-    let mut tcp = broker.connector.connect_tcp(&destination).await.map_err(Unreached::Far)?;
+    let (mut tcp, destination) = shared::connect(asking, question).await?;
     if wish == Cloth::Clear {
         return Ok(Far { stream: UpstreamStream::Clear(tcp), destination, cloth: Cloth::Clear });
     }
@@ -152,10 +114,7 @@ async fn reach(asking: &Asking, question: Request, wish: Cloth) -> Result<Far, U
     });
     let failed = |why: io::ErrorKind| Unreached::Far(UpstreamError::Connect(destination.clone(), why));
     match asked.await.map_err(|_| Unreached::Far(UpstreamError::TimedOut(destination.clone())))?.map_err(|error| failed(error.kind()))? {
-        b'S' => {
-            let tls = broker.connector.secure(&destination, tcp, Alpn::PostgreSql).await.map_err(Unreached::Far)?;
-            Ok(Far { stream: UpstreamStream::Tls(Box::new(tls)), destination, cloth: Cloth::Tls })
-        }
+        b'S' => shared::secure(asking, tcp, destination, Alpn::PostgreSql).await,
         b'N' => Ok(Far { stream: UpstreamStream::Clear(tcp), destination, cloth: Cloth::Clear }),
         _ => Err(failed(io::ErrorKind::InvalidData)),
     }
@@ -173,7 +132,7 @@ async fn begin(mut asking: Asking, mut client: Box<dyn Duplex>, cloth: Cloth, fa
         asking.remember("begins replication", &no(RefusalKind::Denied, "postgres.replication", "", why, "Use pg_dump for a copy of a database."));
         return last_words(&mut client, &refusal::fatal(NOT_SUPPORTED, why, "Use pg_dump for a copy of a database.")).await;
     }
-    let mut operations = vec![Operation::new(Effect::Read, "postgres.connect", database(&asking.database), "logs in")];
+    let mut operations = vec![Operation::new(Effect::Read, "postgres.connect", asking.resource(&format!("database/{}", asking.database)), "logs in")];
     operations.extend(unlisted(&asking));
     operations.extend(settings(startup, &asking.database, &asking.user));
     let shown = startup.parameters.iter().map(|(name, value)| format!("{name} = {value}\n")).collect::<String>();
@@ -283,10 +242,11 @@ fn options(text: &str) -> Vec<(String, String)> {
 /// Cancels what one of this box's sessions does; of others nothing is known here, and nothing is sent.
 async fn cancel(asking: &Asking, key: &Key, bytes: &[u8]) -> io::Result<()> {
     let Some(known) = asking.broker.keys.find(key, &asking.destination) else { return Ok(()) };
-    let operation = Operation::new(Effect::Read, "postgres.cancel", Resource::rooted(ResourceId::new("postgres", "server")), "cancels a statement of this box");
+    let operation = Operation::new(Effect::Read, "postgres.cancel", asking.resource("server"), "cancels a statement of this box");
     let question = asking.request(Question { operations: vec![operation], parts: &[b"cancel", bytes], what: "(cancels a statement)", excerpt: String::new() });
     let Ok(yes) = asking.ask(question.clone(), Locks::None).await else { return Ok(()) };
     let to = Asking {
+        scheme: asking.scheme,
         broker: asking.broker.clone(),
         presence: asking.presence.clone(),
         connection: asking.connection,
@@ -314,16 +274,6 @@ async fn write(client: &mut Box<dyn Duplex>, bytes: &[u8]) -> io::Result<()> {
     timeout(FAREWELL, async {
         client.write_all(bytes).await?;
         client.flush().await
-    })
-    .await?
-}
-
-/// Tells why nothing comes of it, and ends.
-pub(super) async fn last_words(client: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
-    timeout(FAREWELL, async {
-        client.write_all(bytes).await?;
-        client.flush().await?;
-        client.shutdown().await
     })
     .await?
 }

@@ -6,7 +6,9 @@ mod faults;
 mod figures;
 mod holding;
 mod line;
+mod mysql;
 mod passing;
+mod redis;
 mod resolving;
 mod smuggling;
 mod streaming;
@@ -43,6 +45,7 @@ use crate::{
     names::Names,
     postgres::Keys,
     proxy_environment::ProxyRules,
+    redis::Scripts,
     refusals::Refusals,
     upstream::{Connector, UpstreamConfig},
 };
@@ -230,6 +233,7 @@ impl Stage {
             keys: Keys::default(),
             issued: crate::secrets::Issued::default(),
             carrier: None,
+            scripts: Scripts::default(),
             room: Room::default(),
             authority: Authority::generate("test").unwrap(),
             names: Arc::new(Names::default()),

@@ -2,7 +2,7 @@
 
 use agentbox_core::{Delegation, Effect, Reach};
 
-use super::{Dialect, condition, functions, judge::Judge, lexer::Kind, name::Name, part::Part, query};
+use super::{Dialect, condition, functions, judge::Judge, lexer::Kind, name::Name, part::Part, query, session};
 
 /// Most strings of a call that are looked into.
 const MOST_STRINGS: usize = 64;
@@ -45,7 +45,8 @@ fn execute(judge: &mut Judge<'_>, part: &Part<'_>) {
         return transact_procedure(judge, part);
     }
     let Some((name, next)) = Name::read(part, 1, judge.dialect) else { return judge.unclear("what it executes is not told") };
-    if let Some(text) = judge.said.prepared(&name.dotted()).map(<[u8]>::to_vec) {
+    let key = session::prepared_key(&name, judge.dialect);
+    if let Some(text) = key.and_then(|key| judge.said.prepared(&key).map(<[u8]>::to_vec)) {
         query::within(judge, part.from(next));
         return judge.text(&text);
     }

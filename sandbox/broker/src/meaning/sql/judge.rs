@@ -130,6 +130,9 @@ impl<'s> Judge<'s> {
                 if session::may_teach(&statement) {
                     session::observe(self.said.to_mut(), dialect, &statement);
                 }
+                if self.said.has_variables() {
+                    session::pass(self.said.to_mut(), dialect, &statement);
+                }
             }
         }
     }

@@ -18,6 +18,7 @@ mod name;
 mod part;
 mod query;
 mod redis;
+mod redis_keys;
 mod row;
 mod said;
 mod server;
@@ -28,6 +29,7 @@ mod wire;
 use agentbox_core::Operation;
 
 pub use dialect::Dialect;
+pub(crate) use name::FOLDS;
 pub use row::{Row, of_row};
 pub use said::Said;
 
@@ -37,7 +39,24 @@ pub const LONGEST_TEXT: usize = 16 << 20;
 /// Every operation of one Redis command, its name first.
 #[must_use]
 pub(crate) fn redis_command(words: &[Vec<u8>]) -> Vec<Operation> {
-    redis::judge(words)
+    redis::judge(words, redis::FIRST_DATABASE)
+}
+
+/// The same where the selected database is one of these; none of them says that it is not known.
+#[must_use]
+pub(crate) fn redis_command_in(words: &[&[u8]], databases: &[u32]) -> Vec<Operation> {
+    redis::judge(words, databases)
+}
+
+/// The words of an inline command of Redis; `None` where its quotes do not pair.
+pub(crate) fn redis_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+    wire::redis_words(line).ok()
+}
+
+/// Every operation of one command of MySQL's protocol: its number, and what follows. Statements that were prepared by the protocol are not known here.
+#[must_use]
+pub(crate) fn mysql_command(payload: &[u8], said: &Said) -> Vec<Operation> {
+    wire::mysql_command(payload, said)
 }
 
 /// The action of what cannot be read; its effect is [`agentbox_core::Effect::Opaque`].

@@ -84,9 +84,16 @@ pub(super) fn fold(word: &[u8], dialect: Dialect) -> String {
     }
 }
 
+/// MySQL's setting that makes names the same whatever the case of their letters.
+pub(crate) const FOLDS: &str = "lower_case_table_names";
+
 /// A thing of this kind (`table`, `view`, `role`, …) in the session's database.
 pub(super) fn resource(dialect: Dialect, kind: &str, name: &Name, said: &Said) -> Resource {
     let scheme = dialect.scheme();
+    // Where the server tells its tables' names apart by their letters' case alone, so does the policy.
+    let folded = (dialect == Dialect::MySql && said.setting(FOLDS).is_some_and(|value| value != "0"))
+        .then(|| Name { parts: name.parts.iter().map(|part| part.to_lowercase()).collect() });
+    let name = folded.as_ref().unwrap_or(name);
     let id = ResourceId::new(scheme, &format!("{kind}/{}", name.dotted()));
     match kind {
         "database" | "role" | "user" | "tablespace" | "server" => return Resource::rooted(id),

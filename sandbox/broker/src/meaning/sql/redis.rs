@@ -2,12 +2,14 @@
 //!
 //! The lists follow the command metadata of Redis 7.4 (`src/commands/*.json`: flags and ACL categories) and of the modules of Redis Stack 7.4.
 
-use agentbox_core::{Delegation, Effect, Lineage, Operation, Reach, Resource, ResourceId};
+use std::borrow::Cow;
 
-use super::UNCLEAR;
+use agentbox_core::{Delegation, Effect, Operation, Reach};
 
-/// Most keys of one command that are named.
-const MOST_KEYS: usize = 32;
+use super::{
+    UNCLEAR,
+    redis_keys::{anywhere, resources},
+};
 
 /// Commands that only read, or only speak of the connection.
 const READ: &[&str] = &[
@@ -375,12 +377,15 @@ const DESTROY: &[&str] = &[
     "zunionstore",
 ];
 
-/// What the commands of one packet do; `database` is the number that was selected, where it is known.
+/// The database that a connection begins with.
+pub(super) const FIRST_DATABASE: &[u32] = &[0];
+
+/// What one command does where the selected database is one of `databases`; none of them says that it is not known.
 #[must_use]
-pub(super) fn judge(command: &[Vec<u8>]) -> Vec<Operation> {
+pub(super) fn judge(command: &[impl AsRef<[u8]>], databases: &[u32]) -> Vec<Operation> {
     let Some(name) = command.first() else { return Vec::new() };
-    let words: Vec<String> = command.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-    let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+    let words: Vec<Cow<'_, str>> = command.iter().map(|word| String::from_utf8_lossy(word.as_ref())).collect();
+    let name = String::from_utf8_lossy(name.as_ref()).to_ascii_lowercase();
     let upper = |index: usize| words.get(index).map(|word| word.to_ascii_uppercase()).unwrap_or_default();
     let has = |word: &str| words.iter().skip(1).any(|one| one.eq_ignore_ascii_case(word));
     let number = |index: usize| words.get(index).and_then(|word| word.trim().parse::<i128>().ok());
@@ -458,7 +463,7 @@ pub(super) fn judge(command: &[Vec<u8>]) -> Vec<Operation> {
             "FAILOVER" | "SET" | "FLUSHCONFIG" => (Effect::Write, "changes the sentinels"),
             _ => (Effect::Read, "tells of the sentinels"),
         },
-        "eval" | "eval_ro" | "evalsha" | "evalsha_ro" => script(&name, command.get(1).map(Vec::as_slice).unwrap_or_default()),
+        "eval" | "eval_ro" | "evalsha" | "evalsha_ro" => script(&name, command.get(1).map(AsRef::as_ref).unwrap_or_default()),
         "fcall_ro" => (Effect::Read, "calls a function that may only read"),
         "fcall" => (Effect::Opaque, "calls a function that is not read here"),
         "graph.query" => (Effect::Opaque, "runs a query that is not read here"),
@@ -471,7 +476,8 @@ pub(super) fn judge(command: &[Vec<u8>]) -> Vec<Operation> {
         _ => (Effect::Opaque, "what the command does is not known"),
     };
     let action = if effect == Effect::Opaque && why.ends_with("not known") { UNCLEAR.to_owned() } else { format!("redis.{name}") };
-    let mut operations: Vec<Operation> = keys(&name, &words).into_iter().map(|resource| Operation::new(effect, &action, resource, why)).collect();
+    let resources = if effect == Effect::Opaque { vec![anywhere()] } else { resources(&name, &words, databases, effect) };
+    let mut operations: Vec<Operation> = resources.into_iter().map(|resource| Operation::new(effect, &action, resource, why)).collect();
     if matches!(name.as_str(), "migrate" | "replicaof" | "slaveof") && effect != Effect::Write {
         let why = "the server connects elsewhere";
         for operation in &mut operations {
@@ -479,33 +485,6 @@ pub(super) fn judge(command: &[Vec<u8>]) -> Vec<Operation> {
         }
     }
     operations
-}
-
-/// The keys that a command names, as far as they are told apart; else the database.
-fn keys(name: &str, words: &[String]) -> Vec<Resource> {
-    let key = |word: &String| Resource { id: ResourceId::new("redis", &format!("key/{word}")), lineage: Lineage::Known(vec![Vec::new()]) };
-    let whole = || vec![Resource::rooted(ResourceId::new("redis", "database"))];
-    match name {
-        "del" | "unlink" | "exists" | "touch" | "mget" | "watch" => words.iter().skip(1).take(MOST_KEYS).map(key).collect(),
-        "bitop" => words.get(2).map_or_else(whole, |word| vec![key(word)]),
-        "rename" | "renamenx" | "smove" | "lmove" | "rpoplpush" | "copy" => words.iter().skip(1).take(2).map(key).collect(),
-        "acl" | "client" | "cluster" | "command" | "config" | "debug" | "eval" | "evalsha" | "eval_ro" | "evalsha_ro" | "failover" | "fcall" | "fcall_ro"
-        | "flushall" | "flushdb" | "function" | "hello" | "auth" | "info" | "keys" | "scan" | "latency" | "memory" | "migrate" | "module" | "psubscribe"
-        | "publish" | "pubsub" | "replicaof" | "slaveof" | "script" | "select" | "sentinel" | "shutdown" | "slowlog" | "spublish" | "subscribe" | "swapdb"
-        | "xread" | "xreadgroup" | "blmpop" | "lmpop" | "bzmpop" | "zmpop" | "ping" | "echo" | "wait" | "sintercard" | "zintercard" | "zdiff" | "zinter"
-        | "zunion" => whole(),
-        "object" | "xgroup" | "xinfo" => words.get(2).map_or_else(whole, |word| vec![key(word)]),
-        _ => words.get(1).map_or_else(whole, |word| vec![key(word)]),
-    }
-    .into_iter()
-    .chain(
-        (words.len() <= 1
-            && matches!(name, "del" | "unlink" | "exists" | "touch" | "mget" | "watch" | "rename" | "renamenx" | "smove" | "lmove" | "rpoplpush" | "copy"))
-        .then(whole)
-        .into_iter()
-        .flatten(),
-    )
-    .collect()
 }
 
 /// Shortest time to live that is not a deletion in disguise, in milliseconds.
@@ -527,7 +506,7 @@ fn expiry(name: &str, value: Option<i128>) -> (Effect, &'static str) {
 }
 
 /// `SET key value EX 0`, `PXAT 1`.
-fn expires_at_once(words: &[String]) -> bool {
+fn expires_at_once(words: &[Cow<'_, str>]) -> bool {
     words.iter().enumerate().skip(2).any(|(index, word)| {
         let value = words.get(index + 1).and_then(|value| value.parse::<i128>().ok());
         match word.to_ascii_uppercase().as_str() {
@@ -539,7 +518,7 @@ fn expires_at_once(words: &[String]) -> bool {
     })
 }
 
-fn config(words: &[String]) -> (Effect, &'static str) {
+fn config(words: &[Cow<'_, str>]) -> (Effect, &'static str) {
     let verb = words.get(1).map(|word| word.to_ascii_uppercase()).unwrap_or_default();
     match verb.as_str() {
         "GET" | "HELP" => return (Effect::Read, "reads settings"),

@@ -32,11 +32,11 @@ pub fn of_row(row: &Row<'_>) -> Vec<Operation> {
         ("sql", Dialect::PostgreSql, Some(bytes)) => wire::postgres(bytes, &said),
         ("sql", Dialect::MySql, Some(bytes)) => wire::mysql(bytes, &said),
         ("redis", _, Some(bytes)) => match wire::redis(bytes) {
-            Ok(commands) => commands.iter().flat_map(|command| redis::judge(command)).collect(),
+            Ok(commands) => commands.iter().flat_map(|command| redis::judge(command, redis::FIRST_DATABASE)).collect(),
             Err(why) => vec![unread("redis", &why.to_string())],
         },
         ("redis", _, None) => match wire::redis_words(row.text.as_bytes()) {
-            Ok(words) => redis::judge(&words),
+            Ok(words) => redis::judge(&words, redis::FIRST_DATABASE),
             Err(why) => vec![unread("redis", &why.to_string())],
         },
         ("mongodb", _, Some(bytes)) => wire::mongo(bytes),

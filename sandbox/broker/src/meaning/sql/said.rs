@@ -54,6 +54,16 @@ impl Said {
         self.prepared.keys().map(String::as_str)
     }
 
+    /// Nothing that was prepared by SQL is known any more.
+    pub(crate) fn forget_prepared(&mut self) {
+        self.prepared.clear();
+    }
+
+    /// The value of a setting is not known any more.
+    pub(crate) fn forget_setting(&mut self, name: &str) {
+        self.settings.remove(name);
+    }
+
     /// A setting has this value now: told by the server (`ParameterStatus`), or set.
     pub fn set(&mut self, name: &str, value: &str) {
         if self.settings.len() < MOST_KEPT || self.settings.contains_key(name) {
@@ -86,6 +96,7 @@ impl Said {
             if session::may_teach(&statement) {
                 session::observe(self, dialect, &statement);
             }
+            session::pass(self, dialect, &statement);
             from += length + 1;
         }
     }
@@ -129,6 +140,16 @@ impl Said {
 
     pub(super) fn forget_all(&mut self) {
         self.prepared.clear();
+    }
+
+    /// Whether a variable of the user's (`@name`) is known.
+    pub(super) fn has_variables(&self) -> bool {
+        self.settings.range("@".to_owned().."A".to_owned()).next().is_some()
+    }
+
+    /// No variable of the user's (`@name`) is known any more.
+    pub(crate) fn forget_variables(&mut self) {
+        self.settings.retain(|name, _| !name.starts_with('@'));
     }
 
     pub(super) fn unset(&mut self, name: &str) {

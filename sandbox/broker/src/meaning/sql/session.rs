@@ -209,6 +209,9 @@ pub(super) fn any_fallen(dialect: Dialect, value: &str) -> Option<&'static str> 
 }
 
 /// The assignments of a `SET`: name and constant value.
+/// In the place of a name that cannot be read.
+const UNTOLD: &str = "?";
+
 fn assignments(dialect: Dialect, part: &Part<'_>) -> Vec<(String, Option<String>)> {
     let mut found = Vec::new();
     for piece in part.split(",") {
@@ -217,7 +220,10 @@ fn assignments(dialect: Dialect, part: &Part<'_>) -> Vec<(String, Option<String>
         {
             at += 1;
         }
-        let Some((name, next)) = Name::read(&piece, at, dialect) else { continue };
+        let Some((name, next)) = Name::read(&piece, at, dialect) else {
+            found.push((UNTOLD.to_owned(), None));
+            continue;
+        };
         let name = name.dotted().to_ascii_lowercase();
         let name = name.strip_prefix("@@").unwrap_or(&name);
         let name = ["session.", "global.", "local.", "persist.", "persist_only."].iter().find_map(|scope| name.strip_prefix(scope)).unwrap_or(name).to_owned();
@@ -334,6 +340,23 @@ fn learn_set_config(said: &mut Said, dialect: Dialect, arguments: &Part<'_>) {
     }
 }
 
+/// MySQL's variables of the user (`@name`) are known only as long as nothing but constants and names came after: any function could set them anew.
+pub(super) fn pass(said: &mut Said, dialect: Dialect, part: &Part<'_>) {
+    if dialect == Dialect::MySql && !part.is_any(0, &["set", "prepare", "deallocate"]) {
+        said.forget_variables();
+    }
+}
+
+/// Under which name a prepared statement is kept; `None` where it could be the same as another one's: MySQL tells neither case nor accents apart.
+pub(super) fn prepared_key(name: &Name, dialect: Dialect) -> Option<String> {
+    let dotted = name.dotted();
+    match dialect {
+        Dialect::MySql if dotted.is_ascii() => Some(dotted.to_ascii_lowercase()),
+        Dialect::MySql => None,
+        _ => Some(dotted),
+    }
+}
+
 /// What a statement that succeeded says about the session.
 pub(super) fn observe(said: &mut Said, dialect: Dialect, part: &Part<'_>) {
     match () {
@@ -353,7 +376,10 @@ pub(super) fn observe(said: &mut Said, dialect: Dialect, part: &Part<'_>) {
         () if part.is(0, "deallocate") || part.are(0, &["drop", "prepare"]) => {
             let at = if part.is_any(1, &["prepare"]) { 2 } else { 1 };
             match Name::read(part, at, dialect) {
-                Some((name, _)) if !part.is(at, "all") => said.forget(&name.dotted()),
+                Some((name, _)) if !part.is(at, "all") => match prepared_key(&name, dialect) {
+                    Some(key) => said.forget(&key),
+                    None => said.forget_all(),
+                },
                 _ => said.forget_all(),
             }
         }
@@ -391,9 +417,16 @@ fn learn_set(said: &mut Said, dialect: Dialect, part: &Part<'_>) {
         return;
     }
     for (name, value) in assignments(dialect, &body) {
+        let is_told = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'$' | b'@'));
         match value {
-            Some(value) => said.set(&name, &value),
-            None => said.unset(&name),
+            Some(value) if is_told => said.set(&name, &value),
+            Some(_) | None => {
+                said.unset(&name);
+                if dialect == Dialect::MySql {
+                    // What is put together may call a function, and a name in quotes may be that of another variable.
+                    said.forget_variables();
+                }
+            }
         }
     }
 }
@@ -412,8 +445,9 @@ fn learn_prepare(said: &mut Said, dialect: Dialect, part: &Part<'_>) {
     } else {
         None
     };
-    match text {
-        Some(text) => said.prepare(&name.dotted(), &text),
-        None => said.forget(&name.dotted()),
+    match (prepared_key(&name, dialect), text) {
+        (Some(key), Some(text)) => said.prepare(&key, &text),
+        (Some(key), None) => said.forget(&key),
+        (None, _) => said.forget_all(),
     }
 }

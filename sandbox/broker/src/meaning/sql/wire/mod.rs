@@ -6,7 +6,7 @@ mod postgres;
 mod redis;
 
 pub(super) use mongo::judge as mongo;
-pub(super) use mysql::judge as mysql;
+pub(super) use mysql::{judge as mysql, one as mysql_command};
 pub(super) use postgres::judge as postgres;
 pub(super) use redis::{commands as redis, words as redis_words};
 

@@ -19,6 +19,15 @@ pub(in super::super) fn judge(bytes: &[u8], said: &Said) -> Vec<Operation> {
     judge.finish()
 }
 
+/// Judges one command, without its packet's header.
+pub(in super::super) fn one(payload: &[u8], said: &Said) -> Vec<Operation> {
+    let mut judge = Judge::new(Dialect::MySql, said);
+    if let Err(why) = command(payload, &mut judge) {
+        judge.unclear(why.to_string());
+    }
+    judge.finish()
+}
+
 fn packets(bytes: &[u8], judge: &mut Judge<'_>) -> Result<(), Malformed> {
     let mut rest = bytes;
     // Each turn takes at least four bytes.

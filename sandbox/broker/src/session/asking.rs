@@ -13,56 +13,52 @@ use agentbox_core::{
 };
 use tokio::time::sleep;
 
-use super::frames::Value;
 use crate::{
     broker::Broker,
     client_stream::Presence,
     http::{Right, permit, refusal},
 };
 
-/// How long a statement may wait for a person while its transaction keeps locks from others: the policy's `hold-in-transaction`.
-pub(super) const HOLD_IN_TRANSACTION: Duration = Duration::from_secs(20);
+/// How long a statement may wait for a person while its transaction keeps locks from others: `hold-in-transaction`.
+pub(crate) const HOLD_IN_TRANSACTION: Duration = Duration::from_secs(20);
 
 /// Longest summary line, in characters.
-const LONGEST_SUMMARY: usize = 300;
-
-/// Longest excerpt in bytes, and longest value in it.
-const LONGEST_EXCERPT: usize = 4000;
-const LONGEST_VALUE: usize = 60;
-const MOST_VALUES: usize = 32;
+pub(super) const LONGEST_SUMMARY: usize = 300;
 
 /// How often, and how long, one that is plainly allowed waits until the ledger's keeper has caught up. The queue is flushed every 100 ms.
 const CATCH_UP: Duration = Duration::from_millis(20);
 const CATCH_UPS: u32 = 500;
 
 /// Whoever asks for one session.
-pub(super) struct Asking {
-    pub(super) broker: Arc<Broker>,
-    pub(super) presence: Presence,
+pub(crate) struct Asking {
+    /// What the database's resources begin with: `postgres`, `mysql`, `redis`.
+    pub(crate) scheme: &'static str,
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) presence: Presence,
     /// The client's address, and the one that it connected to.
-    pub(super) connection: Option<(SocketAddr, SocketAddr)>,
+    pub(crate) connection: Option<(SocketAddr, SocketAddr)>,
     /// With its addresses, where they are known.
-    pub(super) destination: Destination,
-    pub(super) database: String,
-    pub(super) user: String,
+    pub(crate) destination: Destination,
+    pub(crate) database: String,
+    pub(crate) user: String,
     /// What the client has shown of itself.
-    pub(super) credentials: Vec<Credential>,
+    pub(crate) credentials: Vec<Credential>,
 }
 
 /// Whether the server keeps locks for the client while it waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Locks {
+pub(crate) enum Locks {
     None,
     Held,
 }
 
 /// The right to send a message on, used up. With the question's number, where its end must be told.
 #[derive(Debug)]
-pub(super) struct Yes(pub(super) Option<u64>);
+pub(crate) struct Yes(pub(crate) Option<u64>);
 
 /// Why it is not sent on.
 #[derive(Debug)]
-pub(super) enum No {
+pub(crate) enum No {
     Refused(Refusal),
     /// It waited as long as it may in an open transaction.
     TooLong(Refusal),
@@ -71,22 +67,39 @@ pub(super) enum No {
 }
 
 /// What is asked about.
-pub(super) struct Question<'q> {
-    pub(super) operations: Vec<Operation>,
+pub(crate) struct Question<'q> {
+    pub(crate) operations: Vec<Operation>,
     /// What makes this message this one and no other.
-    pub(super) parts: &'q [&'q [u8]],
+    pub(crate) parts: &'q [&'q [u8]],
     /// One line.
-    pub(super) what: &'q str,
-    pub(super) excerpt: String,
+    pub(crate) what: &'q str,
+    pub(crate) excerpt: String,
 }
 
 impl Asking {
+    /// Whoever has connected to `destination`, before anything is known of the session.
+    pub(crate) async fn of(scheme: &'static str, broker: Arc<Broker>, presence: Presence, destination: &Destination) -> Self {
+        let destination = broker.addressed(destination).await;
+        let connection = presence.connection();
+        Self { scheme, broker, presence, connection, destination, database: String::new(), user: String::new(), credentials: Vec::new() }
+    }
+
+    fn summary(&self, what: &str) -> String {
+        let user = if self.user.is_empty() { String::new() } else { format!("{}@", self.user) };
+        format!("{}://{user}{}/{} {what}", self.scheme, self.destination, self.database)
+    }
+
+    /// The server as a whole, before there is a session, or a database of it.
+    pub(crate) fn resource(&self, path: &str) -> Resource {
+        Resource::rooted(ResourceId::new(self.scheme, path))
+    }
+
     /// The request to the gate.
-    pub(super) fn request(&self, question: Question<'_>) -> Request {
+    pub(crate) fn request(&self, question: Question<'_>) -> Request {
         let to = self.destination.to_string();
-        let head: [&[u8]; 4] = [b"postgres", to.as_bytes(), self.user.as_bytes(), self.database.as_bytes()];
+        let head: [&[u8]; 4] = [self.scheme.as_bytes(), to.as_bytes(), self.user.as_bytes(), self.database.as_bytes()];
         let digest = Digest::of(head.into_iter().chain(question.parts.iter().copied()));
-        let summary = format!("postgres://{}@{}/{} {}", self.user, self.destination, self.database, question.what);
+        let summary = self.summary(question.what);
         Request {
             operations: question.operations,
             destination: Some(self.destination.clone()),
@@ -102,12 +115,12 @@ impl Asking {
     }
 
     /// Whether the policy plainly allows it.
-    pub(super) fn is_plain(&self, request: &Request) -> bool {
+    pub(crate) fn is_plain(&self, request: &Request) -> bool {
         self.broker.policy.preview(request).0 == Verdict::Allow && request.operations.iter().all(|operation| operation.effect <= Effect::Write)
     }
 
     /// Asks, and uses the right up. The message must be sent directly afterwards.
-    pub(super) async fn ask(&self, request: Request, locks: Locks) -> Result<Yes, No> {
+    pub(crate) async fn ask(&self, request: Request, locks: Locks) -> Result<Yes, No> {
         match self.at_once(&|| request.clone()).await {
             Some(answer) => answer,
             None => self.person(request, locks).await,
@@ -115,7 +128,7 @@ impl Asking {
     }
 
     /// Asks whether a session may begin, unless the same was refused a moment ago.
-    pub(super) async fn ask_to_begin(&self, request: Request) -> Result<Yes, No> {
+    pub(crate) async fn ask_to_begin(&self, request: Request) -> Result<Yes, No> {
         let digest = request.digest;
         if let Some(refusal) = self.broker.keys.was_refused(&digest) {
             return Err(No::Refused(refusal));
@@ -129,7 +142,7 @@ impl Asking {
 
     /// What the policy plainly allows, or denies for want of a ledger; `None` for all that must be asked about. `request` is made anew where it must
     /// wait until the ledger's keeper has caught up: that slows, and does not refuse.
-    pub(super) async fn at_once(&self, request: &(dyn Fn() -> Request + Sync)) -> Option<Result<Yes, No>> {
+    pub(crate) async fn at_once(&self, request: &(dyn Fn() -> Request + Sync)) -> Option<Result<Yes, No>> {
         let mut behind = None;
         for _ in 0..CATCH_UPS {
             let question = request();
@@ -152,7 +165,7 @@ impl Asking {
             if let Some(ask) = ask {
                 self.broker.line.done(ask, &format!("nothing was sent: {unfit}"));
             }
-            No::Refused(refusal(RefusalKind::Failed, "postgres", "", &unfit.to_string(), "Try again."))
+            No::Refused(refusal(RefusalKind::Failed, self.scheme, "", &unfit.to_string(), "Try again."))
         })
     }
 
@@ -169,7 +182,7 @@ impl Asking {
             () = self.presence.gone() => return Err(No::Gone),
             answer = permit(&self.broker, request) => answer.map_err(no)?,
             () = sleep(HOLD_IN_TRANSACTION), if locks == Locks::Held => {
-                let no = pending();
+                let no = self.pending();
                 self.broker.refusals.remember(&summary, &no);
                 return Err(No::TooLong(no));
             }
@@ -189,101 +202,27 @@ impl Asking {
     }
 
     /// Remembers a refusal of our own for `agentbox why`.
-    pub(super) fn remember(&self, what: &str, refusal: &Refusal) {
-        let summary = format!("postgres://{}@{}/{} {what}", self.user, self.destination, self.database);
-        self.broker.refusals.remember(&summary, refusal);
+    pub(crate) fn remember(&self, what: &str, refusal: &Refusal) {
+        self.broker.refusals.remember(&self.summary(what), refusal);
     }
 
     /// Tells how permitted deeds ended.
-    pub(super) fn done(&self, asks: &[u64], outcome: &str) {
+    pub(crate) fn done(&self, asks: &[u64], outcome: &str) {
         for ask in asks {
             self.broker.line.done(*ask, outcome);
         }
     }
-}
 
-/// The database, before there is a session.
-pub(super) fn database(name: &str) -> Resource {
-    Resource::rooted(ResourceId::new("postgres", &format!("database/{name}")))
-}
-
-fn pending() -> Refusal {
-    refusal(
-        RefusalKind::Pending,
-        "postgres.hold-in-transaction",
-        "",
-        &format!(
-            "the statement waits for a person, and its transaction was rolled back after {} seconds, so that its locks are free",
-            HOLD_IN_TRANSACTION.as_secs()
-        ),
-        "The hold stays: after the approval the same statement passes once. Better send it outside a transaction.",
-    )
-}
-
-/// The beginning of a statement, for the summary's one line.
-pub(super) fn line(text: &[u8]) -> String {
-    // What is cut must not cut a password's beginning off its word.
-    if text.len() > LONGEST_SUMMARY { shown(text) } else { masked(text) }
-}
-
-/// A statement for a card: without the secrets that it sets.
-fn shown(text: &[u8]) -> String {
-    masked(text.get(..text.len().min(LONGEST_EXCERPT)).unwrap_or_default())
-}
-
-fn masked(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text).into_owned();
-    let Some(at) = text.as_bytes().windows(8).position(|word| word.eq_ignore_ascii_case(b"password")) else { return text };
-    // ALTER ROLE … PASSWORD '…', CREATE USER MAPPING … OPTIONS (password '…').
-    let (before, after) = text.split_at_checked(at).unwrap_or((&text, ""));
-    let mut pieces = after.split('\'');
-    let mut masked = before.to_owned() + pieces.next().unwrap_or_default();
-    for (index, piece) in pieces.enumerate() {
-        masked.push('\'');
-        masked.push_str(if index % 2 == 0 { "…" } else { piece });
-    }
-    masked
-}
-
-/// What the card shows: the statement, its values, and that locks are held.
-pub(super) fn excerpt(text: &[u8], values: &[Value<'_>], locks: Locks) -> String {
-    let mut shown = shown(text);
-    for (index, value) in values.iter().take(MOST_VALUES).enumerate() {
-        let value = match value {
-            Value::Null => "NULL".to_owned(),
-            Value::Text(value) => {
-                format!("'{}'", safe::line(&String::from_utf8_lossy(value.get(..value.len().min(4 * LONGEST_VALUE)).unwrap_or_default()), LONGEST_VALUE))
-            }
-            Value::Binary(value) => {
-                let first = value.iter().take(16).fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
-                format!("{} bytes \\x{first}{}", value.len(), if value.len() > 16 { "…" } else { "" })
-            }
-        };
-        shown.push_str(&format!("\n${} = {value}", index + 1));
-    }
-    if values.len() > MOST_VALUES {
-        shown.push_str(&format!("\nand {} more values", values.len() - MOST_VALUES));
-    }
-    if locks == Locks::Held {
-        shown.push_str(&format!("\n(in an open transaction, whose locks keep others waiting: rolled back after {} seconds)", HOLD_IN_TRANSACTION.as_secs()));
-    }
-    shown
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_are_not_shown() {
-        assert_eq!(shown(b"ALTER ROLE u PASSWORD 'geheim' VALID UNTIL 'x'"), "ALTER ROLE u PASSWORD '…' VALID UNTIL '…'");
-        assert_eq!(shown(b"DELETE FROM t"), "DELETE FROM t");
-    }
-
-    #[test]
-    fn values_are_shown_short() {
-        let values = [Value::Text(b"42"), Value::Null, Value::Binary(&[1; 20])];
-        let text = excerpt(b"DELETE FROM t WHERE id = $1", &values, Locks::Held);
-        assert!(text.contains("$1 = '42'\n$2 = NULL\n$3 = 20 bytes \\x0101") && text.contains("locks"), "{text}");
+    fn pending(&self) -> Refusal {
+        refusal(
+            RefusalKind::Pending,
+            &format!("{}.hold-in-transaction", self.scheme),
+            "",
+            &format!(
+                "the statement waits for a person, and its transaction was rolled back after {} seconds, so that its locks are free",
+                HOLD_IN_TRANSACTION.as_secs()
+            ),
+            "The hold stays: after the approval the same statement passes once. Better send it outside a transaction.",
+        )
     }
 }
