@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) use answer::Carrier;
 pub(crate) use answer::{Reading, Resolver};
 pub(crate) use udp::serve as serve_udp;
