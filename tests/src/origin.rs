@@ -57,6 +57,18 @@ impl Origin {
         Some(origin)
     }
 
+    /// Its port in the clear, on loopback.
+    #[must_use]
+    pub fn clear_port(&self) -> u16 {
+        self.clear
+    }
+
+    /// Its port over TLS, on loopback.
+    #[must_use]
+    pub fn tls_port(&self) -> u16 {
+        self.tls
+    }
+
     /// Its folder; git repositories are below `git`.
     #[must_use]
     pub fn folder(&self) -> &Path {

@@ -12,7 +12,7 @@ use std::{
 
 use agentbox_core::{
     Digest, Request,
-    policy::{self, Binding, Context, ExampleReport, LayerKind, LayerText, Policy, PolicyError},
+    policy::{self, Binding, Context, ExampleReport, LayerKind, LayerText, Policy, PolicyError, settings::Published},
 };
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,19 @@ pub(crate) struct PolicyArguments {
     pub(crate) profile: Option<String>,
     /// The workspace.
     pub(crate) workspace: PathBuf,
+    /// Doors of the command line, which count as the user's layer.
+    pub(crate) doors: Doors,
+}
+
+/// What `--forward`, `--publish` and `--socket` say.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Doors {
+    /// Ports of the machine.
+    pub(crate) forward: Vec<u16>,
+    /// Ports of the box.
+    pub(crate) publish: Vec<Published>,
+    /// UNIX sockets of the machine.
+    pub(crate) sockets: Vec<PathBuf>,
 }
 
 /// What an HTTP example (`METHOD URL [BODY]`) would do.
@@ -121,8 +134,40 @@ fn read_at(places: &Places, arguments: &PolicyArguments) -> Result<Loaded, Polic
         }
     }
     let names = layers.iter().map(|layer| (layer.name.clone(), layer.kind)).collect();
-    let policy = Policy::load(layers, &context, &mut |name, base| files.resolve(name, base))?;
+    layers.extend(arguments.doors.layer());
+    let mut policy = Policy::load(layers.clone(), &context, &mut |name, base| files.resolve(name, base))?;
+    let forward = &policy.settings().forward;
+    if !forward.is_empty() {
+        // Which ports are open is known only now. What their place says by itself lies below all that others say of it, and above the
+        // shipped profile, whose examples know nothing of it.
+        layers.insert(1, place_of(forward));
+        policy = Policy::load(layers, &context, &mut |name, base| files.resolve(name, base))?;
+    }
     Ok(Loaded { policy, layers: names, examples: Vec::new(), own_folders: [places.config.clone(), places.state.clone()] })
+}
+
+impl Doors {
+    /// As a file would say it.
+    fn layer(&self) -> Option<LayerText> {
+        if self.forward.is_empty() && self.publish.is_empty() && self.sockets.is_empty() {
+            return None;
+        }
+        let forward: Vec<String> = self.forward.iter().map(u16::to_string).collect();
+        let publish: Vec<String> = self.publish.iter().map(|door| format!("{}:{}", door.outside, door.inside)).collect();
+        let sockets: Vec<String> = self.sockets.iter().map(|path| path.display().to_string()).collect();
+        // Strings of Rust are no strings of TOML, those of JSON are.
+        let list = |texts: &[String]| serde_json::to_string(texts).unwrap_or_else(|_| "[]".to_owned());
+        let text = format!("forward = {}\npublish = {}\nsockets = {}\n", list(&forward), list(&publish), list(&sockets));
+        Some(LayerText { name: "the command line".to_owned(), base: PathBuf::from("/"), kind: LayerKind::User, bytes: text.into_bytes() })
+    }
+}
+
+/// The place of forwarded ports, and what is so there unless somebody says otherwise: a service of one's own is worked with, and what
+/// destroys is asked about.
+fn place_of(forward: &[u16]) -> LayerText {
+    let hosts: Vec<String> = forward.iter().map(|port| format!("\"localhost:{port}\"")).collect();
+    let text = format!("[place.host]\nhosts = [{}]\nread = \"allow\"\nwrite = \"allow\"\ndestroy = \"hold\"\n", hosts.join(", "));
+    LayerText { name: "forwarded ports".to_owned(), base: PathBuf::from("/"), kind: LayerKind::Profile, bytes: text.into_bytes() }
 }
 
 /// A shipped profile.

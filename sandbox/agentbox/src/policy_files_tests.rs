@@ -48,7 +48,12 @@ fn the_three_layers_and_what_policy_replaces() {
     let folder = tempfile::tempdir().unwrap();
     let places = places(folder.path());
     let read = |policy: Option<&str>, profile: Option<&str>| {
-        let arguments = PolicyArguments { policy: policy.map(str::to_owned), profile: profile.map(str::to_owned), workspace: places.workspace.clone() };
+        let arguments = PolicyArguments {
+            policy: policy.map(str::to_owned),
+            profile: profile.map(str::to_owned),
+            workspace: places.workspace.clone(),
+            doors: Doors::default(),
+        };
         read_at(&places, &arguments)
     };
     let names = |loaded: &Loaded| loaded.layers.iter().map(|(name, kind)| format!("{name} {kind:?}")).collect::<Vec<_>>();
@@ -78,6 +83,33 @@ fn the_three_layers_and_what_policy_replaces() {
     fs::remove_file(root.join("agentbox.toml")).unwrap();
     fs::create_dir(root.join("agentbox.toml")).unwrap();
     assert!(read(None, None).is_err(), "what is there and cannot be read is an error, never nothing");
+}
+
+#[test]
+fn forwarded_ports_have_a_place_that_every_layer_can_speak_of() {
+    use agentbox_core::Verdict::{Allow, Deny, Hold};
+    let folder = tempfile::tempdir().unwrap();
+    let places = places(folder.path());
+    let read = |forward: &[u16]| {
+        let doors = Doors { forward: forward.to_vec(), ..Doors::default() };
+        read_at(&places, &PolicyArguments { workspace: places.workspace.clone(), doors, ..PolicyArguments::default() }).unwrap().policy
+    };
+    let host =
+        |policy: &Policy| policy.explain().places.iter().find(|place| place.name == "host").map(|place| [0, 1, 2].map(|column| place.cells[column].verdict));
+    assert_eq!(host(&read(&[])), None);
+    // Also where an example of the shipped profile says that this port is shut.
+    let policy = read(&[8080]);
+    assert_eq!((host(&policy), &policy.settings().forward), (Some([Allow, Allow, Hold]), &vec![8080]));
+    policy.check_examples(&decode).unwrap();
+    let root = places.workspace.parent().unwrap();
+    fs::write(root.join("agentbox.toml"), "forward = [\"22\"]\n[place.host]\nwrite = \"deny\"\ndestroy = \"allow\"\n").unwrap();
+    let policy = read(&[8080]);
+    assert_eq!((host(&policy), &policy.settings().forward), (Some([Allow, Deny, Hold]), &vec![8080]), "what is not trusted opens nothing, and may tighten");
+    assert_eq!(read(&[]).settings().forward, [0; 0]);
+    fs::write(places.config.join("policy.toml"), "forward = [\"5432\"]\n[place.host]\nwrite = \"allow\"\ndestroy = \"allow\"\n").unwrap();
+    fs::remove_file(root.join("agentbox.toml")).unwrap();
+    let policy = read(&[8080]);
+    assert_eq!((host(&policy), &policy.settings().forward), (Some([Allow, Allow, Allow]), &vec![5432, 8080]));
 }
 
 #[test]

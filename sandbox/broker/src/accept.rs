@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -19,7 +19,7 @@ use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use crate::{
     ahead::Ahead,
-    broker::Broker,
+    broker::{Broker, HERE},
     client_stream::{ClientStream, Presence},
     dns::{self, Resolver},
     hello,
@@ -78,6 +78,8 @@ async fn connection(stream: TcpStream, broker: Arc<Broker>, resolver: Arc<Resolv
 fn destination(broker: &Broker, asked: SocketAddr) -> Option<Destination> {
     let (host, addresses) = match broker.names.name(asked.ip()) {
         Some(name) => (name, Vec::new()),
+        // A forwarded port: whichever family the client tried first, the service outside may listen on either.
+        None if asked.ip().to_canonical().is_loopback() => (HostName::parse(HERE).ok()?, vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
         None => {
             let address = match asked.ip() {
                 IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(asked.ip(), Into::into),

@@ -20,6 +20,9 @@ use crate::{
 /// The name under which the broker itself answers in the box.
 pub const OWN_NAME: &str = "agentbox.internal";
 
+/// The name of the machine itself, as far as ports of it are forwarded to the box.
+pub(crate) const HERE: &str = "localhost";
+
 /// The shared things.
 pub(crate) struct Broker {
     pub(crate) policy: Arc<Policy>,

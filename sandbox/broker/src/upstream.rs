@@ -24,6 +24,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
     ahead::Ahead,
+    broker::HERE,
     proxy_environment::{Proxy, ProxyRules},
     tls::{self, RootsError},
 };
@@ -130,7 +131,8 @@ impl Connector {
     /// Whether the far side's addresses are unknown here, because the network's proxy resolves the name.
     #[must_use]
     pub fn is_proxied(&self, destination: &Destination) -> bool {
-        self.mapped(&destination.host).is_none() && destination.host.address().is_none() && self.config.proxy.proxy_for(destination).is_some()
+        let is_near = destination.host.address().is_some() || destination.host.as_str() == HERE;
+        self.mapped(&destination.host).is_none() && !is_near && self.config.proxy.proxy_for(destination).is_some()
     }
 
     /// All addresses of a destination, in the order of the host's resolver; none is checked yet.

@@ -33,6 +33,7 @@ fn one(number: usize) -> Result<Phases, Box<dyn Error>> {
         directory,
         limits: Limits::default(),
         nested_userns: NestedUserns::Refused,
+        doors: agentbox_kernel::launch::Doors::default(),
         stdio: Stdio { stdin: null()?, stdout: null()?, stderr: null()?, controlling: None },
         file_gate: FileGate::Off,
         probes: agentbox_kernel::launch::Probed::No,

@@ -19,8 +19,8 @@ use crate::layer::LayerReport;
 /// Longest message: a failure with its text.
 const LONGEST: usize = 16 << 10;
 
-/// The sockets of [`crate::network::BoxSockets`]: two kinds, two families.
-const MOST_FDS: usize = 4;
+/// The sockets of [`crate::network::BoxSockets`]: two kinds in two families, those of the doors in both, and two namespaces.
+const MOST_FDS: usize = 4 + 2 * crate::network::MOST_DOORS + 2;
 
 /// How the agent ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,8 @@ pub enum FromInit {
     Network {
         /// Whether the box has IPv6.
         ipv6: bool,
+        /// How many of the sockets are doors.
+        doors: usize,
     },
     /// The agent's process stands behind all its fences, and waits for [`ToInit::Run`]. With a file gate come its listener and the box's user
     /// and mount namespaces, which nobody else can open.

@@ -33,7 +33,7 @@ use crate::{
     control::{Control, Exit, Failure, FromInit, ToInit, partly, signal_number},
     doctor,
     landlock::{self, LandlockPlan},
-    launch::{FileGate, NestedUserns, Plan, Stdio},
+    launch::{FileGate, NestedUserns, Plan, Publish, Stdio},
     layer::Layer,
     mounts, network, rlimits,
     seccomp::Filters,
@@ -135,13 +135,20 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
     let signals = SignalFd::with_flags(&SigSet::from(Signal::SIGCHLD), SfdFlags::SFD_CLOEXEC)
         .map_err(|errno| failure(Layer::PidNamespace, format!("signalfd: {errno}"), ""))?;
 
-    let (sockets, ipv6) = network::set_up().map_err(|error| {
+    let (mut sockets, ipv6) = network::set_up(&prepared.plan.doors.forward).map_err(|error| {
         // Bringing the loopback up is the first thing that needs real power: on Ubuntu AppArmor gives the namespace and keeps the power.
         let fix = if matches!(error.errno, Errno::EPERM | Errno::EACCES) { doctor::user_namespace_fix(Errno::EPERM) } else { doctor::network_fix() };
         failure(Layer::NetworkNamespace, error.to_string(), fix)
     })?;
+    let families = if ipv6 == network::Ipv6::Up { 2 } else { 1 };
+    if prepared.plan.doors.publish == Publish::Yes {
+        for kind in ["user", "net"] {
+            let lost = |error| failure(Layer::NetworkNamespace, format!("/proc/self/ns/{kind}: {error}"), "");
+            sockets.push(fs::File::open(format!("/proc/self/ns/{kind}")).map_err(lost)?.into());
+        }
+    }
     let raw: Vec<_> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
-    let network = FromInit::Network { ipv6: ipv6 == network::Ipv6::Up };
+    let network = FromInit::Network { ipv6: ipv6 == network::Ipv6::Up, doors: prepared.plan.doors.forward.len() * families };
     control.send(&network, &raw).map_err(|error| failure(Layer::NetworkNamespace, format!("handing the sockets out: {error}"), ""))?;
     drop(sockets);
 

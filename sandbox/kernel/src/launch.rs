@@ -79,6 +79,25 @@ pub enum FileGate {
     On,
 }
 
+/// Ways between the box's loopback and the machine's.
+#[derive(Clone, Debug, Default)]
+pub struct Doors {
+    /// Ports of the box's loopback that lead to the broker.
+    pub forward: Vec<u16>,
+    /// Whether ports of the box are published.
+    pub publish: Publish,
+}
+
+/// Whether somebody outside reaches ports of the box.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Publish {
+    /// Nobody does.
+    #[default]
+    No,
+    /// A process outside, for which the box's namespaces are handed out: see [`crate::publish`].
+    Yes,
+}
+
 /// What the process of the file gate needs of a box.
 #[derive(Debug)]
 pub struct GateHandles {
@@ -107,6 +126,8 @@ pub struct Plan {
     pub limits: Limits,
     /// Namespaces of its own.
     pub nested_userns: NestedUserns,
+    /// What leads in and out on loopback.
+    pub doors: Doors,
     /// Its streams.
     pub stdio: Stdio,
     /// Whether its destroying calls are stopped.
@@ -223,9 +244,10 @@ pub fn launch(
         (Err(why), Probed::No) => (None, Some(why)),
     };
     let (nested, file_gate) = (plan.nested_userns, plan.file_gate);
+    let handed = if plan.doors.publish == Publish::Yes { network::Handed::Namespaces } else { network::Handed::Sockets };
     let require = plan.require.clone();
     // Read here: in the box's network namespace the list is another one.
-    let sockets = mounts::sockets::bound();
+    let sockets = mounts::sockets::bound().into_iter().filter(|socket| !plan.files.sockets.contains(socket)).collect();
     let prepared = Prepared { plan, command, environment, filters, sockets, ids: init::ids() };
     let ids = prepared.ids;
     let (ours, theirs) = Control::pair().map_err(|errno| LaunchError::Own(format!("no socket: {errno}")))?;
@@ -296,13 +318,13 @@ pub fn launch(
     running.cgroup = cgroup.filter(|_| is_in_cgroup);
     running.control.send(&ToInit::Go, &[]).map_err(|_| LaunchError::Lost("before its start"))?;
     match running.next()? {
-        (FromInit::Network { ipv6 }, fds) => {
+        (FromInit::Network { ipv6, doors }, fds) => {
             running.layers.push(if ipv6 {
                 LayerReport::enforced(Layer::NetworkNamespace)
             } else {
                 LayerReport::partial(Layer::NetworkNamespace, "this machine has IPv6 switched off; the box has none either")
             });
-            let more = network(network::sockets(fds), running.cgroup.as_ref());
+            let more = network(network::sockets(fds, doors, handed), running.cgroup.as_ref());
             running.layers.extend(more.map_err(|error| LaunchError::Own(format!("the broker cannot take the network: {error}")))?);
         }
         (FromInit::Failed(failure), _) => return Err(LaunchError::Layer(failure)),

@@ -20,6 +20,7 @@ pub mod network;
 mod own_calls;
 pub mod probes;
 pub mod process;
+pub mod publish;
 pub mod rlimits;
 pub mod seccomp;
 pub mod selfguard;

@@ -1,6 +1,6 @@
 //! What our own processes do to themselves, so that a hole in one of them is a hole into little.
 //!
-//! | what | supervisor | broker | looker | shim |
+//! | what | supervisor | broker, publisher | looker | shim |
 //! |---|---|---|---|---|
 //! | not dumpable: no ptrace, `/proc/PID/mem` or `environ` for the same user; no core | yes | yes | yes | yes |
 //! | no_new_privs | yes | yes | yes | yes |
@@ -46,6 +46,8 @@ pub enum Role {
     Shim,
     /// The agent's stopped calls, done in its place.
     FileGate,
+    /// What servers in the box say to the machine.
+    Publisher,
 }
 
 impl Role {
@@ -54,14 +56,14 @@ impl Role {
         match self {
             // Not SIGKILL: it may write the end of the session; a second death cannot make it act, its peers are gone.
             Self::Supervisor => Some(Signal::SIGTERM),
-            Self::Broker | Self::Looker | Self::FileGate => Some(Signal::SIGKILL),
+            Self::Broker | Self::Looker | Self::FileGate | Self::Publisher => Some(Signal::SIGKILL),
             Self::Shim => None,
         }
     }
 
     fn is_fenced(self) -> bool {
         match self {
-            Self::Broker | Self::Looker => true,
+            Self::Broker | Self::Looker | Self::Publisher => true,
             // It does what the agent may do, in the box; see `gate`.
             Self::Supervisor | Self::Shim | Self::FileGate => false,
         }
@@ -108,7 +110,8 @@ pub fn guard(role: Role) -> Result<(), GuardError> {
     if role.is_fenced() {
         sys::environment::erase(|name| KEPT_VARIABLES.iter().any(|kept| kept.as_bytes() == name));
         capabilities::drop_all()?;
-        landlock::restrict_to_reading(&system_files())?;
+        let readable = if role == Role::Publisher { Vec::new() } else { system_files() };
+        landlock::restrict_to_reading(&readable)?;
         // Last: it refuses the calls that the others need.
         own_filters()?.install().map_err(GuardError::Install)?;
     }

@@ -114,7 +114,7 @@ fn failed(why: &str) -> ExitCode {
 
 fn policy(arguments: &ClassifyArguments) -> Result<Option<Policy>, policy_files::PolicyFilesError> {
     let Some(policy) = arguments.policy.clone() else { return Ok(None) };
-    let wanted = PolicyArguments { policy: Some(policy), profile: None, workspace: ".".into() };
+    let wanted = PolicyArguments { policy: Some(policy), workspace: ".".into(), ..PolicyArguments::default() };
     Ok(Some(policy_files::load(&wanted, policy_files::decode)?.policy))
 }
 

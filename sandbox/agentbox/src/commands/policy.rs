@@ -60,7 +60,7 @@ pub(crate) struct TrustArguments {
 
 impl Which {
     fn arguments(&self) -> PolicyArguments {
-        PolicyArguments { policy: self.policy.clone(), profile: self.profile.clone(), workspace: self.workspace.clone() }
+        PolicyArguments { policy: self.policy.clone(), profile: self.profile.clone(), workspace: self.workspace.clone(), ..PolicyArguments::default() }
     }
 }
 

@@ -1,7 +1,8 @@
 //! `agentbox run`: a known agent, or any command, in a box.
 
-use std::{env, ffi::OsString, process::ExitCode};
+use std::{env, ffi::OsString, path::PathBuf, process::ExitCode};
 
+use agentbox_core::policy::settings::{self, Published};
 use agentbox_kernel::{
     control::Exit,
     process::{First, fork_child},
@@ -9,7 +10,7 @@ use agentbox_kernel::{
 };
 
 use crate::{
-    policy_files::{self, Loaded, PolicyArguments},
+    policy_files::{self, Doors, Loaded, PolicyArguments},
     run::{
         agents,
         supervise::{self, Order, Whose, Writes},
@@ -32,6 +33,15 @@ pub(crate) struct RunArguments {
     /// Let the box write to a layer instead of the files: `agentbox scratch` shows it, makes it real or drops it
     #[arg(long)]
     scratch: bool,
+    /// Let the box reach this TCP port of the machine's loopback, judged as the place `host` (may be repeated)
+    #[arg(long, value_name = "PORT", value_parser = settings::port)]
+    forward: Vec<u16>,
+    /// Let the machine reach this TCP port of the box, on the machine's loopback: PORT, or OUTSIDE:INSIDE (may be repeated)
+    #[arg(long, value_name = "PORT", value_parser = settings::published)]
+    publish: Vec<Published>,
+    /// Let the box connect to this UNIX socket of the machine; what is said on it is not judged (may be repeated)
+    #[arg(long, value_name = "PATH")]
+    socket: Vec<PathBuf>,
     /// Whose exit code an unattended run ends with when the agent exited 0 but something was refused
     #[arg(long, value_name = "WHOSE", default_value = "box")]
     exit_code: ExitCodeOf,
@@ -85,8 +95,10 @@ fn start(arguments: RunArguments) -> Result<u8, String> {
     if workspace == std::path::Path::new("/") {
         return Err("the working directory is /, so the whole machine would be the box's workspace; run it in a folder of its own (in a container image: WORKDIR /work)".to_owned());
     }
-    let loaded = policy_files::load(&PolicyArguments { policy: arguments.policy, profile, workspace: workspace.clone() }, policy_files::decode)
-        .map_err(|error| error.to_string())?;
+    let sockets = arguments.socket.iter().map(|path| workspace.join(path)).collect();
+    let doors = Doors { forward: arguments.forward, publish: arguments.publish, sockets };
+    let wanted = PolicyArguments { policy: arguments.policy, profile, workspace: workspace.clone(), doors };
+    let loaded = policy_files::load(&wanted, policy_files::decode).map_err(|error| error.to_string())?;
     warn(&loaded);
     let (terminal, stdio) = terminal::Terminal::open().map_err(|error| chain(&error))?;
     let order = Order {

@@ -2,12 +2,12 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{TcpStream, ToSocketAddrs},
+    net::{IpAddr, TcpStream, ToSocketAddrs},
     process::ExitCode,
     time::{Duration, Instant},
 };
 
-use agentbox_core::safe;
+use agentbox_core::{policy::settings, safe};
 use agentbox_desk::control::{FromDesk, ToDesk};
 use serde_json::{Value, json};
 
@@ -25,6 +25,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest answer of the broker, in bytes.
 const LONGEST_ANSWER: usize = 1 << 20;
 
+/// What no refusal tells of: a port of the box's own loopback that nobody listens on is refused by the box's kernel.
+const DOORS: &str = "\
+localhost is the box's own. A service on 127.0.0.1:PORT of the machine outside is reached at the same port if the person runs the box with --forward PORT, a UNIX
+socket with --socket PATH; a server in the box is reached from outside with --publish PORT.
+";
+
 /// Refusals that are printed for people.
 const SHOWN: usize = 10;
 
@@ -34,6 +40,9 @@ pub(crate) struct WhyArguments {
     /// All of it, as a JSON list, newest last
     #[arg(long)]
     json: bool,
+    /// Only what speaks of this; of an address on loopback, which door would lead to the machine's
+    #[arg(value_name = "HOST[:PORT]")]
+    about: Option<String>,
 }
 
 /// Tells.
@@ -41,10 +50,32 @@ pub(crate) fn run(arguments: &WhyArguments) -> ExitCode {
     let list = if inside().is_some() { from_broker() } else { from_boxes() };
     let told = list.and_then(|mut list| {
         list.sort_by_key(|past| past.get("at").and_then(Value::as_u64));
-        let text = if arguments.json { format!("{}\n", Value::Array(list)) } else { told(&list) };
+        if let Some(about) = &arguments.about {
+            list.retain(|past| past.to_string().contains(about.as_str()));
+        }
+        let text = if arguments.json {
+            format!("{}\n", Value::Array(list))
+        } else {
+            let doors = if inside().is_some() { doors(arguments.about.as_deref()) } else { String::new() };
+            format!("{}{doors}", told(&list))
+        };
         io::stdout().lock().write_all(text.as_bytes()).map_err(|error| Fault::Failed(format!("writing: {error}")))
     });
     told.map_or_else(Fault::exit, |()| ExitCode::SUCCESS)
+}
+
+/// Which door would help, for the one address or for any.
+fn doors(about: Option<&str>) -> String {
+    let Some((host, port)) = about.and_then(|about| about.rsplit_once(':')) else { return DOORS.to_owned() };
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let is_here = host == "localhost" || address.is_ok_and(|address| address.to_canonical().is_loopback());
+    match settings::port(port) {
+        Ok(port) if is_here => format!(
+            "{}:{port} is the box's own. If it is your person's machine that has a service there: it is reached at this address if they run the box with --forward {port}.\n",
+            safe::line(host, 60)
+        ),
+        Ok(_) | Err(_) => DOORS.to_owned(),
+    }
 }
 
 fn from_boxes() -> Result<Vec<Value>, Fault> {
@@ -147,6 +178,17 @@ mod tests {
         assert_eq!(list_of(b"HTTP/1.0 404 No\r\n\r\n[]"), None);
         assert_eq!(list_of(b"HTTP/1.0 200 OK\r\n\r\nnot json"), None);
         assert_eq!(list_of(b"garbage"), None);
+    }
+
+    #[test]
+    fn names_the_door_of_a_port_on_loopback() {
+        for host in ["127.0.0.1", "localhost", "[::1]", "127.0.0.9"] {
+            let told = doors(Some(&format!("{host}:5432")));
+            assert!(told.starts_with(&format!("{host}:5432 is the box's own")) && told.contains("--forward 5432"), "{told}");
+        }
+        for other in [None, Some("localhost"), Some("10.0.0.1:5432"), Some("localhost:0"), Some("localhost:x")] {
+            assert_eq!(doors(other), DOORS);
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ use agentbox_vault::{Settings as VaultSettings, Summary, Vault, site};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{
-    addresses, approvers, attend, brokering, globs,
+    addresses, approvers, attend, brokering, doors, globs,
     guarded::{Guard, Loose, guarded},
     keeping,
     launchable::{self, Found, Why},
@@ -207,8 +207,10 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     };
     let mut environment = environment(&policy, &session);
     let keeper = keeping::start(&policy, keepers_line, &environment, voice).map_err(|why| (crate::cli::FAILED, why))?;
+    let publisher = doors::publisher(policy.settings()).map_err(|error| own(&error))?;
     let prober = probes::possible().and_then(|()| Prober::start().map_err(|error| chain(&error)));
     let mut fence = fence(&policy, masked, &policy_files).map_err(|error| own(&error))?;
+    fence.sockets = doors::sockets(policy.settings(), controls.path()).map_err(|error| own(&error))?;
     let writable = fence.writable.clone();
     let files = match writes {
         Writes::ToTheFiles => Files::gate(&policy, &session, &workspace, &state, &mut fence, told(&command))?,
@@ -231,6 +233,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         limits: policy.settings().limits.clone(),
         require: requirements,
         nested_userns: if policy.settings().nested_userns { NestedUserns::Allowed } else { NestedUserns::Refused },
+        doors: doors::of_the_box(policy.settings()).map_err(|error| own(&error))?,
         stdio,
         file_gate: files.gate_of_the_box(),
         probes: if prober.is_ok() { Probed::Yes } else { Probed::No },
@@ -246,6 +249,9 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     let nested = plan.nested_userns;
     let prepare = |sockets: BoxSockets, cgroup: Option<&Cgroup>| {
         brokering::hand_over(&to_broker, &sockets)?;
+        if let (Some(publisher), Some(namespaces)) = (&publisher, &sockets.namespaces) {
+            publisher.hand_over(namespaces)?;
+        }
         let attached = attach(prober.as_ref(), &sockets, cgroup, nested, if must_probe { When::AtOnce(gate) } else { When::Soon });
         ledger = Some(supervisor::begin(&ledger_folder, &session).map_err(|error| io::Error::other(chain(&error)))?);
         // Nobody waits for them where the policy does not.
@@ -312,7 +318,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         outcome.end = End::Broker(format!("it ended with code {code}"));
     }
     let remains = running.end();
-    for child in [Some(broker), looker].into_iter().flatten() {
+    for child in [Some(broker), looker, publisher.map(doors::Publisher::into_process)].into_iter().flatten() {
         child.kill();
     }
     match files {

@@ -4,7 +4,7 @@ use agentbox_core::{Destination, HostName};
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Version, header, uri::Authority};
 
 use super::websocket;
-use crate::meaning::Scheme;
+use crate::{broker::HERE, meaning::Scheme};
 
 /// Headers that belong to one connection (RFC 9110, section 7.6.1), and are never sent on.
 const HOP_BY_HOP: &[&str] =
@@ -100,7 +100,13 @@ fn is_for(authority: &[u8], destination: &Destination, scheme: Scheme) -> bool {
         },
         Some(_) | None => default,
     };
-    HostName::parse(authority.host()).is_ok_and(|host| host == destination.host) && port == destination.port
+    HostName::parse(authority.host()).is_ok_and(|host| host == destination.host || (destination.host.as_str() == HERE && is_here(&host)))
+        && port == destination.port
+}
+
+/// A forwarded port has several names, and one service behind them.
+fn is_here(host: &HostName) -> bool {
+    host.address().is_some_and(|address| address.to_canonical().is_loopback())
 }
 
 /// Takes out what belongs to one connection only.
@@ -172,6 +178,17 @@ mod tests {
         assert_eq!(status(Request::builder().method("CONNECT").uri("api.example.com:443")), Err(StatusCode::METHOD_NOT_ALLOWED));
         assert_eq!(status(get().header("upgrade", "tls/1.2").header("connection", "upgrade")), Err(StatusCode::NOT_IMPLEMENTED));
         assert_eq!(status(get().header("upgrade", "websocket, tls/1.2").header("connection", "upgrade")), Err(StatusCode::NOT_IMPLEMENTED));
+    }
+
+    #[test]
+    fn a_forwarded_port_goes_by_each_of_its_names_and_no_other() {
+        let named = |host: &str| check(&Request::builder().uri("/").header("host", host).body(()).unwrap(), &to("localhost", 3000), Scheme::Http).is_ok();
+        for host in ["localhost:3000", "127.0.0.1:3000", "[::1]:3000"] {
+            assert!(named(host), "{host}");
+        }
+        for host in ["localhost", "localhost:3001", "127.0.0.1", "192.168.1.1:3000", "a.example:3000"] {
+            assert!(!named(host), "{host}");
+        }
     }
 
     #[test]

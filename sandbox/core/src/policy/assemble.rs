@@ -97,9 +97,9 @@ fn settings(layers: &[&Layered]) -> Settings {
         settings.names.extend(raw.names.clone());
         add(&mut settings.roots, raw.roots.iter().cloned());
         add(&mut settings.pass_through, raw.pass_through.iter().map(|at| at.value.to_string()));
-        add(&mut settings.forward, raw.forward.iter().map(|at| at.value.clone()));
-        add(&mut settings.publish, raw.publish.iter().map(|at| at.value.clone()));
-        add(&mut settings.sockets, raw.sockets.iter().map(|at| at.value.clone()));
+        add(&mut settings.forward, raw.forward.iter().copied());
+        add(&mut settings.publish, raw.publish.iter().copied());
+        add(&mut settings.sockets, raw.sockets.iter().cloned());
         add(&mut settings.caches, raw.caches.iter().map(|at| at.value.clone()));
         settings.nested_userns = raw.nested_userns.unwrap_or(settings.nested_userns);
         for (name, credential) in &raw.credentials {

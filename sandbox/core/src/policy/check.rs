@@ -69,16 +69,8 @@ fn unsigned(layers: &[&Layered], keys: bool, warnings: &mut Vec<String>) {
 fn unacted(layers: &[&Layered], warnings: &mut Vec<String>) {
     for layer in layers {
         let raw = &layer.raw;
-        let first = [
-            ("forward", raw.forward.first().map(|at| &at.mark)),
-            ("publish", raw.publish.first().map(|at| &at.mark)),
-            ("sockets", raw.sockets.first().map(|at| &at.mark)),
-            ("caches", raw.caches.first().map(|at| &at.mark)),
-        ];
-        for (key, mark) in first {
-            if let Some(mark) = mark {
-                warnings.push(format!("{}: this version does not act on `{key}`: what it names stays closed.", mark.label));
-            }
+        if let Some(first) = raw.caches.first() {
+            warnings.push(format!("{}: this version does not act on `caches`: what it names stays closed.", first.mark.label));
         }
     }
 }

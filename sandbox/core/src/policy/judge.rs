@@ -604,8 +604,14 @@ impl Outcome<'_> {
     }
 
     /// One sentence for the agent: what to do instead.
-    pub(super) fn guidance(&self) -> String {
+    pub(super) fn guidance(&self, port: Option<u16>) -> String {
         let near = self.voice.place.is_some_and(|place| &*place.name == LOCAL);
+        if near && let Some(port) = port {
+            return format!(
+                "Do not look for another way to this address. If it is a service of the machine itself, ask the person to run with `--forward {port}`: it is then \
+                 localhost:{port} in the box. Any other address they must name in a place of the policy."
+            );
+        }
         let text = match self.voice.verdict {
             _ if near => "Do not look for another way to this address; if the task needs it, ask the person to name it in a place of the policy.",
             Verdict::Deny => "Do not look for another way to do it; go on without it, or ask the person who started this box to change the policy.",

@@ -144,7 +144,7 @@ impl Policy {
                     operation: because.action.clone(),
                     place: because.place.clone(),
                     reason: because.reason.clone(),
-                    guidance: outcome.guidance(),
+                    guidance: outcome.guidance(request.destination.as_ref().map(|destination| destination.port)),
                     approval_id: None,
                 };
                 Judgement::Deny(Box::new(Denied { request, because, refusal }))

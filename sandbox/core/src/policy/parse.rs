@@ -9,7 +9,7 @@ use super::{
     pattern::{Glob, HostPattern, PathPattern, ResourcePattern, split_port},
     raw::{At, RawCredential, RawExample, RawLayer, RawPlace, RawRule},
     read::{Section, absolute},
-    settings::{ApproverKey, Limits, Source as SecretSource, Unsigned},
+    settings::{self, ApproverKey, Limits, Source as SecretSource, Unsigned},
     source::{Source, nearest},
 };
 use crate::{Effect, HostName, Verdict, verdict::Confirm};
@@ -27,6 +27,9 @@ const MOST_PATHS: usize = 2_000;
 
 /// Most entries of `approval.approver`.
 const MOST_APPROVERS: usize = 64;
+
+/// Most ports or sockets of one kind that a file may open.
+const MOST_DOORS: usize = 16;
 
 /// Most that a count can be.
 const MOST: u64 = i64::MAX as u64;
@@ -89,12 +92,20 @@ pub(super) fn parse(source: &Arc<Source>, context: &Context) -> Result<RawLayer,
         names: names(&top)?,
         roots: top.each("roots", path)?.into_iter().map(plain).collect(),
         pass_through,
-        forward: top.texts("forward")?.unwrap_or_default(),
-        publish: top.texts("publish")?.unwrap_or_default(),
-        sockets: top.each("sockets", path)?,
+        forward: doors(top.each("forward", settings::port)?)?,
+        publish: doors(top.each("publish", settings::published)?)?,
+        sockets: doors(top.each("sockets", path)?)?,
         caches: top.each("caches", path)?,
         nested_userns: top.boolean("nested-userns")?.map(|at| at.value),
     })
+}
+
+/// Without their marks; few enough for the descriptors that they take.
+fn doors<T>(all: Vec<At<T>>) -> Result<Vec<T>, PolicyError> {
+    match all.get(MOST_DOORS) {
+        Some(beyond) => Err(beyond.mark.error(&format!("a file may name {MOST_DOORS} of these, and this one names more"), None)),
+        None => Ok(all.into_iter().map(|at| at.value).collect()),
+    }
 }
 
 fn few_paths(places: &BTreeMap<String, RawPlace>) -> Result<(), PolicyError> {

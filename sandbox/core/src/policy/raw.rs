@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Du
 
 use super::{
     pattern::{Glob, HostPattern, PathPattern, ResourcePattern},
-    settings::{ApproverKey, Limits, Source as SecretSource, Unsigned},
+    settings::{ApproverKey, Limits, Published, Source as SecretSource, Unsigned},
     source::{Mark, Source},
 };
 use crate::{Effect, HostName, Verdict, verdict::Confirm};
@@ -88,9 +88,9 @@ pub(super) struct RawLayer {
     pub(super) names: BTreeMap<HostName, (IpAddr, Option<u16>)>,
     pub(super) roots: Vec<PathBuf>,
     pub(super) pass_through: Vec<At<HostPattern>>,
-    pub(super) forward: Vec<At<String>>,
-    pub(super) publish: Vec<At<String>>,
-    pub(super) sockets: Vec<At<PathBuf>>,
+    pub(super) forward: Vec<u16>,
+    pub(super) publish: Vec<Published>,
+    pub(super) sockets: Vec<PathBuf>,
     pub(super) caches: Vec<At<PathBuf>>,
     pub(super) nested_userns: Option<bool>,
 }

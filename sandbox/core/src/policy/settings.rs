@@ -160,6 +160,35 @@ pub struct Files {
     pub gated: Vec<FilePath>,
 }
 
+/// A port of the box that the machine may reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// On the machine, on loopback only.
+    pub outside: u16,
+    /// In the box.
+    pub inside: u16,
+}
+
+/// Reads `5432`.
+///
+/// # Errors
+/// It is no port.
+pub fn port(text: &str) -> Result<u16, String> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|port| *port != 0 && digits).ok_or_else(|| format!("`{}` is no port: write a number from 1 to 65535", crate::safe::line(text, 40)))
+}
+
+/// Reads `3000`, or `8080:3000` for port 8080 of the machine and 3000 of the box.
+///
+/// # Errors
+/// It is neither.
+pub fn published(text: &str) -> Result<Published, String> {
+    match text.split_once(':') {
+        Some((outside, inside)) => Ok(Published { outside: port(outside)?, inside: port(inside)? }),
+        None => port(text).map(|port| Published { outside: port, inside: port }),
+    }
+}
+
 /// All of a policy that is not the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -181,11 +210,11 @@ pub struct Settings {
     pub credentials: Vec<CredentialRule>,
     /// What the mounts must enforce.
     pub files: Files,
-    /// Host ports reachable from the box (next issue).
-    pub forward: Vec<String>,
-    /// Box ports reachable from the host (next issue).
-    pub publish: Vec<String>,
-    /// Host sockets reachable from the box (next issue).
+    /// TCP ports on the machine's own loopback that the box may reach at the same port of its own; judged as the place `host`.
+    pub forward: Vec<u16>,
+    /// TCP ports on the box's loopback that the machine may reach on its own.
+    pub publish: Vec<Published>,
+    /// UNIX sockets of the machine that the box may connect to; what is said on them is not judged.
     pub sockets: Vec<PathBuf>,
     /// Tool caches, copy-on-write (next issue).
     pub caches: Vec<PathBuf>,

@@ -169,7 +169,7 @@ pub(super) fn network() -> LayerReport {
     tried(Layer::NetworkNamespace, fix, || {
         enter(CloneFlags::CLONE_NEWNET)?;
         // The very set-up of a box: device, addresses, routes, TPROXY, listeners.
-        match network::set_up().map_err(|error| error.to_string())? {
+        match network::set_up(&[]).map_err(|error| error.to_string())? {
             (_, Ipv6::Up) => Ok(String::new()),
             (_, Ipv6::Off) => Ok("IPv6 is switched off on this machine, so the box has none either".to_owned()),
         }

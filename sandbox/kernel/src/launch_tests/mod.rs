@@ -32,6 +32,7 @@ fn plan(command: &[&str], files: FileFence, output: OwnedFd) -> Plan {
         files,
         limits: Limits::default(),
         nested_userns: NestedUserns::Refused,
+        doors: crate::launch::Doors::default(),
         stdio: Stdio { stdin: null(), stdout: output.try_clone().unwrap(), stderr: output, controlling: None },
         file_gate: FileGate::Off,
         probes: crate::launch::Probed::No,
@@ -135,7 +136,7 @@ impl Ground {
             read_only: vec![self.path("work/hooks")],
             masked: vec![self.path("work/.env"), self.path("secret")],
             provided: vec![Provided { path: "/run/agentbox/hello".into(), contents: std::sync::Arc::new(b"hello".to_vec()) }],
-            scratch: Vec::new(),
+            ..FileFence::default()
         }
     }
 }

@@ -53,6 +53,8 @@ pub struct FileFence {
     pub read_only: Vec<PathBuf>,
     /// Paths that are shown empty.
     pub masked: Vec<PathBuf>,
+    /// Socket files of others that may be connected to: seen where they lie, while all others are masked.
+    pub sockets: Vec<PathBuf>,
     /// Files of ours.
     pub provided: Vec<Provided>,
     /// Layers over writable trees, which then stay as they are: over all of them, or over none.
@@ -67,6 +69,16 @@ pub enum FenceError {
     NotToGive {
         /// Which.
         path: PathBuf,
+        /// Why.
+        why: &'static str,
+    },
+    /// A socket that cannot be opened to the box.
+    #[error("{} cannot be opened to the box: {why} ({})", .path.display(), .mask.display())]
+    Masked {
+        /// Which.
+        path: PathBuf,
+        /// What hides it.
+        mask: PathBuf,
         /// Why.
         why: &'static str,
     },
@@ -126,7 +138,12 @@ impl FileFence {
         if let Some(bare) = writable.iter().find(|path| !self.scratch.is_empty() && !self.scratch.iter().any(|scratch| scratch.tree == **path)) {
             return Err(FenceError::NotToGive { path: bare.clone(), why: "there is no layer for it" });
         }
-        Ok(Self { writable, read_only, masked, provided: self.provided, scratch: self.scratch })
+        let sockets = settle(&self.sockets)?;
+        if let Some((socket, mask)) = sockets.iter().find_map(|socket| Some((socket, masked.iter().find(|mask| socket.starts_with(mask))?))) {
+            let why = "it is a secret of the policy, or lies in one, and is not seen in the box";
+            return Err(FenceError::Masked { path: socket.clone(), mask: mask.clone(), why });
+        }
+        Ok(Self { writable, read_only, masked, sockets, provided: self.provided, scratch: self.scratch })
     }
 }
 
@@ -225,7 +242,7 @@ fn layers(fence: &FileFence) -> Result<Vec<(PathBuf, Layer)>, MountError> {
         layers.extend(outside(&path, NOSUID | NODEV)?.map(|copy| (path, Layer::Outside(copy))));
     }
     let kept = KEPT_OF_RUN.iter().map(PathBuf::from);
-    for path in fence.read_only.iter().cloned().chain(kept) {
+    for path in fence.read_only.iter().chain(&fence.sockets).cloned().chain(kept) {
         // Elsewhere everything is read-only already.
         let needed = fence.writable.iter().any(|tree| path.starts_with(tree)) || own_folders().any(|own| path.starts_with(own) && path != own);
         if needed {

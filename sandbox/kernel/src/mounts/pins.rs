@@ -38,7 +38,14 @@ mod tests {
 
     fn of(writable: &[&str], read_only: &[&str], masked: &[&str]) -> Vec<PathBuf> {
         let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect();
-        pins(&FileFence { writable: paths(writable), read_only: paths(read_only), masked: paths(masked), provided: Vec::new(), scratch: Vec::new() })
+        pins(&FileFence {
+            writable: paths(writable),
+            read_only: paths(read_only),
+            masked: paths(masked),
+            sockets: Vec::new(),
+            provided: Vec::new(),
+            scratch: Vec::new(),
+        })
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub const V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100);
 /// The box's loopback device: always the first of a network namespace.
 const LO: u32 = 1;
 
+/// Ports of the machine that one box may reach.
+pub const MOST_DOORS: usize = 64;
+
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
@@ -48,10 +51,22 @@ fn failed(what: &'static str) -> impl Fn(Errno) -> NetworkError {
 /// Sockets in the box's network namespace, for the broker.
 #[derive(Debug)]
 pub struct BoxSockets {
-    /// Transparent listeners, one a family: an accepted connection's local address is where the client wanted to go.
+    /// Transparent listeners, one a family, and behind them those of the doors, at their ports of the box's loopback: an accepted
+    /// connection's local address is where the client wanted to go.
     pub tcp: Vec<TcpListener>,
     /// Sockets on port 53 of every address, one a family, which tell the address that was asked.
     pub dns: Vec<UdpSocket>,
+    /// The box's namespaces, for whoever publishes ports of it; nobody else can open them.
+    pub namespaces: Option<Namespaces>,
+}
+
+/// What [`crate::publish::enter`] needs.
+#[derive(Debug)]
+pub struct Namespaces {
+    /// The namespace in which the box's ids mean something.
+    pub user: OwnedFd,
+    /// The box's network.
+    pub network: OwnedFd,
 }
 
 /// Whether the box speaks IPv6.
@@ -65,9 +80,11 @@ pub(crate) enum Ipv6 {
 
 /// Sets up the network namespace that this process is in.
 ///
+/// `doors` are ports of the box's loopback that lead to the broker as well.
+///
 /// # Errors
 /// Without all of it there is no box.
-pub(crate) fn set_up() -> Result<(Vec<OwnedFd>, Ipv6), NetworkError> {
+pub(crate) fn set_up(doors: &[u16]) -> Result<(Vec<OwnedFd>, Ipv6), NetworkError> {
     let mut talk = Talk::open(SockProtocol::NetlinkRoute).map_err(failed("a netlink socket"))?;
     talk.ask(&[link_up()]).map_err(failed("bringing the loopback device up"))?;
     // AnyIP: every IPv4 address is "local" to the loopback device.
@@ -89,22 +106,50 @@ pub(crate) fn set_up() -> Result<(Vec<OwnedFd>, Ipv6), NetworkError> {
     for any in &families {
         sockets.push(resolver(*any).map_err(failed("the DNS socket"))?);
     }
+    for port in doors {
+        sockets.push(door(Ipv4Addr::LOCALHOST.into(), *port).map_err(failed("a forwarded port"))?);
+        if ipv6 == Ipv6::Up {
+            sockets.push(door(Ipv6Addr::LOCALHOST.into(), *port).map_err(failed("a forwarded port"))?);
+        }
+    }
     Ok((sockets, ipv6))
 }
 
-/// Gives the descriptors of [`set_up`] their types again, on the other side.
-pub(crate) fn sockets(fds: Vec<OwnedFd>) -> BoxSockets {
-    let half = fds.len() / 2;
+/// Gives the descriptors of [`set_up`] their types again, on the other side: the sockets, of which the last `doors` are doors, then the
+/// namespaces.
+pub(crate) fn sockets(fds: Vec<OwnedFd>, doors: usize, with: Handed) -> BoxSockets {
+    let mut fds = fds;
+    let namespaces = match with {
+        Handed::Sockets => None,
+        Handed::Namespaces => fds.pop().zip(fds.pop()).map(|(network, user)| Namespaces { user, network }),
+    };
+    let plain = fds.len().saturating_sub(doors);
     let mut tcp = Vec::new();
     let mut dns = Vec::new();
     for (index, fd) in fds.into_iter().enumerate() {
-        if index < half {
+        if index < plain / 2 || index >= plain {
             tcp.push(TcpListener::from(fd));
         } else {
             dns.push(UdpSocket::from(fd));
         }
     }
-    BoxSockets { tcp, dns }
+    BoxSockets { tcp, dns, namespaces }
+}
+
+/// What init hands out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Handed {
+    Sockets,
+    /// And behind them the box's user and network namespaces.
+    Namespaces,
+}
+
+/// A listener at one port of the box's loopback.
+fn door(address: IpAddr, port: u16) -> Result<OwnedFd, Errno> {
+    let fd = open(address, SockType::Stream)?;
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(address, port)))?;
+    listen(&fd, Backlog::new(BACKLOG)?)?;
+    Ok(fd)
 }
 
 fn open(any: IpAddr, kind: SockType) -> Result<OwnedFd, Errno> {
@@ -215,7 +260,7 @@ mod tests {
             for which in ["all", "default", "lo"] {
                 write(&format!("/proc/sys/net/ipv6/conf/{which}/disable_ipv6"), disabled.to_owned())?;
             }
-            let (sockets, ipv6) = set_up().map_err(|error| error.to_string())?;
+            let (sockets, ipv6) = set_up(&[]).map_err(|error| error.to_string())?;
             Ok(format!("{ipv6:?} {}", sockets.len()))
         });
         match trial.result() {

@@ -54,7 +54,8 @@ where
                 frames::write(&mut out, Opcode::Close, End::Last, &bytes, None);
                 return write(client, &out).await;
             }
-            Piece::Ended => return Ok(()),
+            // Without a goodbye there is none to be answered.
+            Piece::Ended => return Err(Cut::Gone),
         }
         write(client, &out).await?;
     }

@@ -267,6 +267,29 @@ fn what_cannot_be_read_is_asked_about_once_as_a_whole() {
 }
 
 #[test]
+fn a_message_that_has_begun_while_all_waited_goes_on() {
+    run(async {
+        let (address, heard) = far(None, "").await;
+        let stage = Stage::new(Say::Wait, address);
+        let mut client = open(&stage, "").await;
+        client.text("hello").await;
+        until("it is asked about", || stage.line.asked().len() == 1).await;
+        client.frame(Opcode::Text, End::More, b"a").await;
+        client.frame(Opcode::Ping, End::Last, b"?").await;
+        assert_eq!(client.next().await, Piece::Pong("?".into()), "what came before it has been read");
+        stage.line.release();
+        assert_eq!(client.hear().await, "echo hello");
+        assert_eq!(client.hear().await, "echo a");
+        client.frame(Opcode::Continuation, End::Last, b"b").await;
+        client.frame(Opcode::Close, End::Last, b"").await;
+        assert_eq!(client.next().await, Piece::Close(bytes::Bytes::new()));
+        let frames = heard.frames.lock().unwrap().clone();
+        let data: Vec<_> = frames.iter().filter(|(opcode, ..)| !opcode.is_control()).map(|(opcode, end, text)| (*opcode, *end, text.as_str())).collect();
+        assert_eq!(data, [(Opcode::Text, End::Last, "hello"), (Opcode::Text, End::More, "a"), (Opcode::Continuation, End::Last, "b")]);
+    });
+}
+
+#[test]
 fn what_cannot_be_read_and_is_refused_ends_it_with_a_reason() {
     run(async {
         for (kind, payload) in [(Opcode::Text, &b"hello"[..]), (Opcode::Binary, b"\x01"), (Opcode::Text, b"\xff")] {
@@ -289,12 +312,16 @@ fn an_odd_message_within_graphql_is_asked_about_alone() {
         let (address, heard) = far(Some("graphql-transport-ws"), "").await;
         let stage = Stage::new(Say::No, address);
         let mut client = open(&stage, TRANSPORT).await;
-        client.text(r#"{"id":"1","type":"execute","payload":{}}"#).await;
+        let init = r#"{"type":"connection_init","payload":{"token":"a"}}"#;
+        for text in [init, r#"{"id":"1","type":"execute","payload":{}}"#, r#"{"type":"connection_init","payload":{"token":"b"}}"#] {
+            client.text(text).await;
+        }
+        assert_eq!(client.hear().await, format!("echo {init}"));
         let text = start("2", "{ a }");
         client.text(&text).await;
         assert_eq!(client.hear().await, format!("echo {text}"));
-        assert_eq!(heard.texts(), [text]);
-        assert_eq!(stage.line.asked().len(), 1);
+        assert_eq!(heard.texts(), [init.to_owned(), text]);
+        until("both odd ones are asked about", || stage.line.asked().len() == 2).await;
     });
 }
 

@@ -88,7 +88,7 @@ pub(super) enum Cut {
     UsedUp,
     #[error("the system gives no random numbers")]
     NoRandom,
-    #[error("the client has gone")]
+    #[error("a side has gone")]
     Gone,
     #[error("it was refused")]
     Refused,

@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     ask::{self, Subject, Yes},
     frames::{self, End, Opcode},
-    pieces::{Piece, Pieces},
+    pieces::{First, Piece, Pieces},
     tunnel::{BYTES, Cut, Note, Opened, Received, SILENCE, STALL, TIME, goodbye, write},
 };
 use crate::{
@@ -101,6 +101,7 @@ pub(super) struct Up<'t, W> {
     whole: BytesMut,
     share: Share,
     pieces: usize,
+    kind: MessageKind,
     /// What opened the conversation: as it was sent, and as the headers that servers take it for.
     init: (Vec<u8>, HeaderMap),
     out: Vec<u8>,
@@ -120,6 +121,7 @@ impl<'t, W: AsyncWrite + Unpin> Up<'t, W> {
             whole: BytesMut::new(),
             share: Share::default(),
             pieces: 0,
+            kind: MessageKind::Text,
             init: (Vec::new(), HeaderMap::new()),
             out: Vec::new(),
         }
@@ -199,6 +201,7 @@ impl<'t, W: AsyncWrite + Unpin> Up<'t, W> {
     async fn gather(&mut self, kind: MessageKind, end: End, bytes: &[u8]) -> Result<(), Cut> {
         let length = self.whole.len() + bytes.len();
         self.pieces += 1;
+        self.kind = kind;
         let fits = length <= LONGEST && self.pieces <= MOST_PIECES && (length <= SMALL || self.opened.broker.room.take(&mut self.share, length).is_ok());
         if !fits {
             return self.refuse_all(TOO_BIG, "agentbox: the message is too long to be judged").await;
@@ -222,6 +225,8 @@ impl<'t, W: AsyncWrite + Unpin> Up<'t, W> {
             MessageKind::Text => dialect.read(&message.bytes),
             MessageKind::Binary => Said::Unread("a message of bytes, where text belongs".to_owned()),
         };
+        // Servers differ in which of two credentials they believe.
+        let said = if matches!(said, Said::Init(_)) && !self.init.0.is_empty() { Said::Unread("a second opening message".to_owned()) } else { said };
         let head = self.opened.head();
         match said {
             Said::Plain => self.send(message).await,
@@ -321,11 +326,25 @@ impl<'t, W: AsyncWrite + Unpin> Up<'t, W> {
                 }
             }
         }
-        Ok(())
+        self.go_on_unread().await
+    }
+
+    /// Where everything may pass from now on, so may the beginning of a message whose rest has not come.
+    async fn go_on_unread(&mut self) -> Result<(), Cut> {
+        let Mode::Free { left, sent, .. } = &mut self.mode else { return Ok(()) };
+        if self.pieces == 0 {
+            return Ok(());
+        }
+        self.pieces = 0;
+        let beginning = std::mem::take(&mut self.whole);
+        *left = left.checked_sub(beginning.len() as u64).ok_or(Cut::UsedUp)?;
+        *sent += beginning.len() as u64;
+        self.share = Share::default();
+        self.frame(Piece::opcode(self.kind, First::Yes), End::More, &beginning).await
     }
 
     async fn send(&mut self, message: Message) -> Result<(), Cut> {
-        let opcode = Piece::opcode(message.kind, super::pieces::First::Yes);
+        let opcode = Piece::opcode(message.kind, First::Yes);
         let sent = self.frame(opcode, End::Last, &message.bytes).await;
         drop(message.share);
         sent
