@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::chown,
     path::PathBuf,
     process::{Command, Stdio},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -39,8 +40,33 @@ const OPTIONS: &[&str] = &[
 #[derive(Debug)]
 pub struct MariaDb {
     folder: TempDir,
+    _template: Arc<TempDir>,
     server: Option<Going>,
     port: u16,
+}
+
+/// The system's tables as they are made once for all tests of a program; gone when the last of them has ended.
+static TEMPLATE: Mutex<Weak<TempDir>> = Mutex::new(Weak::new());
+
+fn template() -> Arc<TempDir> {
+    let mut known = TEMPLATE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(template) = known.upgrade() {
+        return template;
+    }
+    let template = home::folder();
+    let data = template.path().join("data");
+    fs::create_dir(&data).expect("data/");
+    if nix::unistd::geteuid().is_root() {
+        for path in [template.path(), &data] {
+            chown(path, Some(NOBODY), Some(NOBODY)).expect("root may give away");
+        }
+    }
+    let mut made = program("mariadb-install-db");
+    made.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve", "--innodb-log-file-size=8M"]);
+    finish(made.arg(format!("--datadir={}", data.display())).current_dir(template.path())).ended(0);
+    let template = Arc::new(template);
+    *known = Arc::downgrade(&template);
+    template
 }
 
 impl MariaDb {
@@ -56,15 +82,13 @@ impl MariaDb {
         let folder = home::folder();
         certificates::make(folder.path());
         let data = folder.path().join("data");
-        fs::create_dir(&data).expect("data/");
+        let template = template();
+        finish(Command::new("cp").arg("-a").arg(template.path().join("data")).arg(&data)).ended(0);
         if nix::unistd::geteuid().is_root() {
-            for name in ["", "data", "key.pem", "cert.pem", "ca.pem"] {
+            for name in ["", "key.pem", "cert.pem", "ca.pem"] {
                 chown(folder.path().join(name), Some(NOBODY), Some(NOBODY)).expect("root may give away");
             }
         }
-        let mut made = program("mariadb-install-db");
-        made.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve", "--innodb-log-file-size=8M"]);
-        finish(made.arg(format!("--datadir={}", data.display())).current_dir(folder.path())).ended(0);
         let port = home::free_port();
         let mut command = program("mariadbd");
         command.args(OPTIONS).arg("--datadir").arg(&data).arg("--port").arg(port.to_string()).arg("--socket").arg(data.join("socket"));
@@ -72,7 +96,7 @@ impl MariaDb {
             command.arg(option).arg(folder.path().join(name));
         }
         command.current_dir(folder.path()).stdin(Stdio::null());
-        let database = Self { server: Some(Going::start(&mut command)), folder, port };
+        let database = Self { server: Some(Going::start(&mut command)), folder, _template: template, port };
         until("the server answers", || database.owner("SELECT 1").code == 0, || database.server.as_ref().map_or_else(String::new, Going::err));
         let text = format!(
             "CREATE DATABASE shop; CREATE DATABASE other; CREATE USER agent@'%' IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON shop.* TO agent@'%'; \

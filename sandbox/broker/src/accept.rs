@@ -25,6 +25,7 @@ use crate::{
     hello,
     http::{self, Facts, Version},
     meaning::Scheme,
+    mongodb,
     mysql::{self, Served},
     opaque::opaque,
     peek::{Hint, Prefixed, Protocol, Quiet, peek, peek_from},
@@ -120,6 +121,10 @@ pub(crate) async fn speak(stream: TcpStream, broker: Arc<Broker>, destination: D
         }
         Protocol::PostgreSql => postgres::serve(broker, destination, presence, Box::new(stream), Cloth::Clear).await,
         Protocol::Redis => redis::serve(broker, destination, presence, Box::new(stream), Cloth::Clear).await,
+        Protocol::MongoDb if broker.policy.passes_through(&destination) => {
+            opaque(stream, &presence, &broker, destination, "mongodb.pass-through", "the policy passes this host through unread").await
+        }
+        Protocol::MongoDb => mongodb::serve(broker, destination, presence, Box::new(stream), Cloth::Clear).await,
         Protocol::Opaque => opaque(stream, &presence, &broker, destination, "connection.opaque", "no protocol that can be understood").await,
     }
 }
@@ -183,16 +188,18 @@ async fn terminate(stream: Prefixed<ClientStream>, presence: Presence, broker: A
             postgres::serve(broker, destination, presence, Box::new(tls), Cloth::Tls).await
         }
         (Protocol::Redis, Version::Http1 | Version::Http2) if !misdirected => redis::serve(broker, destination, presence, Box::new(tls), Cloth::Tls).await,
+        (Protocol::MongoDb, Version::Http1 | Version::Http2) if !misdirected => mongodb::serve(broker, destination, presence, Box::new(tls), Cloth::Tls).await,
         (Protocol::Http1, Version::Http1) | (Protocol::Http2, Version::Http2) => {
             let mut facts = Facts::new(destination, Scheme::Https, presence);
             facts.misdirected = misdirected;
             http::serve(broker, facts, version, tls).await
         }
-        (Protocol::Http1 | Protocol::Http2 | Protocol::Tls | Protocol::PostgreSql | Protocol::Redis | Protocol::Opaque, Version::Http1 | Version::Http2) => {
-            Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "what flows in this TLS connection is neither HTTP nor a database that is understood: such hosts need `pass-through`",
-            ))
-        }
+        (
+            Protocol::Http1 | Protocol::Http2 | Protocol::Tls | Protocol::PostgreSql | Protocol::Redis | Protocol::MongoDb | Protocol::Opaque,
+            Version::Http1 | Version::Http2,
+        ) => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "what flows in this TLS connection is neither HTTP nor a database that is understood: such hosts need `pass-through`",
+        )),
     }
 }

@@ -61,6 +61,16 @@ pub fn postgresql(data: &[u8]) {
     postgres::fuzz(&Bytes::copy_from_slice(data));
 }
 
+/// What a client and what a server of MySQL's say.
+pub fn mysql(data: &[u8]) {
+    crate::mysql::fuzz(data);
+}
+
+/// What a client and what a server of Redis's say, in pieces: a cut may stand anywhere.
+pub fn redis(data: &[u8]) {
+    crate::redis::fuzz(data);
+}
+
 /// The framing of HTTP/1, in pieces: a cut may stand anywhere and must not change anything.
 pub fn framing(data: &[u8]) {
     let (cut, bytes) = data.split_first().map_or((1, data), |(cut, bytes)| (usize::from(*cut).max(1), bytes));
@@ -93,6 +103,8 @@ pub const TARGETS: &[Target] = &[
     ("statement", statement),
     ("database", database),
     ("postgresql", postgresql),
+    ("mysql", mysql),
+    ("redis", redis),
     ("framing", framing),
     ("hello", hello),
     ("name", name),

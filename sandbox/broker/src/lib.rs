@@ -14,6 +14,7 @@ mod line;
 pub mod look;
 pub mod looker;
 pub mod meaning;
+mod mongodb;
 mod mysql;
 pub mod names;
 mod opaque;

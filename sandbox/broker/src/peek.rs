@@ -29,10 +29,10 @@ pub enum Quiet {
 }
 
 impl Quiet {
-    /// Told by the port: on those of the web, of PostgreSQL and of Redis clients speak first.
+    /// Told by the port: on those of the web, of PostgreSQL, Redis and MongoDB clients speak first.
     #[must_use]
     pub fn on(port: u16) -> Self {
-        if matches!(port, 80 | 443 | 5432 | 6379 | 6380 | 6432 | 6543 | 8000 | 8080 | 8443) { Quiet::Ahead } else { Quiet::Opaque }
+        if matches!(port, 80 | 443 | 5432 | 6379 | 6380 | 6432 | 6543 | 8000 | 8080 | 8443 | 27017) { Quiet::Ahead } else { Quiet::Opaque }
     }
 }
 
@@ -55,6 +55,8 @@ pub enum Protocol {
     PostgreSql,
     /// A command of Redis.
     Redis,
+    /// A message of MongoDB's, in the clear.
+    MongoDb,
     /// Anything else: asked about as a whole.
     Opaque,
 }
@@ -80,6 +82,7 @@ const PROTOCOLS: &[Line] = &[
     Line { protocol: Protocol::Http1, recognise: is_http1 },
     Line { protocol: Protocol::PostgreSql, recognise: is_postgresql },
     Line { protocol: Protocol::Redis, recognise: is_redis },
+    Line { protocol: Protocol::MongoDb, recognise: is_mongodb },
     Line { protocol: Protocol::Opaque, recognise: |_| Match::Yes },
 ];
 
@@ -172,6 +175,17 @@ fn is_redis(first: &[u8]) -> Match {
         [] | b"\r" | b"\r\n" => Match::NeedsMore,
         [b'\r', b'\n', b'$', ..] if digits > 0 => Match::Yes,
         _ => Match::No,
+    }
+}
+
+/// A length below 64 KiB, any number, no message that it answers, and the kind of a query or a message.
+fn is_mongodb(first: &[u8]) -> Match {
+    const KINDS: [[u8; 4]; 2] = [[0xd4, 7, 0, 0], [0xdd, 7, 0, 0]];
+    let fits = |at: usize, wanted: &[u8]| first.get(at..).unwrap_or_default().iter().zip(wanted).all(|(is, wanted)| is == wanted);
+    match () {
+        () if !fits(2, &[0; 2]) || !fits(8, &[0; 4]) || !KINDS.iter().any(|kind| fits(12, kind)) => Match::No,
+        () if first.len() < 16 => Match::NeedsMore,
+        () => Match::Yes,
     }
 }
 

@@ -15,3 +15,24 @@ mod results;
 mod serve;
 
 pub(crate) use serve::{Served, serve};
+
+/// A body read as each of the first packets, as a command, and as a server's answer.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let _ = (greeting::Greeting::read(bytes), commands::Command::of(bytes), commands::Change::read(bytes), greeting::tls_wish(bytes, u32::MAX));
+    if let Ok(greeting::Answer::Login(login)) = greeting::Answer::read(bytes, greeting::can::SPOKEN) {
+        let _ = greeting::Answer::read(&login.body(), greeting::can::SPOKEN);
+    }
+    for asked in [results::Asked::Query, results::Asked::QueryWithFile, results::Asked::Prepare, results::Asked::Rows, results::Asked::Text] {
+        let mut answer = results::Answer::new(asked, bytes.len().is_multiple_of(2));
+        let mut rest = bytes;
+        // Each turn takes at least a packet's head.
+        while let Some(head) = packets::head(rest) {
+            let Some((packet, behind)) = rest.split_at_checked(head.whole()) else { break };
+            if answer.heard(head, packet.get(packets::HEADER..).unwrap_or_default()).is_err() {
+                break;
+            }
+            rest = behind;
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use agentbox_core::{Operation, Refusal, RefusalKind, Request};
+use agentbox_core::{Operation, Refusal, RefusalKind};
 use bytes::Bytes;
 use tokio::{
     io::{AsyncWriteExt as _, ReadHalf, WriteHalf},
@@ -456,9 +456,4 @@ impl Up<'_> {
         }
         Ok(())
     }
-}
-
-/// The request of a session's beginning.
-pub(super) fn beginning(asking: &Asking, operations: Vec<Operation>) -> Request {
-    asking.request(Question { operations, parts: &[b"startup"], what: "(connects)", excerpt: String::new() })
 }

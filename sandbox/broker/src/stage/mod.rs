@@ -6,6 +6,7 @@ mod faults;
 mod figures;
 mod holding;
 mod line;
+mod mongodb;
 mod mysql;
 mod passing;
 mod redis;

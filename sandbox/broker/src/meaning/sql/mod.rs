@@ -53,6 +53,12 @@ pub(crate) fn redis_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     wire::redis_words(line).ok()
 }
 
+/// Every operation of one message of MongoDB's protocol, by its kind and its body, and how its command is shown to people. Never empty.
+#[must_use]
+pub(crate) fn mongo_message(kind: u32, body: &[u8]) -> (Vec<Operation>, String) {
+    wire::mongo_message(u64::from(kind), body)
+}
+
 /// Every operation of one command of MySQL's protocol: its number, and what follows. Statements that were prepared by the protocol are not known here.
 #[must_use]
 pub(crate) fn mysql_command(payload: &[u8], said: &Said) -> Vec<Operation> {

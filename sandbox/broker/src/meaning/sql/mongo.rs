@@ -19,7 +19,64 @@ pub(super) enum Value {
     Other,
 }
 
+/// Longest text of a command for people, in bytes.
+const LONGEST_SHOWN: usize = 4000;
+
+/// Fields whose values are secrets.
+const SECRETS: &[&str] = &["pwd", "password", "key", "payload", "nonce"];
+
 impl Value {
+    /// As people read it, without the secrets in it.
+    pub(super) fn shown(&self) -> String {
+        let mut text = String::new();
+        self.write(&mut text, 0);
+        if text.len() > LONGEST_SHOWN {
+            text.truncate(text.floor_char_boundary(LONGEST_SHOWN));
+            text.push('…');
+        }
+        text
+    }
+
+    fn write(&self, text: &mut String, depth: usize) {
+        if text.len() > LONGEST_SHOWN || depth > DEEPEST {
+            return text.push('…');
+        }
+        match self {
+            Value::Document(fields) => {
+                text.push('{');
+                for (index, (name, value)) in fields.iter().enumerate() {
+                    text.push_str(if index > 0 { ", " } else { "" });
+                    text.push_str(&format!("{name}: "));
+                    if SECRETS.contains(&name.as_str()) && !matches!(value, Value::Document(_)) {
+                        text.push('…')
+                    } else {
+                        value.write(text, depth + 1)
+                    }
+                    if text.len() > LONGEST_SHOWN {
+                        break;
+                    }
+                }
+                text.push('}');
+            }
+            Value::Array(items) => {
+                text.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    text.push_str(if index > 0 { ", " } else { "" });
+                    item.write(text, depth + 1);
+                    if text.len() > LONGEST_SHOWN {
+                        break;
+                    }
+                }
+                text.push(']');
+            }
+            Value::Text(value) => text.push_str(&format!("{:?}", value.chars().take(200).collect::<String>())),
+            Value::Number(value) => text.push_str(&value.to_string()),
+            Value::Bool(value) => text.push_str(&value.to_string()),
+            Value::Null => text.push_str("null"),
+            Value::Other => text.push('…'),
+        }
+    }
+
     /// The value of the last field of this name: a document with a name twice is refused before.
     pub(super) fn field(&self, name: &str) -> Option<&Value> {
         match self {

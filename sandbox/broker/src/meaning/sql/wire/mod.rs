@@ -5,7 +5,7 @@ mod mysql;
 mod postgres;
 mod redis;
 
-pub(super) use mongo::judge as mongo;
+pub(super) use mongo::{judge as mongo, message as mongo_message};
 pub(super) use mysql::{judge as mysql, one as mysql_command};
 pub(super) use postgres::judge as postgres;
 pub(super) use redis::{commands as redis, words as redis_words};

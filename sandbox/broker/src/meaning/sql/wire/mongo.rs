@@ -25,6 +25,15 @@ const COMPRESSED: u64 = 2012;
 const MESSAGE: u64 = 2013;
 const QUERY: u64 = 2004;
 
+/// Judges one message without its head; and how it is shown to people.
+pub(in super::super) fn message(kind: u64, body: &[u8]) -> (Vec<Operation>, String) {
+    let (mut found, mut shown) = (Vec::new(), String::new());
+    if let Err(why) = one(kind, body, &mut found, &mut shown) {
+        found.push(Operation::new(Effect::Opaque, UNCLEAR, Resource::unplaced(ResourceId::new("mongodb", "database")), why.to_string()));
+    }
+    (found, shown)
+}
+
 /// Judges every message of `bytes`.
 pub(in super::super) fn judge(bytes: &[u8]) -> Vec<Operation> {
     let mut found = Vec::new();
@@ -45,14 +54,14 @@ fn messages(bytes: &[u8], found: &mut Vec<Operation>) -> Result<(), Malformed> {
         let mut message = take(&mut rest, size)?;
         let head = take(&mut message, 16)?;
         let kind = little(head.get(12..).unwrap_or_default());
-        one(kind, message, found)?;
+        one(kind, message, found, &mut String::new())?;
     }
     Ok(())
 }
 
-fn one(kind: u64, mut body: &[u8], found: &mut Vec<Operation>) -> Result<(), Malformed> {
+fn one(kind: u64, mut body: &[u8], found: &mut Vec<Operation>, shown: &mut String) -> Result<(), Malformed> {
     if kind != COMPRESSED {
-        return plain(kind, body, found);
+        return plain(kind, body, found, shown);
     }
     let original = little(take(&mut body, 4)?);
     let size = super::length(little(take(&mut body, 4)?))?;
@@ -71,10 +80,10 @@ fn one(kind: u64, mut body: &[u8], found: &mut Vec<Operation>) -> Result<(), Mal
     if opened.is_err() || inner.len() != size {
         return Err(Malformed("a compressed message cannot be read"));
     }
-    plain(original, &inner, found)
+    plain(original, &inner, found, shown)
 }
 
-fn plain(kind: u64, mut body: &[u8], found: &mut Vec<Operation>) -> Result<(), Malformed> {
+fn plain(kind: u64, mut body: &[u8], found: &mut Vec<Operation>, shown: &mut String) -> Result<(), Malformed> {
     let here = || Resource::unplaced(ResourceId::new("mongodb", "database"));
     let mut count = 0;
     match kind {
@@ -114,7 +123,7 @@ fn plain(kind: u64, mut body: &[u8], found: &mut Vec<Operation>) -> Result<(), M
                 }
                 fields.push((name, list));
             }
-            found.extend(mongo::judge(&Value::Document(fields)));
+            found.extend(command_of(fields, shown)?);
         }
         QUERY => {
             take(&mut body, 4)?;
@@ -125,8 +134,10 @@ fn plain(kind: u64, mut body: &[u8], found: &mut Vec<Operation>) -> Result<(), M
                 Some(database) => {
                     let Value::Document(mut fields) = query else { return Err(Malformed("a message has no command")) };
                     fields.push(("$db".to_owned(), Value::Text(database.to_owned())));
-                    found.extend(mongo::judge(&Value::Document(fields)));
+                    found.extend(command_of(fields, shown)?);
                 }
+                // Commands of old servers that look like collections (`$cmd.sys.unlock`).
+                None if space.contains(".$cmd") => return Err(Malformed("a command of old servers")),
                 None => found.push(Operation::new(Effect::Read, "mongodb.find", here(), "reads")),
             }
         }
@@ -138,6 +149,16 @@ fn plain(kind: u64, mut body: &[u8], found: &mut Vec<Operation>) -> Result<(), M
         _ => return Err(Malformed("the kind of message is not known")),
     }
     Ok(())
+}
+
+/// The server takes the first field for the command's name, whatever it is.
+fn command_of(fields: Vec<(String, Value)>, shown: &mut String) -> Result<Vec<Operation>, Malformed> {
+    if fields.first().is_some_and(|(name, _)| name.starts_with('$') && name != "$db") {
+        return Err(Malformed("a command begins with what is none"));
+    }
+    let command = Value::Document(fields);
+    *shown = command.shown();
+    Ok(mongo::judge(&command))
 }
 
 /// One document off the front of `bytes`.

@@ -1,0 +1,4 @@
+//! What a client and a server of Redis's say.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| agentbox_broker::fuzz::redis(data));
