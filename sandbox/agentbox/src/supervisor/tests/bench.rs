@@ -61,6 +61,10 @@ read    = "allow"
 write   = "allow"
 destroy = "hold"
 
+[credential.api]
+source = "env:UNUSED"
+for    = ["api.example.com"]
+
 [approval]
 "#;
 
@@ -99,6 +103,7 @@ pub(super) struct Bench {
     pub(super) looks: Arc<Mutex<usize>>,
     pub(super) said: Arc<Mutex<Vec<String>>>,
     pub(super) reins: Arc<Mutex<Vec<Rein>>>,
+    releases: UnixStream,
     shim: mpsc::Sender<ShimEvent>,
     exit: Option<oneshot::Sender<u8>>,
     thread: Option<JoinHandle<Outcome<u8>>>,
@@ -180,6 +185,7 @@ impl Bench {
         let reins = Arc::new(Mutex::new(Vec::new()));
         let pulled = Arc::clone(&reins);
         let ledger_folder = dir.path().join("ledger");
+        let (releases, supervisors_end) = UnixStream::pair().unwrap();
         let thread = std::thread::spawn(move || {
             let setup = Setup {
                 policy: policy(setting.approval),
@@ -188,7 +194,7 @@ impl Bench {
                 broker: supervisors,
                 files: None,
                 looker,
-                releases: None,
+                releases: Some(supervisors_end),
                 can_look,
                 find: Arc::new(|_| Vec::new()),
                 who: Box::new(|asker| match asker {
@@ -205,7 +211,7 @@ impl Bench {
             };
             serve(setup, ended, events)
         });
-        Self { dir, broker, buffer: Vec::new(), sight, looks, said, reins, shim, exit: Some(exit), thread: Some(thread), session }
+        Self { dir, broker, buffer: Vec::new(), sight, looks, said, reins, releases, shim, exit: Some(exit), thread: Some(thread), session }
     }
 
     /// The folder to give to commands as `XDG_RUNTIME_DIR`.
@@ -231,6 +237,23 @@ impl Bench {
 
     pub(super) fn redeem(&mut self, ask: u64, nonce: &str, number: u8) {
         self.tell(&ToSupervisor::Redeem { ask, nonce: nonce.to_owned(), digest: digest(number) });
+    }
+
+    /// Asks for a token as the process does that holds the credentials.
+    pub(super) fn release(&mut self, ask: u64, nonce: &str, number: u8) -> Result<Vec<String>, String> {
+        let wanted = wire::Release { ask, nonce: nonce.to_owned(), digest: digest(number) };
+        self.releases.write_all(&wire::encode(&wanted).unwrap()).unwrap();
+        self.releases.set_read_timeout(Some(SOON)).unwrap();
+        let (mut buffer, mut chunk) = (Vec::new(), [0; 4096]);
+        loop {
+            if let Some(wire::Released { ask: whose, credentials }) = wire::decode(&mut buffer).unwrap() {
+                assert_eq!(whose, ask);
+                return credentials;
+            }
+            let read = self.releases.read(&mut chunk).unwrap();
+            assert!(read > 0, "the line ended");
+            buffer.extend_from_slice(&chunk[..read]);
+        }
     }
 
     /// The next message; `None` when the supervisor says nothing, or has closed.

@@ -6,4 +6,5 @@ mod faults;
 mod gate;
 mod holds;
 mod people;
+mod releases;
 mod signed;
