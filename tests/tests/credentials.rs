@@ -304,3 +304,44 @@ fn a_scan_names_file_and_line() {
     home.write("work/docs/notes.md", "nothing\n");
     home.outside(&["scan"]).ended(0);
 }
+
+/// Checks an AWS signature as the far side does, with the secret; written down once more, in another language.
+const SIGNATURE: &str = r#"
+import sys, json, hmac, hashlib, urllib.parse as u
+secret, line = sys.argv[1], json.loads(sys.stdin.read())
+h, auth = line["headers"], line["headers"]["authorization"]
+part = lambda name: auth.split(name + "=")[1].split(",")[0].strip()
+_, date, region, service, _ = part("Credential").split("/")
+path, _, query = line["target"].partition("?")
+pairs = sorted(u.parse_qsl(query, keep_blank_values=True))
+query = "&".join(u.quote(k, "-_.~") + "=" + u.quote(v, "-_.~") for k, v in pairs)
+signed = part("SignedHeaders").split(";")
+canonical = "\n".join([line["method"], path if service == "s3" else u.quote(path), query, *(f"{n}:{' '.join(h[n].split())}" for n in signed), "", ";".join(signed), h.get("x-amz-content-sha256", hashlib.sha256(sys.argv[2].encode()).hexdigest())])
+text = "\n".join(["AWS4-HMAC-SHA256", h["x-amz-date"], f"{date}/{region}/{service}/aws4_request", hashlib.sha256(canonical.encode()).hexdigest()])
+key = ("AWS4" + secret).encode()
+for word in (date, region, service, "aws4_request"):
+    key = hmac.new(key, word.encode(), "sha256").digest()
+print(hmac.new(key, text.encode(), "sha256").hexdigest() == part("Signature"))
+"#;
+
+#[test]
+fn what_is_signed_with_a_placeholder_is_signed_anew() {
+    let Some(origin) = Origin::start() else { return };
+    let secret = secret("wJalr/");
+    let home = Home::new(&policy(&origin, ""));
+    let text = "curl -sS -o /dev/null -w '%{http_code}\\n' --aws-sigv4 aws:amz:us-east-1:s3 -u \"AKIDEXAMPLE:$API_TOKEN\" https://tls.example/bucket/key; \
+        curl -sS -o /dev/null -w '%{http_code}\\n' --aws-sigv4 aws:amz:eu-west-1:sts -u \"AKIDEXAMPLE:$API_TOKEN\" -d 'Action=GetCallerIdentity' http://web.example/; \
+        curl -sS -o /dev/null -w '%{http_code}\\n' --aws-sigv4 aws:amz:us-east-1:s3 -u \"AKIDEXAMPLE:$API_TOKEN\" http://held.example/bucket";
+    let finished = finish(&mut script(&home, &secret, text)).ended(0);
+    assert!(finished.out().starts_with("200\n200\n"), "{}{}", finished.out(), finished.err());
+    let heads = origin.heads();
+    for (target, body) in [("/bucket/key", ""), ("\"/\"", "Action=GetCallerIdentity")] {
+        let line = heads.lines().find(|line| line.contains(target)).expect("it came");
+        let mut check = Command::new("python3");
+        check.args(["-c", SIGNATURE, &secret, body]);
+        assert_eq!(Going::with_input(&mut check, line.as_bytes()).finish().ended(0).out(), "True\n", "{line}");
+    }
+    let log = home.outside(&["log", "--json"]).ended(0).out();
+    assert!(log.contains("it is not for this host"), "a signature by the placeholder of another host is known, too: {log}");
+    assert_eq!(holds(&home.path(""), &secret, &[]), None);
+}

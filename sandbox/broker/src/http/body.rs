@@ -68,6 +68,14 @@ impl Through {
         Through::Whole((!bytes.is_empty()).then_some(bytes), None)
     }
 
+    /// All of it, where it lies in memory and has no trailers.
+    pub(crate) fn known(&self) -> Option<&[u8]> {
+        match self {
+            Through::Whole(bytes, None) => Some(bytes.as_deref().unwrap_or_default()),
+            Through::Whole(_, Some(_)) | Through::Streaming(..) => None,
+        }
+    }
+
     /// The same behind some bytes.
     pub(crate) fn behind(self, bytes: &[u8]) -> Self {
         let joined = |rest: Option<Bytes>| Some(Bytes::from([bytes, rest.as_deref().unwrap_or_default()].concat()));

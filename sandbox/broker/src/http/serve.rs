@@ -288,10 +288,10 @@ enum KnownBody {
 }
 
 impl KnownBody {
-    fn bytes(&self) -> &[u8] {
+    fn bytes(&self) -> Option<&[u8]> {
         match self {
-            KnownBody::Whole(bytes) => bytes,
-            KnownBody::Partly(_) => &[],
+            KnownBody::Whole(bytes) => Some(bytes),
+            KnownBody::Partly(_) => None,
         }
     }
 

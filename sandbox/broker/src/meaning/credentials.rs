@@ -67,7 +67,7 @@ pub(crate) type Visit<'v> = dyn FnMut(Position<'_>) -> Option<Vec<u8>> + 'v;
 /// All that a request shows.
 #[must_use]
 pub(crate) fn seen(head: &Head<'_>) -> Vec<Credential> {
-    crate::secrets::Issued::default().recognise(head, &[]).0
+    crate::secrets::Issued::default().recognise(head, None).0
 }
 
 /// Tells of every position of a request.

@@ -9,13 +9,26 @@ use agentbox_core::{
 use memchr::memmem;
 use percent_encoding::percent_decode_str;
 
-use crate::meaning::{Head, Position, named_credential, positions};
+use super::aws::{self, Signed};
+use crate::meaning::{Head, Position, Scheme, named_credential, positions};
 
 /// Most credentials that are listed of one request; what is foreign comes first.
 const MOST: usize = 16;
 
 /// A placeholder that stands in such a text by chance would be shorter.
 const LEAST: usize = 12;
+
+/// How the position of a signed request ends.
+const SIGNED: &str = "(AWS4-HMAC-SHA256)";
+
+/// A host as clients write it into `Host`.
+pub(crate) fn host_header(scheme: Scheme, host: &HostName, port: u16) -> String {
+    let default = match scheme {
+        Scheme::Http => 80,
+        Scheme::Https => 443,
+    };
+    if port == default { host.to_string() } else { format!("{host}:{port}") }
+}
 
 #[derive(Clone, Debug)]
 struct Known {
@@ -57,15 +70,17 @@ impl Issued {
     }
 
     /// What a request shows: in authenticating positions whatever stands there, elsewhere the placeholders of other hosts.
-    pub(crate) fn recognise(&self, head: &Head<'_>, body: &[u8]) -> (Vec<Credential>, Vec<Fingerprint>) {
+    pub(crate) fn recognise(&self, head: &Head<'_>, body: Option<&[u8]>) -> (Vec<Credential>, Vec<Fingerprint>) {
         let mut found: Vec<(Credential, Vec<u8>)> = Vec::new();
         let mut add = |new: Credential, value: &[u8]| {
             if !found.iter().any(|(known, _)| *known == new) {
                 found.push((new, value.to_vec()));
             }
         };
+        let signer = self.signer(head, body);
         positions(head, &mut |Position { place, value, told }| {
-            let issued = self.named(value);
+            // A signature shows the key's id, and proves the secret.
+            let issued = self.named(value).or(signer.filter(|_| place.ends_with(SIGNED)));
             let name = match (issued, told) {
                 (Some(name), _) => name.to_owned(),
                 (None, true) => named_credential(value),
@@ -73,7 +88,7 @@ impl Issued {
             };
             add(Credential { position: place.to_owned(), name, issued: issued.is_some() }, value);
         });
-        for stray in self.strays(head, body) {
+        for stray in self.strays(head, body.unwrap_or_default()) {
             add(stray, &[]);
         }
         found.sort_by_key(|(credential, _)| credential.issued);
@@ -81,6 +96,13 @@ impl Issued {
         let foreign = found.iter().enumerate().filter(|(_, (credential, _))| !credential.issued);
         let fingerprints = foreign.filter_map(|(index, (_, value))| self.key.as_ref()?.of(index, value)).collect();
         (found.into_iter().map(|(credential, _)| credential).collect(), fingerprints)
+    }
+
+    /// The credential with whose placeholder the request is signed.
+    fn signer(&self, head: &Head<'_>, body: Option<&[u8]>) -> Option<&str> {
+        let host = host_header(head.scheme, head.host, head.port);
+        let signed = Signed { method: head.method, target: head.target, host: &host, body };
+        self.known.iter().find(|known| aws::is_signed_with(&known.text, signed, head.headers)).map(|known| known.name.as_str())
     }
 
     /// Placeholders of other hosts, wherever they stand: nobody sends one by mistake alone.
@@ -107,7 +129,6 @@ mod tests {
     use http::{HeaderMap, Method};
 
     use super::*;
-    use crate::meaning::Scheme;
 
     const STANDS: &str = "ghp_placeholder0123456789";
 
@@ -123,7 +144,7 @@ mod tests {
             map.append(*name, value.parse().unwrap());
         }
         let head = Head { method: &Method::GET, scheme: Scheme::Https, host: &host, port: 443, target, headers: &map };
-        issued().recognise(&head, body).0.into_iter().map(|found| (found.position, found.name, found.issued)).collect()
+        issued().recognise(&head, Some(body)).0.into_iter().map(|found| (found.position, found.name, found.issued)).collect()
     }
 
     #[test]

@@ -20,6 +20,8 @@ fn a_token_is_worth_the_credentials_that_were_judged_and_once() {
     let nonce = bench.permitted(1);
     assert_eq!(bench.release(1, &nonce, 1), Ok(vec!["api".to_owned()]));
     assert!(bench.release(1, &nonce, 1).is_err());
+    // The broker hears of it as well; nobody waits for it there.
+    let _ = bench.refused(1);
     bench.redeem(1, &nonce, 1);
     assert_eq!(bench.refused(1).kind, RefusalKind::Failed, "nor has the broker anything left of it");
     // One without a credential releases none.

@@ -34,7 +34,11 @@ use super::{
 use crate::{
     looker::{Held, Secret},
     meaning::{Position, Scheme, in_header, in_target},
-    secrets::Swaps,
+    secrets::{
+        Swaps,
+        aws::{self, Signed},
+        host_header,
+    },
     upstream::Connector,
 };
 
@@ -164,7 +168,14 @@ async fn carry(keeper: &Keeper, request: Request<Incoming>) -> Result<Response<S
         }
     };
     let mut target = carried.target.clone();
-    let names = put_in(keeper, &destination, &mut headers, &mut target)?;
+    let signer = signer(keeper, &carried, &method, &headers, &body);
+    let mut names = put_in(keeper, &destination, &mut headers, &mut target)?;
+    // What comes back in another coding could not be looked through.
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if let Some(held) = signer {
+        sign_anew(held, &carried, &method, &target, &mut headers, &body).map_err(|why| Instead(REFUSED, why))?;
+        names.insert(held.rule.name.clone());
+    }
     let pool = keeper.pool(&names);
     let client = Client { connector: &keeper.connector, pool: &pool, scheme, destination: &destination, version: carried.version(), purpose: Purpose::Request };
     let (ready, was_used) = client.connection(carried.reuse()).await.map_err(|error| Instead(UNREACHABLE, error.to_string()))?;
@@ -172,8 +183,6 @@ async fn carry(keeper: &Keeper, request: Request<Incoming>) -> Result<Response<S
     if let Some(name) = names.iter().find(|name| !released.contains(name)) {
         return Err(Instead(REFUSED, format!("credential `{name}` may not be used any more, or was not judged with this request")));
     }
-    // What comes back in another coding could not be looked through.
-    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let mut outgoing = Request::new(());
     *outgoing.method_mut() = method;
     *outgoing.uri_mut() = target.parse().map_err(|_| refused("its target is not valid any more"))?;
@@ -181,6 +190,24 @@ async fn carry(keeper: &Keeper, request: Request<Incoming>) -> Result<Response<S
     let (parts, ()) = outgoing.into_parts();
     let response = client.send(ready, was_used, carried.reuse(), Outgoing { parts, body }).await.map_err(|error| Instead(BROKEN, error.to_string()))?;
     Ok(back(keeper, response))
+}
+
+/// Whose placeholder the request is signed with.
+fn signer<'k>(keeper: &'k Keeper, carried: &Carried, method: &Method, headers: &HeaderMap, body: &Through) -> Option<&'k Held> {
+    let host = host_header(carried.scheme(), &carried.destination.host, carried.destination.port);
+    let signed = Signed { method, target: &carried.target, host: &host, body: body.known() };
+    keeper.held.iter().find(|held| !held.stands.is_empty() && aws::is_signed_with(&held.stands, signed, headers))
+}
+
+fn sign_anew(held: &Held, carried: &Carried, method: &Method, target: &str, headers: &mut HeaderMap, body: &Through) -> Result<(), String> {
+    let secret = held.usable(&carried.destination.host)?;
+    let host = host_header(carried.scheme(), &carried.destination.host, carried.destination.port);
+    let signed = Signed { method, target, host: &host, body: body.known() };
+    let value = aws::signed_anew(secret.reveal(), signed, headers).and_then(|value| HeaderValue::from_str(&value).ok());
+    let mut value = value.ok_or_else(|| "the request could not be signed anew".to_owned())?;
+    value.set_sensitive(true);
+    headers.insert(header::AUTHORIZATION, value);
+    Ok(())
 }
 
 /// The head, what came of the body with it, and the rest.

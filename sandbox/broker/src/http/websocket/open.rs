@@ -115,7 +115,7 @@ pub(crate) async fn open(broker: &Arc<Broker>, facts: &Arc<Facts>, slot: &Slot, 
 async fn question(broker: &Broker, facts: &Facts, summary: &str, target: &str, headers: &http::HeaderMap) -> Question {
     let head = Head { method: &Method::GET, scheme: facts.scheme, host: &facts.destination.host, port: facts.destination.port, target, headers };
     let meaning = meaning::understand(&head, Body::Absent);
-    let (credentials, fingerprints) = broker.issued.recognise(&head, &[]);
+    let (credentials, fingerprints) = broker.issued.recognise(&head, None);
     let mut operations = meaning.operations;
     if broker.is_unlisted(&facts.destination) {
         operations.push(whole_connection(
