@@ -332,6 +332,9 @@ pub(crate) fn decode(example: &str) -> Result<Request, String> {
     let url = words.next().ok_or("the URL is missing")?;
     let body = words.next().map(str::trim).filter(|body| !body.is_empty());
     let mut headers = http::HeaderMap::new();
+    if method == "TEXT" && (url.starts_with("wss://") || url.starts_with("ws://")) {
+        return agentbox_broker::meaning::websocket_message(url, &headers, agentbox_broker::meaning::MessageKind::Text, body.unwrap_or_default().as_bytes());
+    }
     if let Some(body) = body {
         let media = if body.starts_with(['{', '[']) { "application/json" } else { "application/x-www-form-urlencoded" };
         headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(media));

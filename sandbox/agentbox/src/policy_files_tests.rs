@@ -86,6 +86,14 @@ fn the_three_layers_and_what_policy_replaces() {
 }
 
 #[test]
+fn an_example_may_be_a_message_of_a_websocket() {
+    let message = r#"{"id":"1","type":"subscribe","payload":{"query":"mutation{volumeDelete(volumeId:\"x\")}"}}"#;
+    let request = decode(&format!("TEXT wss://backboard.railway.com/graphql/v2 {message}")).unwrap();
+    assert_eq!(request.worst().unwrap().action.as_str(), "railway.volumeDelete");
+    assert!(decode("TEXT https://a.example/ {}").unwrap().worst().unwrap().effect >= agentbox_core::Effect::Destroy, "of such a method nothing is known");
+}
+
+#[test]
 fn forwarded_ports_have_a_place_that_every_layer_can_speak_of() {
     use agentbox_core::Verdict::{Allow, Deny, Hold};
     let folder = tempfile::tempdir().unwrap();

@@ -77,6 +77,20 @@ pub fn framing(data: &[u8]) {
     assert_eq!(broker_http::fuzz(bytes, bytes.len().max(1)), broker_http::fuzz(bytes, cut), "the framing depends on how the bytes came");
 }
 
+/// One side's frames of a WebSocket, in pieces, and a text message in each of the tongues that are spoken on one.
+pub fn websocket(data: &[u8]) {
+    let (cut, bytes) = data.split_first().map_or((1, data), |(cut, bytes)| (usize::from(*cut).max(1), bytes));
+    let [whole, pieces] = [bytes.len().max(1), cut].map(|piece| wait(broker_http::fuzz_websocket(bytes, piece)));
+    assert_eq!(whole, pieces, "the frames depend on how the bytes came");
+    for protocol in ["graphql-transport-ws", "graphql-ws", ""] {
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+        if let Ok(request) = meaning::websocket_message("wss://a.example/graphql", &headers, meaning::MessageKind::Text, data) {
+            assert!(!request.operations.is_empty(), "a message without an operation would pass unasked");
+        }
+    }
+}
+
 /// A TLS client's first message.
 pub fn hello(data: &[u8]) {
     let _ = wait(hello::read(data));
@@ -106,6 +120,7 @@ pub const TARGETS: &[Target] = &[
     ("mysql", mysql),
     ("redis", redis),
     ("framing", framing),
+    ("websocket", websocket),
     ("hello", hello),
     ("name", name),
 ];

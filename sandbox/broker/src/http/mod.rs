@@ -16,6 +16,9 @@ pub(crate) use body::{Room, Share};
 pub(crate) use pool::Pool;
 pub(crate) use serve::{Facts, Version, serve};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use websocket::fuzz as fuzz_websocket;
+
 /// Whether the second reader of HTTP/1 takes all of these bytes, handed over in pieces of this length.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(bytes: &[u8], piece: usize) -> Result<(), &'static str> {
