@@ -233,3 +233,34 @@ fn what_is_no_key_refuses_the_start() {
     let said = home.run("echo ran").ended(125);
     assert!(said.err().contains("no line of a public key") && !said.out().contains("ran"), "{}", said.err());
 }
+
+#[test]
+fn init_names_a_key_and_makes_one_where_there_is_none() {
+    if !skip::have(&["ssh-keygen"]) {
+        return;
+    }
+    let home = Home::new("");
+    // No terminal, and no key named: nothing is changed.
+    assert!(home.outside(&["init"]).ended(1).err().contains("--key"));
+    let mut person = Person::runs(&home.agentbox(&["init"]));
+    person.sees("Enter takes n: ");
+    person.types("\r");
+    person.sees("Enter passphrase");
+    person.types("open sesame\r");
+    person.sees("Enter same passphrase again");
+    person.types("open sesame\r");
+    person.sees("approvals are signed with ~/.ssh/agentbox_approver.pub");
+    let policy = fs::read_to_string(home.path("config/agentbox/policy.toml")).expect("the policy");
+    assert_eq!(policy, "[approval]\napprover = [\"~/.ssh/agentbox_approver.pub\"]\nown      = [\"~/.ssh/agentbox_approver.pub\"]\n");
+    home.outside(&["policy", "check"]).ended(0);
+    assert!(home.outside(&["init"]).ended(0).out().contains("names an approver already"));
+    // Another person, who has one.
+    let other = Home::new("");
+    other.write("home/.ssh/config", "");
+    make_key(&other, "home/.ssh/id_ed25519", "secret");
+    let mut person = Person::runs(&other.agentbox(&["init"]));
+    person.sees("id_ed25519.pub  (with a passphrase)");
+    person.sees("Enter takes 1: ");
+    person.types("\r");
+    person.sees("approvals are signed with ~/.ssh/id_ed25519.pub");
+}

@@ -112,3 +112,36 @@ fn the_agents_own_words_are_on_the_card_and_marked() {
     home.outside(&["deny", &id]).ended(0);
     going.says("end");
 }
+
+/// Wakes itself by a timer of the kernel's, whatever stops it, and goes on destroying.
+const SLEEPLESS: &str = r#"
+import ctypes, signal, urllib.request
+libc = ctypes.CDLL(None)
+class Event(ctypes.Structure): _fields_ = [("value", ctypes.c_void_p), ("signal", ctypes.c_int), ("notify", ctypes.c_int), ("rest", ctypes.c_int * 12)]
+timer, event = ctypes.c_void_p(), Event(None, signal.SIGCONT, 0)
+assert libc.timer_create(1, ctypes.byref(event), ctypes.byref(timer)) == 0
+assert libc.timer_settime(timer, 0, (ctypes.c_long * 4)(0, 100_000_000, 0, 100_000_000), None) == 0
+signal.signal(signal.SIGCONT, lambda *_: None)
+awake = open("awake", "w", buffering=1)
+for number in range(1000):
+    print(number, file=awake)
+    try: urllib.request.urlopen(urllib.request.Request(f"http://web.example/{number}", method="DELETE"), timeout=1).read()
+    except OSError: pass
+"#;
+
+#[test]
+fn what_wakes_itself_in_a_frozen_box_gets_nothing_done() {
+    let Some(origin) = Origin::start() else { return };
+    let home = Home::new(&origin.policy_with("destroy = \"hold\"", "[limits]\nburst = 3"));
+    home.write("work/sleepless.py", SLEEPLESS);
+    let going = home.start("python3 sleepless.py; echo end");
+    until("it is frozen", || boxes(&home).first().is_some_and(|one| one["state"] == "frozen"), || format!("{} {}", going.out(), going.err()));
+    let lines = || std::fs::read_to_string(home.path("work/awake")).unwrap_or_default().lines().count();
+    let (sent, woke) = (origin.count("DELETE"), lines());
+    // It does wake, and tries on; that is what the broker is stopped for.
+    until("it has woken twice", || lines() >= woke + 2, || format!("{woke} then {}", lines()));
+    assert_eq!(origin.count("DELETE"), sent);
+    let (session, _) = one_box(&home);
+    home.outside(&["stop", &session]).ended(0);
+    let _ = going.finish();
+}

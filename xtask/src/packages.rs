@@ -94,6 +94,7 @@ pub(crate) const TOOLS: &[Tool] = &[
     Tool { name: "mariadb, mariadb-dump", there: There::Program("mariadb-dump"), package: "mariadb-client", why: "its clients" },
     Tool { name: "pymongo", there: There::Runs(&["/usr/bin/python3", "-c", "import pymongo"]), package: "python3-pymongo", why: "MongoDB as programs use it" },
     Tool { name: "PyMySQL", there: There::Runs(&["/usr/bin/python3", "-c", "import pymysql"]), package: "python3-pymysql", why: "MySQL as programs use it" },
+    Tool { name: "chromium", there: There::Program("chromium"), package: "chromium", why: "the page in a real browser" },
     Tool { name: "bwrap", there: There::Program("bwrap"), package: "bubblewrap", why: "what `cargo xtask bench` compares with" },
 ];
 

@@ -23,8 +23,12 @@ enum Command {
     Run(commands::run::RunArguments),
     /// What this machine can enforce, proven by trying it, and the fix for what is missing
     Doctor(commands::doctor::DoctorArguments),
+    /// Name the SSH key that you approve with in your own policy, or make one
+    Init(commands::init::InitArguments),
     /// The operations that wait for a person
     Holds(commands::holds::HoldsArguments),
+    /// What waits, as a page for a browser on this machine
+    Web(commands::web::WebArguments),
     /// The card of one waiting operation
     Show(commands::show::ShowArguments),
     /// Let one waiting operation happen, once
@@ -82,7 +86,9 @@ pub(crate) fn main() -> ExitCode {
     match arguments.command {
         Command::Run(arguments) => commands::run::run(arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
+        Command::Init(arguments) => commands::init::run(&arguments),
         Command::Holds(arguments) => commands::holds::run(&arguments),
+        Command::Web(arguments) => commands::web::run(&arguments),
         Command::Show(arguments) => commands::show::run(&arguments),
         Command::Approve(arguments) => commands::approve::run(&arguments),
         Command::Deny(arguments) => commands::deny::run(&arguments),

@@ -5,6 +5,7 @@ pub mod ahead;
 pub mod authority;
 pub mod broker;
 mod client_stream;
+pub mod courier;
 mod dns;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

@@ -3,7 +3,7 @@
 //! The waiting room is a pure state machine that is told the time; whoever drives it does the I/O.
 
 pub mod card;
-pub mod channel;
+pub mod channels;
 pub mod control;
 #[cfg(test)]
 mod example;

@@ -9,9 +9,9 @@ use std::{
 
 use agentbox_core::{safe, verdict::Presence};
 use agentbox_desk::{
-    Card,
+    Card, HoldId,
     card::duration,
-    control::{FromDesk, RuledWord, ToDesk},
+    control::{FromDesk, RuledWord, ToDesk, Via},
 };
 
 use crate::commands::{
@@ -20,7 +20,7 @@ use crate::commands::{
 };
 
 /// What is typed where no name is asked for.
-const YES: &str = "yes";
+pub(crate) const YES: &str = "yes";
 
 /// Longest line that is read from the terminal.
 const LONGEST_LINE: u64 = 4096;
@@ -94,9 +94,16 @@ fn approve(arguments: &ApproveArguments) -> Result<String, Fault> {
     let typed = card.wants.typed.is_some().then_some(typed);
     let signs = arguments.sign || arguments.key.is_some() || card.wants.presence == Presence::Signature;
     let signature = if signs { Some(sign::sign(&card, typed.as_deref(), arguments.lasting, arguments.key.as_deref())?) } else { None };
-    let message = ToDesk::Approve { id: card.id.clone(), card: digest, typed, lasting: arguments.lasting.map(|lasting| lasting.as_secs()), signature };
+    let message = ToDesk::Approve {
+        id: card.id.clone(),
+        card: digest,
+        typed,
+        lasting: arguments.lasting.map(|lasting| lasting.as_secs()),
+        via: Via::Terminal,
+        signature,
+    };
     match ask(session, &message)? {
-        FromDesk::Ruled(word) => Ok(told(&card, word)),
+        FromDesk::Ruled(word) => Ok(told(&card.id, word)),
         FromDesk::No(why) => Err(Fault::No(why)),
         FromDesk::Holds { .. } | FromDesk::Card(_) | FromDesk::Refused(_) | FromDesk::Running(_) | FromDesk::Credentials(_) | FromDesk::Done(_) => {
             Err(Fault::Failed("the box answered something else".to_owned()))
@@ -118,13 +125,13 @@ fn ask_person(card: &Card, wanted: &str, lasting: Option<Duration>) -> Result<St
     Ok(line.trim_end_matches(['\n', '\r']).to_owned())
 }
 
-fn told(card: &Card, word: RuledWord) -> String {
+pub(crate) fn told(id: &HoldId, word: RuledWord) -> String {
     match word {
-        RuledWord::Approved => format!("{} is approved: it is looked at once more, and sent if nothing is worse than shown.", card.id),
+        RuledWord::Approved => format!("{} is approved: it is looked at once more, and sent if nothing is worse than shown.", id),
         RuledWord::Kept { seconds } => {
-            format!("{} is approved. Nobody waits for it at the moment: the next identical request passes, once, within {}.", card.id, duration(seconds))
+            format!("{} is approved. Nobody waits for it at the moment: the next identical request passes, once, within {}.", id, duration(seconds))
         }
-        RuledWord::NeedsMore { have, want } => format!("{}: {have} of {want} people have approved; it still waits.", card.id),
-        RuledWord::Denied => format!("{} is refused.", card.id),
+        RuledWord::NeedsMore { have, want } => format!("{}: {have} of {want} people have approved; it still waits.", id),
+        RuledWord::Denied => format!("{} is refused.", id),
     }
 }

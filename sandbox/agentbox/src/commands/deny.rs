@@ -2,7 +2,7 @@
 
 use std::{io::Write, process::ExitCode};
 
-use agentbox_desk::control::{FromDesk, ToDesk};
+use agentbox_desk::control::{FromDesk, ToDesk, Via};
 
 use crate::commands::desk::{Boxes, Fault, ask};
 
@@ -32,7 +32,7 @@ fn deny(arguments: &DenyArguments) -> Result<String, Fault> {
     let boxes = Boxes::find()?;
     let (session, card) = boxes.must_have(&arguments.id)?;
     let id = card.id;
-    match ask(session, &ToDesk::Deny { id: id.clone(), because: arguments.because.clone() })? {
+    match ask(session, &ToDesk::Deny { id: id.clone(), because: arguments.because.clone(), via: Via::Terminal })? {
         FromDesk::Ruled(_) => Ok(format!("{id} is refused.\n")),
         FromDesk::No(why) => Err(Fault::No(why)),
         FromDesk::Holds { .. } | FromDesk::Card(_) | FromDesk::Refused(_) | FromDesk::Running(_) | FromDesk::Credentials(_) | FromDesk::Done(_) => {

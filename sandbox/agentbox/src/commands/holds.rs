@@ -19,16 +19,13 @@ use crate::commands::desk::{Boxes, Fault};
 /// How often `--watch` looks again.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Clears the screen and puts the cursor into its corner.
-const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
-
 /// Arguments of `agentbox holds`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HoldsArguments {
     /// Whole cards as JSON, one a line
     #[arg(long)]
     json: bool,
-    /// Show the list again every second, until Ctrl-C
+    /// Full-screen, ruled on by keys; where the output is no terminal, the list every second
     #[arg(long, conflicts_with = "json")]
     watch: bool,
 }
@@ -46,10 +43,12 @@ pub(crate) fn run(arguments: &HoldsArguments) -> ExitCode {
 }
 
 fn watch() -> Result<(), Fault> {
-    let clear = if std::io::stdout().is_terminal() { CLEAR } else { "" };
+    if std::io::stdout().is_terminal() && std::io::stdin().is_terminal() {
+        return super::watch::run();
+    }
     loop {
         let boxes = Boxes::find()?;
-        print(&format!("{clear}{}", table(&rows(&boxes))))?;
+        print(&table(&rows(&boxes)))?;
         std::thread::sleep(AGAIN);
     }
 }
@@ -75,7 +74,7 @@ fn print(text: &str) -> Result<(), Fault> {
 }
 
 /// The rows of all boxes, and how many more there are.
-fn rows(boxes: &Boxes) -> (Vec<Row>, usize) {
+pub(crate) fn rows(boxes: &Boxes) -> (Vec<Row>, usize) {
     let mut all = Vec::new();
     let mut others = 0;
     for (_, answer) in boxes.ask_all(&ToDesk::List) {

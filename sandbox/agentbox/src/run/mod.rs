@@ -5,6 +5,7 @@ pub(crate) mod agents;
 mod approvers;
 mod attend;
 mod brokering;
+mod couriers;
 mod doors;
 pub(crate) mod globs;
 mod guarded;

@@ -35,3 +35,10 @@ impl Bridle {
         }
     }
 }
+
+impl Drop for Bridle {
+    /// Nobody listens to the deputies any more, so they can do nothing but end, which they must be able to.
+    fn drop(&mut self) {
+        self.deputies.iter().for_each(Leash::go_on);
+    }
+}

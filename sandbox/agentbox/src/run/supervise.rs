@@ -21,7 +21,7 @@ use agentbox_core::{
     policy::{Policy, settings::FilePath},
     safe,
 };
-use agentbox_desk::{channel::Screen, control::Folder};
+use agentbox_desk::{channels::Screen, control::Folder};
 use agentbox_kernel::{
     cgroup::Cgroup,
     control::{Control, Exit},
@@ -40,7 +40,7 @@ use agentbox_vault::{Settings as VaultSettings, Summary, Vault, site};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{
-    addresses, approvers, attend, brokering, doors, globs,
+    addresses, approvers, attend, brokering, couriers, doors, globs,
     guarded::{Guard, Loose, guarded},
     keeping,
     launchable::{self, Found, Why},
@@ -208,6 +208,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     let mut environment = environment(&policy, &session);
     let keeper = keeping::start(&policy, keepers_line, &environment, voice).map_err(|why| (crate::cli::FAILED, why))?;
     let publisher = doors::publisher(policy.settings()).map_err(|error| own(&error))?;
+    let couriers = couriers::start(&policy, voice).map_err(|error| own(&error))?;
     let prober = probes::possible().and_then(|()| Prober::start().map_err(|error| chain(&error)));
     let mut fence = fence(&policy, masked, &policy_files).map_err(|error| own(&error))?;
     fence.sockets = doors::sockets(policy.settings(), controls.path()).map_err(|error| own(&error))?;
@@ -290,6 +291,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         files: files.socket().map_err(|error| own(&error))?,
         looker: looker.as_ref().map(|child| child.socket.try_clone()).transpose().map_err(|error| own(&error))?,
         releases,
+        couriers: couriers.as_ref().map(|child| child.socket.try_clone()).transpose().map_err(|error| own(&error))?,
         can_look,
         find: Arc::new(move |wanted| traces.find(wanted)),
         who: Box::new({
@@ -318,7 +320,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         outcome.end = End::Broker(format!("it ended with code {code}"));
     }
     let remains = running.end();
-    for child in [Some(broker), looker, publisher.map(doors::Publisher::into_process)].into_iter().flatten() {
+    for child in [Some(broker), looker, couriers, publisher.map(doors::Publisher::into_process)].into_iter().flatten() {
         child.kill();
     }
     match files {

@@ -49,12 +49,22 @@ pub(super) struct Unspent {
     pub(super) stub: Stub,
 }
 
+/// Who let it happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// The policy alone.
+    Policy,
+    /// A person, for this once or for its kind.
+    People,
+}
+
 /// What the ledger must be told of a deed.
 #[derive(Clone, Debug)]
 pub(super) struct Grant {
     pub(super) hold: Option<HoldId>,
     pub(super) request: Request,
     pub(super) because: Because,
+    pub(super) by: By,
     pub(super) durability: Durability,
 }
 

@@ -1,4 +1,4 @@
-//! The burst guard: several destroying operations within seconds freeze the box, whoever allowed them.
+//! The burst guard: several destroying operations within seconds freeze the box.
 //!
 //! A person can say yes to one thing after the other without seeing where it leads, and a policy can allow each. What leads to a disaster is
 //! often a loop. So the box is stopped where it is, and somebody outside looks at what has happened before it goes on.
@@ -17,7 +17,8 @@ use agentbox_core::{
 
 use super::{Fatal, Rein, Supervisor};
 
-/// Destroying operations that are one burst where the policy does not say.
+/// Destroying operations that are one burst where the policy does not say. Then only those count for which a person was needed: a test suite
+/// that empties the tables of its own database, as its policy allows, must not be stopped by a default.
 const DEEDS: u64 = 12;
 
 /// Within so long.
@@ -26,17 +27,29 @@ pub(super) const WINDOW: Duration = Duration::from_secs(10);
 /// More than that a policy can hardly mean, and each takes memory.
 const MOST: u64 = 10_000;
 
+/// Whose word does not matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// People's alone.
+    ByPeople,
+    /// Anybody's, the policy's too.
+    All,
+}
+
 /// What is counted, and whether the box stands.
 pub(super) struct Burst {
     most: usize,
+    counted: Counted,
     deeds: VecDeque<Instant>,
     frozen: Option<Instant>,
 }
 
 impl Burst {
     pub(super) fn new(policy: &Policy) -> Self {
-        let most = policy.settings().limits.burst.unwrap_or(DEEDS).min(MOST);
-        Self { most: usize::try_from(most).unwrap_or(usize::MAX).max(1), deeds: VecDeque::new(), frozen: None }
+        let said = policy.settings().limits.burst;
+        let most = said.unwrap_or(DEEDS).min(MOST);
+        let counted = if said.is_some() { Counted::All } else { Counted::ByPeople };
+        Self { counted, most: usize::try_from(most).unwrap_or(usize::MAX).max(1), deeds: VecDeque::new(), frozen: None }
     }
 
     /// Counts one; `true` where it makes a burst.
@@ -46,6 +59,11 @@ impl Burst {
         }
         self.deeds.push_back(now);
         self.deeds.len() >= self.most
+    }
+
+    /// Whether what the policy alone allowed counts.
+    pub(super) fn counts_all(&self) -> bool {
+        self.counted == Counted::All
     }
 
     pub(super) fn is_frozen(&self) -> bool {
@@ -121,11 +139,11 @@ mod tests {
     #[test]
     fn only_what_comes_close_together_is_a_burst() {
         let now = Instant::now();
-        let mut slow = Burst { most: 3, deeds: VecDeque::new(), frozen: None };
+        let mut slow = Burst { most: 3, counted: Counted::All, deeds: VecDeque::new(), frozen: None };
         for step in 0..20 {
             assert!(!slow.counts(now + (WINDOW / 2 + Duration::from_millis(1)) * step), "step {step}");
         }
-        let mut fast = Burst { most: 3, deeds: VecDeque::new(), frozen: None };
+        let mut fast = Burst { most: 3, counted: Counted::All, deeds: VecDeque::new(), frozen: None };
         assert_eq!([0, 1, 2].map(|step| fast.counts(now + Duration::from_secs(step))), [false, false, true]);
     }
 }

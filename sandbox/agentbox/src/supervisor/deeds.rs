@@ -22,7 +22,7 @@ use agentbox_desk::{
 
 use super::{
     Fatal, REFUSALS, Supervisor, WhoAsked,
-    asks::{Grant, NotStruck, NotTaken, Stage, Unspent},
+    asks::{By, Grant, NotStruck, NotTaken, Stage, Unspent},
     burst, credentials,
     looks::Found,
     pipe::Who,
@@ -68,6 +68,8 @@ pub(super) enum Inner {
     Written(Result<u64, NotWritten>),
     /// A work did not come back.
     Vanished(String),
+    /// What came of carrying a card elsewhere. No work that was counted.
+    Carried(HoldId, String),
     /// So much the broker let pass by itself that destroys. No work that was counted.
     Destroyed(usize),
     /// The box must end. No work that was counted.
@@ -232,7 +234,8 @@ impl Supervisor {
 
     fn commit(&mut self, ask: u64, hold: Option<HoldId>, granted: Granted) {
         self.asks.advance(ask, Stage::Permitted);
-        let grant = Grant { hold, request: granted.request().clone(), because: granted.because().clone(), durability: ledger::durability(&granted) };
+        let by = if granted.rulings().is_empty() { By::Policy } else { By::People };
+        let grant = Grant { hold, request: granted.request().clone(), because: granted.because().clone(), by, durability: ledger::durability(&granted) };
         let session = self.session.clone();
         self.work(move |ledger| {
             let permit = ledger::commit(granted, &session, &mut ledger.clone());
@@ -329,7 +332,7 @@ impl Supervisor {
 
     /// Something that was done aside.
     pub(super) fn came_back(&mut self, inner: Inner) {
-        if !matches!(inner, Inner::Lost(_) | Inner::Destroyed(_)) {
+        if !matches!(inner, Inner::Lost(_) | Inner::Destroyed(_) | Inner::Carried(..)) {
             self.aside = self.aside.saturating_sub(1);
         }
         match inner {
@@ -359,7 +362,11 @@ impl Supervisor {
                 tracing::error!(%error, "an entry is missing");
             }
             Inner::Leased { lease, written } => self.leased(*lease, &written),
-            Inner::Destroyed(count) => self.destroyed(count),
+            Inner::Carried(id, outcome) => {
+                self.write(Draft { hold: Some(id.as_str().to_owned()), note: outcome, ..Draft::new(Event::Noted, &self.session) }, Durability::Grouped);
+            }
+            Inner::Destroyed(count) if self.burst.counts_all() => self.destroyed(count),
+            Inner::Destroyed(_) => {}
             Inner::Vanished(why) => self.fatal = Some(Fatal::Ledger(why)),
             Inner::Lost(Loss::Broker(why)) => self.fatal = Some(Fatal::Broker(why)),
             Inner::Lost(Loss::Ledger(why)) => self.fatal = Some(Fatal::Ledger(why)),
@@ -403,7 +410,8 @@ impl Supervisor {
             self.void(grant, "the box is frozen");
             return self.answer(ask, failed("The box is frozen, since much was destroyed within seconds."), &grant.because.rule);
         }
-        if burst::destroys_far_away(&grant.request) {
+        let counts = grant.by == By::People || self.burst.counts_all();
+        if counts && burst::destroys_far_away(&grant.request) {
             // This one still happens: it was written down as begun.
             self.destroyed(1);
         }
@@ -512,7 +520,7 @@ impl Supervisor {
             // Told where the token was lost.
             HoldEnd::Lost(_) => return,
             HoldEnd::Silence => (Event::Denied, "nobody ruled on it in time".to_owned(), Vec::new()),
-            HoldEnd::Denied { by, because } => (Event::Denied, because, vec![format!("no: {by} by {}", agentbox_desk::control::CHANNEL)]),
+            HoldEnd::Denied { by, channel, because } => (Event::Denied, because, vec![format!("no: {by} by {channel}")]),
             HoldEnd::Voided(worse) => (Event::Voided, format!("approved, but {worse}"), Vec::new()),
             HoldEnd::Forgotten => (Event::Voided, "approved, and not asked for again in time".to_owned(), Vec::new()),
             HoldEnd::Stopped(why) => (Event::Denied, why, Vec::new()),

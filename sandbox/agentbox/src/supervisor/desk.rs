@@ -10,7 +10,7 @@ use agentbox_core::{
 use agentbox_desk::{
     Card, HoldId,
     card::unix_now,
-    control::{BoxState, CHANNEL, Call, FromDesk, Knock, LONGEST_TEXT, MOST_ROWS, Running, ToDesk},
+    control::{BoxState, Call, FromDesk, Knock, LONGEST_TEXT, MOST_ROWS, Running, ToDesk},
     room::{NotRuled, Waits},
     signature::{SignedBy, statement},
 };
@@ -60,24 +60,24 @@ impl Supervisor {
                 Some(waits) => FromDesk::Card(Box::new(self.card_of(&waits))),
                 None => FromDesk::No(NotRuled::Unknown(id).to_string()),
             },
-            ToDesk::Approve { id, card, typed, lasting, signature } => {
+            ToDesk::Approve { id, card, typed, lasting, via, signature } => {
                 let lasting = lasting.map(Duration::from_secs);
                 match self.proof(&id, approver, typed.as_deref(), lasting, signature) {
                     Ok((approver, proof)) => {
                         let decision = Decision::Approve;
-                        self.rule(&id, Ruling { approver, proof, channel: CHANNEL.to_owned(), digest: card, typed, lasting, decision })
+                        self.rule(&id, Ruling { approver, proof, channel: via.word().to_owned(), digest: card, typed, lasting, decision })
                     }
                     Err(why) => FromDesk::No(why),
                 }
             }
-            ToDesk::Deny { id, because } => {
+            ToDesk::Deny { id, because, via } => {
                 if because.len() > LONGEST_TEXT {
                     return FromDesk::No(format!("a reason may be {LONGEST_TEXT} bytes long"));
                 }
                 // A no needs no card: it cannot be misunderstood.
                 let digest = agentbox_core::Digest::of([]);
                 let decision = Decision::Deny(because);
-                self.rule(&id, Ruling { approver, proof: Proof::Peer, channel: CHANNEL.to_owned(), digest, typed: None, lasting: None, decision })
+                self.rule(&id, Ruling { approver, proof: Proof::Peer, channel: via.word().to_owned(), digest, typed: None, lasting: None, decision })
             }
             ToDesk::Describe => FromDesk::Running(Box::new(self.describe(now))),
             ToDesk::Stop => self.stop(&approver, now),
@@ -182,6 +182,10 @@ impl Supervisor {
     pub(super) fn announce(&mut self, id: &HoldId) {
         let Some(waits) = self.room.one(id, Instant::now()) else { return };
         let card = self.card_of(&waits);
+        if let Some(couriers) = &self.couriers {
+            // A full line or one that has ended: the desk has the card all the same.
+            let _ = couriers.try_send(Box::new(card.clone()));
+        }
         for channel in &self.channels {
             (self.announce)((channel.announce)(&card, self.screen));
         }

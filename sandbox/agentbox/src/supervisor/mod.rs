@@ -5,6 +5,7 @@
 
 mod asks;
 mod burst;
+mod couriers;
 mod credentials;
 mod deeds;
 mod desk;
@@ -40,8 +41,9 @@ use agentbox_core::{
     wire::{ToBroker, ToSupervisor},
 };
 use agentbox_desk::{
+    Card,
     card::About,
-    channel::{self, Channel, Screen},
+    channels::{self, Channel, Screen},
     control::{Door, Knock, Past},
     room::{Bounds, WaitingRoom, kernel_bits},
     signature::Approvers,
@@ -129,6 +131,8 @@ pub(crate) struct Setup {
     pub(crate) broker: UnixStream,
     /// The file gate's socket, where there is one.
     pub(crate) files: Option<UnixStream>,
+    /// The socket of the process that carries cards elsewhere, where there is one.
+    pub(crate) couriers: Option<UnixStream>,
     /// The looker's socket, where there is one.
     pub(crate) looker: Option<UnixStream>,
     /// The same process's line for tokens that it redeems, where there is one.
@@ -245,6 +249,7 @@ struct Supervisor {
     unfit: usize,
     started: (String, String),
     reins: Box<dyn Fn(Rein) + Send>,
+    couriers: Option<mpsc::Sender<Box<Card>>>,
     burst: Burst,
     leases: Vec<Lease>,
     words: Words,
@@ -283,14 +288,15 @@ impl Supervisor {
         });
         let credentials = Credentials::new(setup.policy.credential_rules(), Instant::now());
         let settings = setup.policy.settings();
-        let channels: Vec<_> = settings.approval.channels.iter().filter_map(|name| channel::by_name(name)).collect();
+        let channels: Vec<_> = settings.approval.channels.iter().filter_map(|name| channels::by_name(name)).collect();
         let nobody = match setup.mode {
             Mode::Unattended => Some("this run is unattended, so nobody can be asked"),
-            Mode::Attended if channels.is_empty() => Some("the policy names no channel through which somebody could be asked"),
+            Mode::Attended if channels.is_empty() && setup.couriers.is_none() => Some("the policy names no channel through which somebody could be asked"),
             Mode::Attended => None,
         };
         let holds = settings.limits.holds.map_or(HOLDS, |holds| usize::try_from(holds).unwrap_or(HOLDS));
         let bounds = Bounds { holds, client_patience: settings.approval.client_patience, ..Bounds::default() };
+        let couriers = setup.couriers.map(|stream| couriers::start(stream, to_self.clone())).transpose().map_err(broken("the couriers' socket"))?;
         let burst = Burst::new(&setup.policy);
         let supervisor = Self {
             room: WaitingRoom::new(bounds, kernel_bits()),
@@ -320,6 +326,7 @@ impl Supervisor {
             started: setup.started,
             reins: setup.reins,
             burst,
+            couriers,
             leases: Vec::new(),
             words: Words::default(),
             asked_lately: VecDeque::new(),

@@ -17,13 +17,13 @@ use crate::{
 };
 
 /// Straight to the destination, by the same way out that the box's requests take: every address is checked, the network's proxy is used.
-pub(super) struct Direct {
+pub(crate) struct Direct {
     pub(super) connector: Arc<Connector>,
 }
 
 impl Direct {
     /// Reads the policy's roots and the proxy variables. Call it before the process is fenced.
-    pub(super) fn new(policy: Arc<Policy>, variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+    pub(crate) fn new(policy: Arc<Policy>, variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let settings = policy.settings();
         let roots = tls::read_roots(&settings.roots).map_err(|error| error.to_string())?;
         let proxy = ProxyRules::from_environment(variable).map_err(|error| error.to_string())?;
@@ -32,7 +32,7 @@ impl Direct {
         Ok(Self { connector: Arc::new(connector) })
     }
 
-    async fn send(&self, destination: &Destination, mut request: Request<Bytes>) -> Result<Answer, String> {
+    pub(crate) async fn send(&self, destination: &Destination, mut request: Request<Bytes>) -> Result<Answer, String> {
         let stream = self.connector.connect_tls(destination, Alpn::Http1).await.map_err(|error| error.to_string())?;
         let host = if destination.port == 443 { destination.host.to_string() } else { destination.to_string() };
         request.headers_mut().insert(header::HOST, HeaderValue::from_str(&host).map_err(|_| "it has no valid name".to_owned())?);

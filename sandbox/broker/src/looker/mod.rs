@@ -22,7 +22,7 @@ use tokio::{
     sync::{Mutex, Semaphore},
 };
 
-use direct::Direct;
+pub(crate) use direct::Direct;
 pub(crate) use secret::{Held, Secret};
 use transport::Transport;
 

@@ -40,7 +40,15 @@ fn references(full: &[&Layered]) -> Result<(), PolicyError> {
     let places: BTreeSet<&str> = full.iter().flat_map(|layer| layer.raw.places.keys()).map(String::as_str).collect();
     let credentials: BTreeSet<&str> = full.iter().flat_map(|layer| layer.raw.credentials.keys()).map(String::as_str).collect();
     let meant = |word: &str, words: &BTreeSet<&str>| nearest(word, words.iter().copied()).map(|meant| format!("did you mean \"{meant}\"?"));
+    let channels: BTreeSet<&str> =
+        full.iter().flat_map(|layer| layer.raw.couriers.keys()).map(String::as_str).chain(super::keys::CHANNELS.iter().copied()).collect();
     for layer in full {
+        for channel in &layer.raw.channels {
+            if !channels.contains(channel.value.as_str()) {
+                let hint = format!("the channels are: {}, and what [channel.NAME] names", super::keys::CHANNELS.join(", "));
+                return Err(channel.mark.error(&format!("there is no channel `{}`", channel.value), Some(&hint)));
+            }
+        }
         for place in layer.raw.rules.iter().filter_map(|rule| rule.place.as_ref()) {
             if !places.contains(place.value.as_str()) {
                 return Err(place.mark.error(&format!("there is no place `{}`", place.value), meant(&place.value, &places).as_deref()));
@@ -87,7 +95,7 @@ fn settings(layers: &[&Layered]) -> Settings {
     for layer in layers {
         let raw: &RawLayer = &layer.raw;
         lay_approval(&mut settings.approval, raw);
-        add(&mut settings.approval.channels, raw.channels.iter().cloned());
+        add(&mut settings.approval.channels, raw.channels.iter().map(|at| at.value.clone()));
         add(&mut settings.approval.approvers, raw.approvers.iter().map(|at| at.value.clone()));
         add(&mut settings.approval.own, raw.own.iter().map(|at| at.value.clone()));
         add(&mut settings.env.pass, raw.env_pass.iter().cloned());
@@ -102,6 +110,10 @@ fn settings(layers: &[&Layered]) -> Settings {
         add(&mut settings.sockets, raw.sockets.iter().cloned());
         add(&mut settings.caches, raw.caches.iter().map(|at| at.value.clone()));
         settings.nested_userns = raw.nested_userns.unwrap_or(settings.nested_userns);
+        for (name, courier) in &raw.couriers {
+            settings.couriers.retain(|old| old.name != *name);
+            settings.couriers.push(courier.clone());
+        }
         for (name, credential) in &raw.credentials {
             settings.credentials.retain(|old| old.name != *name);
             settings.credentials.push(CredentialRule {

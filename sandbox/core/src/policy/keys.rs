@@ -5,6 +5,7 @@ pub(super) const TOP: &[&str] = &[
     "extends",
     "place",
     "credential",
+    "channel",
     "rule",
     "example",
     "approval",
@@ -25,6 +26,8 @@ pub(super) const PLACE: &[&str] =
     &["paths", "hosts", "resources", "read", "write", "destroy", "protected", "approvers", "confirm", "somebody-else", "lease", "credentials"];
 /// `[credential.NAME]`
 pub(super) const CREDENTIAL: &[&str] = &["source", "for", "allow", "expires", "env", "files"];
+/// `[channel.NAME]`
+pub(super) const CHANNEL: &[&str] = &["type", "url", "secret"];
 /// `[[rule]]`
 pub(super) const RULE: &[&str] = &["name", "place", "operation", "effect", "resource", "verdict", "expires"];
 /// `[[example]]`
@@ -37,7 +40,7 @@ pub(super) const LIMITS: &[&str] = &["processes", "open-files", "memory", "file-
 pub(super) const ENV: &[&str] = &["pass", "set"];
 
 /// Channels that this version has.
-pub(super) const CHANNELS: &[&str] = &["terminal"];
+pub(super) const CHANNELS: &[&str] = &["terminal", "web"];
 
 /// What `require` may name besides `landlock>=N`: the layers of `agentbox doctor`.
 pub const LAYERS: &[&str] = &[

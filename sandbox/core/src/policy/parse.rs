@@ -9,7 +9,7 @@ use super::{
     pattern::{Glob, HostPattern, PathPattern, ResourcePattern, split_port},
     raw::{At, RawCredential, RawExample, RawLayer, RawPlace, RawRule},
     read::{Section, absolute},
-    settings::{self, ApproverKey, Limits, Source as SecretSource, Unsigned},
+    settings::{self, ApproverKey, CourierKind, CourierRule, Limits, Source as SecretSource, Unsigned},
     source::{Source, nearest},
 };
 use crate::{Effect, HostName, Verdict, verdict::Confirm};
@@ -76,6 +76,11 @@ pub(super) fn parse(source: &Arc<Source>, context: &Context) -> Result<RawLayer,
             .named_sections("credential")?
             .into_iter()
             .map(|(name, section)| Ok((name, credential(&section, &bases)?)))
+            .collect::<Result<_, _>>()?,
+        couriers: top
+            .named_sections("channel")?
+            .into_iter()
+            .map(|(name, section)| Ok((name.clone(), courier(&name, &section, &bases)?)))
             .collect::<Result<_, _>>()?,
         rules: top.list_of_sections("rule")?.iter().map(rule).collect::<Result<_, _>>()?,
         examples: top.list_of_sections("example")?.iter().map(example).collect::<Result<_, _>>()?,
@@ -257,16 +262,47 @@ fn approver(text: &str, bases: &Bases<'_>) -> Result<ApproverKey, String> {
     absolute(text, bases.base, bases.home).map(ApproverKey::File)
 }
 
-fn channels(top: &Section<'_, '_>) -> Result<Vec<String>, PolicyError> {
-    let Some(section) = top.section("approval")? else { return Ok(Vec::new()) };
-    let all = section.texts("channels")?.unwrap_or_default();
-    for channel in &all {
-        if !keys::CHANNELS.contains(&channel.value.as_str()) {
-            let message = format!("there is no channel `{}` in this version", channel.value);
-            return Err(channel.mark.error(&message, Some(&format!("the channels are: {}", keys::CHANNELS.join(", ")))));
-        }
+const COURIERS: &[(&str, CourierKind)] = &[("webhook", CourierKind::Webhook), ("ntfy", CourierKind::Ntfy)];
+
+fn courier(name: &str, section: &Section<'_, '_>, bases: &Bases<'_>) -> Result<CourierRule, PolicyError> {
+    section.only(keys::CHANNEL)?;
+    if keys::CHANNELS.contains(&name) {
+        return Err(section.mark.error(&format!("`{name}` is a channel already"), Some("give it another name")));
     }
-    Ok(all.into_iter().map(|at| at.value).collect())
+    let url = section.needed("url", section.text("url")?)?;
+    // The URL is not shown: a chat's webhook is a secret as a whole.
+    let bad = || url.mark.error_unseen("this is no URL of a courier", "write https://HOST[:PORT]/PATH, without a user, a password or a fragment");
+    let rest = url.value.strip_prefix("https://").ok_or_else(bad)?;
+    let (authority, target) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if authority.contains('@') || !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return Err(bad());
+    }
+    let (host, port) = split_port(authority).map_err(|_| bad())?;
+    let host = HostName::parse(host).map_err(|_| bad())?;
+    let secret = match section.text("secret")? {
+        None => None,
+        Some(text) => Some(match text.value.split_once(':') {
+            Some(("env", name)) if !name.is_empty() && !name.contains('=') => SecretSource::Env(name.to_owned()),
+            Some(("file", path)) if !path.is_empty() => SecretSource::File(absolute(path, bases.base, bases.home).map_err(|why| text.mark.error(&why, None))?),
+            _ => {
+                return Err(text.mark.error_unseen("this is no source of a secret", "write env:NAME or file:PATH; the secret itself never stands in a policy"));
+            }
+        }),
+    };
+    Ok(CourierRule {
+        name: name.to_owned(),
+        kind: section.needed("type", section.word("type", COURIERS)?)?.value,
+        destination: crate::Destination { host, port: port.unwrap_or(443), addresses: Vec::new() },
+        target: if target.is_empty() { "/".to_owned() } else { target.to_owned() },
+        secret,
+    })
+}
+
+fn channels(top: &Section<'_, '_>) -> Result<Vec<At<String>>, PolicyError> {
+    match top.section("approval")? {
+        Some(section) => Ok(section.texts("channels")?.unwrap_or_default()),
+        None => Ok(Vec::new()),
+    }
 }
 
 fn require(top: &Section<'_, '_>) -> Result<Vec<String>, PolicyError> {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Du
 
 use super::{
     pattern::{Glob, HostPattern, PathPattern, ResourcePattern},
-    settings::{ApproverKey, Limits, Published, Source as SecretSource, Unsigned},
+    settings::{ApproverKey, CourierRule, Limits, Published, Source as SecretSource, Unsigned},
     source::{Mark, Source},
 };
 use crate::{Effect, HostName, Verdict, verdict::Confirm};
@@ -73,11 +73,12 @@ pub(super) struct RawLayer {
     pub(super) extends: Option<At<String>>,
     pub(super) places: BTreeMap<String, RawPlace>,
     pub(super) credentials: BTreeMap<String, RawCredential>,
+    pub(super) couriers: BTreeMap<String, CourierRule>,
     pub(super) rules: Vec<RawRule>,
     pub(super) examples: Vec<RawExample>,
     pub(super) patience: Option<Duration>,
     pub(super) client_patience: Option<Duration>,
-    pub(super) channels: Vec<String>,
+    pub(super) channels: Vec<At<String>>,
     pub(super) approvers: Vec<At<ApproverKey>>,
     pub(super) own: Vec<At<ApproverKey>>,
     pub(super) unsigned: Option<Unsigned>,

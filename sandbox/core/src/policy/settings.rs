@@ -138,6 +138,30 @@ impl CredentialRule {
     }
 }
 
+/// How a courier writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CourierKind {
+    /// The whole card as JSON, signed.
+    Webhook,
+    /// A short notification.
+    Ntfy,
+}
+
+/// A channel that carries cards elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CourierRule {
+    /// Its name in the policy and in `approval.channels`.
+    pub name: String,
+    /// How it writes.
+    pub kind: CourierKind,
+    /// Where to; always over TLS.
+    pub destination: crate::Destination,
+    /// Path and query.
+    pub target: String,
+    /// Its key or token: from a variable or a file.
+    pub secret: Option<Source>,
+}
+
 /// A path with the place that names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilePath {
@@ -208,6 +232,8 @@ pub struct Settings {
     pub pass_through: Vec<String>,
     /// Credentials, by name.
     pub credentials: Vec<CredentialRule>,
+    /// Channels that carry cards elsewhere.
+    pub couriers: Vec<CourierRule>,
     /// What the mounts must enforce.
     pub files: Files,
     /// TCP ports on the machine's own loopback that the box may reach at the same port of its own; judged as the place `host`.

@@ -21,8 +21,26 @@ pub use folder::{BadFolder, Door, Folder};
 pub use peer::{Peer, Stranger};
 pub use serve::{Call, Knock, serve};
 
-/// The channel's name in rulings.
-pub const CHANNEL: &str = "terminal";
+/// Which of this user's programs brings a ruling. It is that program's own word, and nothing hangs on it but what the ledger tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Via {
+    /// `agentbox approve`, `deny`, `holds --watch`.
+    Terminal,
+    /// `agentbox web`.
+    Web,
+}
+
+impl Via {
+    /// As rulings name it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Terminal => "terminal",
+            Self::Web => "web",
+        }
+    }
+}
 
 /// Longest reason that is taken over the socket, in bytes; the room cuts it further.
 pub const LONGEST_TEXT: usize = 4096;
@@ -53,6 +71,8 @@ pub enum ToDesk {
         typed: Option<String>,
         /// Seconds for which the yes covers its kind in its place; `None` for this once.
         lasting: Option<u64>,
+        /// What brings it.
+        via: Via,
         /// The armoured signature of the card's [`statement`](crate::signature::statement).
         signature: Option<String>,
     },
@@ -62,6 +82,8 @@ pub enum ToDesk {
         id: HoldId,
         /// Reaches the agent. May be empty.
         because: String,
+        /// What brings it.
+        via: Via,
     },
     /// What was refused last.
     Why,

@@ -116,7 +116,8 @@ fn a_terminal_of_the_same_user_is_heard() {
     let door = folder.listen("b1").unwrap();
     let saw = desk(door.listener);
     let session = sessions(&folder).unwrap().remove(0);
-    let message = ToDesk::Approve { id: HoldId::spell(7), card: Digest::of([]), typed: Some("pgdata".to_owned()), lasting: None, signature: None };
+    let message =
+        ToDesk::Approve { id: HoldId::spell(7), card: Digest::of([]), typed: Some("pgdata".to_owned()), lasting: None, via: Via::Terminal, signature: None };
     assert_eq!(call(&session, &message).unwrap(), FromDesk::No(format!("{message:?}")));
     // `sessions` knocked too and said nothing: that is no call.
     assert_eq!(saw.recv_timeout(Duration::from_secs(20)).unwrap(), format!("uid:{}", nix::unistd::geteuid()));
@@ -130,7 +131,7 @@ fn garbage_and_floods_end_one_connection_and_nothing_else() {
     let path = door.path.clone();
     let _saw = desk(door.listener);
     let session = Session { name: "b1".to_owned(), socket: path.clone() };
-    let long = wire::encode(&ToDesk::Deny { id: HoldId::spell(7), because: "x".repeat(100_000) }).unwrap();
+    let long = wire::encode(&ToDesk::Deny { id: HoldId::spell(7), because: "x".repeat(100_000), via: Via::Terminal }).unwrap();
     for bad in [&[255_u8; 64][..], b"GET / HTTP/1.1\r\n\r\n", &[2, 0, 0, 0, 9, 1], &long] {
         let mut stream = UnixStream::connect(&path).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();

@@ -72,6 +72,8 @@ pub enum End {
     Denied {
         /// Who.
         by: String,
+        /// Through which channel.
+        channel: String,
         /// Why, made safe.
         because: String,
     },
@@ -260,7 +262,7 @@ impl WaitingRoom {
             }
             let because = safe::line(because, LONGEST_REASON);
             let refusal = words::denied(&entry.because, &entry.id, &because);
-            deeds.extend(entry.end(&refusal, End::Denied { by: ruling.approver, because }));
+            deeds.extend(entry.end(&refusal, End::Denied { by: ruling.approver, channel: ruling.channel, because }));
             return (Ok(Ruled::Denied), deeds);
         }
         let (result, entry, more) = entry.approve(ruling, now);

@@ -142,7 +142,7 @@ fn a_kept_passage_can_be_taken_back() {
     assert!(room.rule(&id, ruling, now).0.is_ok());
     let (ruled, deeds) = room.rule(&id, no("I was wrong"), now);
     assert_eq!(ruled, Ok(Ruled::Denied));
-    assert_eq!(end(&deeds), Some(End::Denied { by: "uid:1".to_owned(), because: "I was wrong".to_owned() }));
+    assert_eq!(end(&deeds), Some(End::Denied { by: "uid:1".to_owned(), channel: "terminal".to_owned(), because: "I was wrong".to_owned() }));
 }
 
 #[test]

@@ -15,3 +15,10 @@ pub use attend::attend;
 pub use filter::Filter;
 pub use pty::{Terminal, TerminalError};
 pub use sequences::{KEPT, Kept};
+
+/// Columns and rows of the terminal behind `descriptor`; `None` where it is none, or does not say.
+#[must_use]
+pub fn size_of(descriptor: std::os::fd::BorrowedFd<'_>) -> Option<(u16, u16)> {
+    let size = crate::sys::terminal::window_size(descriptor).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
+}

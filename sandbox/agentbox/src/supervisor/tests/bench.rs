@@ -18,8 +18,8 @@ use agentbox_core::{
 };
 use agentbox_desk::{
     HoldId,
-    channel::Screen,
-    control::{self, Folder, FromDesk, RuledWord, Session, ToDesk},
+    channels::Screen,
+    control::{self, Folder, FromDesk, RuledWord, Session, ToDesk, Via},
     signature::Approvers,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -193,6 +193,7 @@ impl Bench {
                 ledger: crate::supervisor::begin(&ledger_folder, "b1").unwrap(),
                 broker: supervisors,
                 files: None,
+                couriers: None,
                 looker,
                 releases: Some(supervisors_end),
                 can_look,
@@ -344,7 +345,14 @@ impl Bench {
     /// Approves as a person would who has read the card.
     pub(super) fn approve(&self, id: &HoldId) -> FromDesk {
         let card = self.card(id);
-        self.call(&ToDesk::Approve { id: id.clone(), card: card.digest.expect("it waits"), typed: card.wants.typed, lasting: None, signature: None })
+        self.call(&ToDesk::Approve {
+            id: id.clone(),
+            card: card.digest.expect("it waits"),
+            typed: card.wants.typed,
+            lasting: None,
+            via: Via::Terminal,
+            signature: None,
+        })
     }
 
     pub(super) fn approved(&self, id: &HoldId) {
@@ -410,6 +418,7 @@ pub(super) fn supervise_here(dir: &Path, broker: UnixStream) -> Outcome<u8> {
         broker,
         files: None,
         releases: None,
+        couriers: None,
         looker: None,
         can_look,
         find: Arc::new(|_| Vec::new()),

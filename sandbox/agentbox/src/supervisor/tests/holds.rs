@@ -2,8 +2,8 @@
 
 use agentbox_core::{RefusalKind, ledger::Event, wire::ToSupervisor};
 use agentbox_desk::{
-    channel::Screen,
-    control::{FromDesk, RuledWord, ToDesk},
+    channels::Screen,
+    control::{FromDesk, RuledWord, ToDesk, Via},
 };
 
 use super::bench::*;
@@ -46,7 +46,7 @@ fn the_wrong_name_and_the_wrong_card_approve_nothing() {
     for (card, typed) in
         [(digest, None), (digest, Some("pgdata2".to_owned())), (digest, Some("yes".to_owned())), (super::bench::digest(1), Some("pgdata".to_owned()))]
     {
-        assert!(matches!(bench.call(&ToDesk::Approve { id: id.clone(), card, typed, lasting: None, signature: None }), FromDesk::No(_)));
+        assert!(matches!(bench.call(&ToDesk::Approve { id: id.clone(), card, typed, lasting: None, via: Via::Terminal, signature: None }), FromDesk::No(_)));
     }
     bench.quiet();
     bench.approved(&id);
@@ -59,7 +59,7 @@ fn a_no_reaches_all_with_its_reason() {
     bench.ask(1, deletion(1));
     bench.ask(2, deletion(1));
     let id = bench.hold(2);
-    let deny = ToDesk::Deny { id: id.clone(), because: "this is production".to_owned() };
+    let deny = ToDesk::Deny { id: id.clone(), because: "this is production".to_owned(), via: Via::Terminal };
     assert_eq!(bench.call(&deny), FromDesk::Ruled(RuledWord::Denied));
     for ask in [1, 2] {
         assert_eq!(bench.refused(ask).reason, "A person said no, because: this is production");
@@ -136,7 +136,7 @@ fn who_has_gone_is_not_acted_for_and_leaves_a_passage() {
     assert!(matches!(bench.approve(&id), FromDesk::Ruled(RuledWord::Kept { .. })));
     bench.quiet();
     // The passage may be taken back.
-    assert_eq!(bench.call(&ToDesk::Deny { id, because: String::new() }), FromDesk::Ruled(RuledWord::Denied));
+    assert_eq!(bench.call(&ToDesk::Deny { id, because: String::new(), via: Via::Terminal }), FromDesk::Ruled(RuledWord::Denied));
     bench.ask(2, deletion(1));
     bench.hold(1);
     bench.quiet();
@@ -230,7 +230,7 @@ fn who_asks_too_often_is_not_asked_for_a_while() {
     for number in 0..60 {
         bench.ask(u64::from(number), deletion(number));
         let id = bench.hold(1);
-        assert_eq!(bench.call(&ToDesk::Deny { id, because: String::new() }), FromDesk::Ruled(RuledWord::Denied));
+        assert_eq!(bench.call(&ToDesk::Deny { id, because: String::new(), via: Via::Terminal }), FromDesk::Ruled(RuledWord::Denied));
         let _ = bench.refused(u64::from(number));
     }
     bench.ask(60, deletion(60));

@@ -5,7 +5,7 @@ use agentbox_core::{
     ledger::{Draft, Event},
     wire::ToSupervisor,
 };
-use agentbox_desk::control::{BoxState, FromDesk, RuledWord, ToDesk};
+use agentbox_desk::control::{BoxState, FromDesk, RuledWord, ToDesk, Via};
 
 use super::bench::*;
 use crate::supervisor::{End, Mode, Rein};
@@ -75,6 +75,29 @@ fn what_the_broker_let_pass_by_itself_counts_and_reads_do_not() {
     let _ = bench.refused(1);
     assert_eq!(state(&bench).state, BoxState::Running);
     bench.tell(&ToSupervisor::Record { drafts: vec![told("destroy http.delete http:a"), told("opaque tls.connection tls:a"), told("destroy x y")] });
+    until(&bench, BoxState::Frozen);
+}
+
+#[test]
+fn without_a_word_of_the_policy_only_what_people_allowed_counts() {
+    let mut bench = Bench::new(Setting { approval: LEASE, ..Setting::default() });
+    for number in 1..=30 {
+        destroy(&mut bench, number);
+    }
+    bench.tell(&ToSupervisor::Record { drafts: vec![Draft { operations: vec!["destroy sql.delete postgres:table/a".to_owned()], ..plain_draft() }; 30] });
+    bench.ask(100, placed(100, Effect::Destroy, "lent"));
+    assert_eq!(approve_for(&bench, 600), FromDesk::Ruled(RuledWord::Approved));
+    let nonce = bench.permitted(100);
+    bench.redeem(100, &nonce, 100);
+    bench.redeemed(100);
+    assert_eq!(state(&bench).state, BoxState::Running);
+    // A yes for a kind is a person's yes, and its uses make a burst.
+    for number in 101..=111 {
+        bench.ask(u64::from(number), placed(number, Effect::Destroy, "lent"));
+        let nonce = bench.permitted(u64::from(number));
+        bench.redeem(u64::from(number), &nonce, number);
+        bench.redeemed(u64::from(number));
+    }
     until(&bench, BoxState::Frozen);
 }
 
@@ -149,10 +172,16 @@ fn the_agents_words_stand_on_the_card_once_and_are_signed_with_it() {
 
 const LEASE: &str = "patience = \"10m\"\n[place.lent]\nresources = [\"railway:environment/lent\"]\ndestroy = \"hold\"\nwrite = \"hold\"\nlease = \"30m\"";
 
-fn approve_for(bench: &Bench, ask: u64, seconds: u64) -> FromDesk {
-    let _ = ask;
+fn approve_for(bench: &Bench, seconds: u64) -> FromDesk {
     let card = bench.card(&bench.hold(1));
-    bench.call(&ToDesk::Approve { id: card.id.clone(), card: card.digest.unwrap(), typed: card.wants.typed, lasting: Some(seconds), signature: None })
+    bench.call(&ToDesk::Approve {
+        id: card.id.clone(),
+        card: card.digest.unwrap(),
+        typed: card.wants.typed,
+        lasting: Some(seconds),
+        via: Via::Terminal,
+        signature: None,
+    })
 }
 
 #[test]
@@ -160,9 +189,9 @@ fn a_yes_for_a_kind_covers_the_kind_in_its_place_and_no_more() {
     let mut bench = Bench::new(Setting { approval: LEASE, ..Setting::default() });
     bench.ask(1, placed(1, Effect::Destroy, "lent"));
     // Longer than the policy lets.
-    let FromDesk::No(why) = approve_for(&bench, 1, 1801) else { panic!() };
+    let FromDesk::No(why) = approve_for(&bench, 1801) else { panic!() };
     assert!(why.contains("at most 1800 s"), "{why}");
-    assert_eq!(approve_for(&bench, 1, 1800), FromDesk::Ruled(RuledWord::Approved));
+    assert_eq!(approve_for(&bench, 1800), FromDesk::Ruled(RuledWord::Approved));
     bench.permitted(1);
     let deadline = std::time::Instant::now() + SOON;
     while state(&bench).leases.is_empty() {
@@ -200,7 +229,7 @@ fn a_yes_for_a_kind_covers_the_kind_in_its_place_and_no_more() {
 fn no_yes_for_a_kind_where_the_policy_does_not_let_it() {
     let mut bench = Bench::new(Setting { approval: LEASE, ..Setting::default() });
     bench.ask(1, deletion(1));
-    let FromDesk::No(why) = approve_for(&bench, 1, 1) else { panic!() };
+    let FromDesk::No(why) = approve_for(&bench, 1) else { panic!() };
     assert!(why.contains("at most 0 s"), "{why}");
     bench.quiet();
 }

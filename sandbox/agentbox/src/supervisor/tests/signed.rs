@@ -9,7 +9,7 @@ use std::{
 use agentbox_core::{Effect, ledger::Event};
 use agentbox_desk::{
     Card, HoldId,
-    control::{FromDesk, RuledWord, ToDesk},
+    control::{FromDesk, RuledWord, ToDesk, Via},
     signature::{Approvers, KeyText, NAMESPACE, statement},
 };
 
@@ -79,7 +79,7 @@ impl People {
 }
 
 fn approve(card: &Card, signature: Option<String>) -> ToDesk {
-    ToDesk::Approve { id: card.id.clone(), card: card.digest.unwrap(), typed: card.wants.typed.clone(), lasting: None, signature }
+    ToDesk::Approve { id: card.id.clone(), card: card.digest.unwrap(), typed: card.wants.typed.clone(), lasting: None, via: Via::Terminal, signature }
 }
 
 fn bench(approvers: Approvers, approval: &'static str) -> Bench {
@@ -127,7 +127,7 @@ fn an_account_alone_approves_nothing_that_wants_a_signature() {
     no(bench.approve(&id), "agentbox approve --sign");
     bench.quiet();
     // A no needs no signature: it cannot harm.
-    assert_eq!(bench.call(&ToDesk::Deny { id, because: String::new() }), FromDesk::Ruled(RuledWord::Denied));
+    assert_eq!(bench.call(&ToDesk::Deny { id, because: String::new(), via: Via::Terminal }), FromDesk::Ruled(RuledWord::Denied));
     let _ = bench.refused(1);
 }
 
@@ -147,7 +147,7 @@ fn reversible_things_may_be_approved_by_the_account() {
         if effect == Effect::Write {
             bench.approved(&id);
             bench.permitted(ask);
-            let _ = bench.call(&ToDesk::Deny { id, because: String::new() });
+            let _ = bench.call(&ToDesk::Deny { id, because: String::new(), via: Via::Terminal });
             bench.tell(&agentbox_core::wire::ToSupervisor::Gone { ask });
             bench.holds(0);
         } else {

@@ -15,6 +15,7 @@ fn parser_keys() -> BTreeSet<String> {
     let sections: Vec<(&str, &str, &[&str])> = vec![
         ("place", "place.NAME", keys::PLACE),
         ("credential", "credential.NAME", keys::CREDENTIAL),
+        ("channel", "channel.NAME", keys::CHANNEL),
         ("rule", "rule", keys::RULE),
         ("example", "example", keys::EXAMPLE),
         ("approval", "approval", keys::APPROVAL),

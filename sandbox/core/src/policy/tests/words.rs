@@ -46,13 +46,13 @@ hint: did you mean "production"?"#
    |             ^^^^^^^^^^^^^^^"#
     );
     assert_eq!(
-        refused("[approval]\nchannels = [\"terminal\", \"web\"]\n"),
-        r#"user.toml:2:25: there is no channel `web` in this version
+        refused("[approval]\nchannels = [\"terminal\", \"fax\"]\n"),
+        r#"user.toml:2:25: there is no channel `fax`
    |
- 2 | channels = ["terminal", "web"]
+ 2 | channels = ["terminal", "fax"]
    |                         ^^^^^
 
-hint: the channels are: terminal"#
+hint: the channels are: terminal, web, and what [channel.NAME] names"#
     );
 }
 
@@ -81,6 +81,10 @@ fn the_secret_itself_is_never_shown() {
     let lines: Vec<&str> = error.lines().collect();
     assert!(lines[0].starts_with("user.toml:3:10: this is no source"), "{error}");
     assert!(!error.contains("hunter2"), "{error}");
+    for secret in ["url = \"http://hooks.example/hunter2\"", "url = \"https://u:hunter2@a.b/\"", "url = \"https://a.b/c\"\nsecret = \"hunter2\""] {
+        let error = refused(&format!("[channel.x]\ntype = \"webhook\"\n{secret}\n"));
+        assert!(error.contains("this is no") && !error.contains("hunter2"), "{error}");
+    }
 }
 
 #[test]

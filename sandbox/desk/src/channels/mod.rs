@@ -1,5 +1,10 @@
 //! The ways in which people are told that something waits: one line of the table each.
 
+pub mod courier;
+mod ntfy;
+pub mod web;
+mod webhook;
+
 use crate::{Card, card};
 
 /// Whose eyes the supervisor's stderr reaches.
@@ -21,12 +26,20 @@ pub struct Channel {
 }
 
 /// All channels. A policy that names none of them asks nobody, so its holds are refused.
-pub const CHANNELS: &[Channel] = &[Channel { name: "terminal", announce: terminal }];
+pub const CHANNELS: &[Channel] = &[Channel { name: "terminal", announce: terminal }, Channel { name: "web", announce: web }];
 
 /// The channel of that name.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static Channel> {
     CHANNELS.iter().find(|channel| channel.name == name)
+}
+
+/// The page shows it by itself.
+fn web(_: &Card, screen: Screen) -> String {
+    match screen {
+        Screen::SharedWithAgent => "agentbox: held: see the page of `agentbox web`".to_owned(),
+        Screen::Apart => "agentbox: an operation waits for a person: see the page of `agentbox web`".to_owned(),
+    }
 }
 
 fn terminal(shown: &Card, screen: Screen) -> String {

@@ -1,0 +1,102 @@
+//! The process that carries cards to webhooks and notifiers: it holds their secrets, is fenced as the looker is, and nobody waits for it.
+
+use std::{io::Read as _, os::unix::net::UnixStream, sync::Arc, time::Duration};
+
+use agentbox_broker::courier::Courier;
+use agentbox_core::{
+    policy::{
+        Policy,
+        settings::{CourierRule, Source},
+    },
+    safe, wire,
+};
+use agentbox_desk::{Card, card::unix_now, channels::courier};
+use agentbox_kernel::{
+    process::{Child, First, ProcessError, fork_child},
+    selfguard::{self, Role},
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::supervise::Voice;
+
+/// How long one delivery may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Longest secret, in bytes.
+const LONGEST: u64 = 4096;
+
+/// Starts it, where the policy has couriers among its channels.
+pub(crate) fn start(policy: &Arc<Policy>, voice: Voice) -> Result<Option<Child>, ProcessError> {
+    let settings = policy.settings();
+    let named = |rule: &&CourierRule| settings.approval.channels.contains(&rule.name);
+    let rules: Vec<CourierRule> = settings.couriers.iter().filter(named).cloned().collect();
+    if rules.is_empty() {
+        return Ok(None);
+    }
+    let policy = Arc::clone(policy);
+    fork_child(First::Parent, &[], move |socket| live(rules, policy, socket, voice)).map(Some)
+}
+
+fn live(rules: Vec<CourierRule>, policy: Arc<Policy>, supervisor: UnixStream, voice: Voice) -> u8 {
+    let mut ready = Vec::new();
+    for rule in rules {
+        match rule.secret.as_ref().map(read).transpose() {
+            Ok(secret) => ready.push((rule, secret)),
+            Err(why) => voice.say(&format!("agentbox: warning: the channel {} tells nobody: {}", rule.name, safe::line(&why, 200))),
+        }
+    }
+    let courier = match Courier::new(policy) {
+        Ok(courier) => courier,
+        Err(why) => {
+            voice.say(&format!("agentbox: warning: no channel tells anybody elsewhere: {}", safe::line(&why, 200)));
+            return 1;
+        }
+    };
+    if let Err(error) = selfguard::guard(Role::Looker) {
+        voice.say(&format!("agentbox: the couriers cannot be fenced, so nobody elsewhere is told: {error}"));
+        return 1;
+    }
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return 1 };
+    runtime.block_on(carry(&ready, &courier, supervisor)).map_or(1, |()| 0)
+}
+
+/// A secret from a variable or a file; the policy lets nothing else be named.
+fn read(source: &Source) -> Result<String, String> {
+    let text = match source {
+        Source::Env(name) => std::env::var(name).map_err(|_| format!("{name} is not set"))?,
+        Source::File(path) => {
+            let mut text = String::new();
+            let file = std::fs::File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            file.take(LONGEST).read_to_string(&mut text).map_err(|error| format!("{}: {error}", path.display()))?;
+            text
+        }
+        Source::Command(_) => return Err("its secret is read from a variable or a file".to_owned()),
+    };
+    let text = text.trim().to_owned();
+    if text.is_empty() { Err("its secret is empty".to_owned()) } else { Ok(text) }
+}
+
+/// One card after the other, to all at once; what came of each goes back, for the ledger.
+async fn carry(rules: &[(CourierRule, Option<String>)], courier: &Courier, supervisor: UnixStream) -> std::io::Result<()> {
+    supervisor.set_nonblocking(true)?;
+    let mut line = tokio::net::UnixStream::from_std(supervisor)?;
+    let mut buffer = Vec::new();
+    loop {
+        while let Some(card) = wire::decode::<Card>(&mut buffer).map_err(std::io::Error::other)? {
+            for (rule, secret) in rules {
+                let post = courier::post(rule.kind, &card, secret.as_deref(), unix_now());
+                let sent = courier.post(&rule.destination, &rule.target, &post.headers, post.body);
+                let outcome = match tokio::time::timeout(DEADLINE, sent).await {
+                    Ok(Ok(status @ 200..=299)) => format!("told by {}: {status}", rule.name),
+                    Ok(Ok(status)) => format!("NOT told by {}: it answers {status}", rule.name),
+                    Ok(Err(why)) => format!("NOT told by {}: {}", rule.name, safe::line(&why, 200)),
+                    Err(_) => format!("NOT told by {}: no answer within {} s", rule.name, DEADLINE.as_secs()),
+                };
+                line.write_all(&wire::encode(&(card.id.clone(), outcome)).map_err(std::io::Error::other)?).await?;
+            }
+        }
+        if line.read_buf(&mut buffer).await? == 0 {
+            return Ok(());
+        }
+    }
+}
