@@ -293,3 +293,11 @@ fn a_server_that_is_not_there_is_told_in_mysqls_words() {
     let ended = home.run(&script("shop", "$M -e 'SELECT 1'")).ended(1);
     assert!(ended.err().contains("agentbox: cannot connect"), "{}", ended.err());
 }
+
+#[test]
+fn another_port_is_spoken_at_where_the_policy_says_so() {
+    let Some(server) = ready() else { return };
+    let home = Home::new(&server.policy("[protocols]\n\"db.example:3307\" = \"mysql\""));
+    let out = home.run(&script("shop", "$M -P 3307 -e 'SELECT 41 + 1; SELECT COUNT(*) FROM t'")).ended(0).out();
+    assert_eq!(out, "42\n100\n");
+}

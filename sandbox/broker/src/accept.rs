@@ -95,7 +95,7 @@ fn destination(broker: &Broker, asked: SocketAddr) -> Option<Destination> {
 /// Serves one connection to `destination` to its end.
 pub(crate) async fn speak(stream: TcpStream, broker: Arc<Broker>, destination: Destination) -> io::Result<()> {
     let (stream, presence) = ClientStream::new(stream);
-    let (hint, quiet) = (Hint::on(destination.port), Quiet::on(destination.port));
+    let (hint, quiet) = (Hint::of(&broker.policy, &destination), Quiet::on(destination.port));
     let (protocol, stream) = match hint {
         Hint::MySql if broker.policy.passes_through(&destination) => {
             let stream = Prefixed::new(BytesMut::new(), stream);
@@ -182,7 +182,7 @@ async fn terminate(stream: Prefixed<ClientStream>, presence: Presence, broker: A
     let Shaken { tls, misdirected } = timeout(HANDSHAKE, shake(stream, &broker, &destination)).await??;
     let version = if tls.get_ref().1.alpn_protocol() == Some(b"h2") { Version::Http2 } else { Version::Http1 };
     // What a client speaks inside TLS is looked at as well: ALPN is only its word.
-    let (protocol, tls) = peek(tls, Quiet::Ahead, Hint::on(destination.port)).await?;
+    let (protocol, tls) = peek(tls, Quiet::Ahead, Hint::of(&broker.policy, &destination)).await?;
     match (protocol, version) {
         (Protocol::PostgreSql, Version::Http1 | Version::Http2) if !misdirected => {
             postgres::serve(broker, destination, presence, Box::new(tls), Cloth::Tls).await

@@ -7,6 +7,10 @@ use std::{
     time::Duration,
 };
 
+use agentbox_core::{
+    Destination,
+    policy::{Policy, Spoken},
+};
 use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
@@ -98,9 +102,17 @@ pub enum Hint {
 }
 
 impl Hint {
-    /// Told by the port.
+    /// What the policy says is spoken there; else told by the port.
     #[must_use]
-    pub fn on(port: u16) -> Self {
+    pub fn of(policy: &Policy, destination: &Destination) -> Self {
+        match policy.spoken(destination) {
+            Some(Spoken::MySql) => Hint::MySql,
+            Some(Spoken::Redis) => Hint::Redis,
+            None => Self::on(destination.port),
+        }
+    }
+
+    fn on(port: u16) -> Self {
         match port {
             3306 => Hint::MySql,
             6379 | 6380 => Hint::Redis,

@@ -36,8 +36,9 @@ fn shown(text: &[u8]) -> String {
 
 fn masked(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text).into_owned();
-    let Some(at) = text.as_bytes().windows(8).position(|word| word.eq_ignore_ascii_case(b"password")) else { return text };
-    // ALTER ROLE … PASSWORD '…', CREATE USER MAPPING … OPTIONS (password '…').
+    let find = |wanted: &[u8]| text.as_bytes().windows(wanted.len()).position(|word| word.eq_ignore_ascii_case(wanted));
+    // ALTER ROLE … PASSWORD '…', CREATE USER MAPPING … OPTIONS (password '…'), CREATE USER … IDENTIFIED BY '…'.
+    let Some(at) = [find(b"password"), find(b"identified")].into_iter().flatten().min() else { return text };
     let (before, after) = text.split_at_checked(at).unwrap_or((&text, ""));
     let mut pieces = after.split('\'');
     let mut masked = before.to_owned() + pieces.next().unwrap_or_default();
@@ -80,6 +81,7 @@ mod tests {
     #[test]
     fn passwords_are_not_shown() {
         assert_eq!(shown(b"ALTER ROLE u PASSWORD 'geheim' VALID UNTIL 'x'"), "ALTER ROLE u PASSWORD '…' VALID UNTIL '…'");
+        assert_eq!(shown(b"CREATE USER u IDENTIFIED BY 'geheim'"), "CREATE USER u IDENTIFIED BY '…'");
         assert_eq!(shown(b"DELETE FROM t"), "DELETE FROM t");
     }
 

@@ -30,9 +30,11 @@ pub(super) fn assemble(all: &[Layered], context: &Context) -> Result<Policy, Pol
     let mut warnings = Vec::new();
     settings.files = files::derive(&tables);
     let pass_through = counted.iter().flat_map(|layer| &layer.raw.pass_through).map(|at| at.value.clone()).collect();
+    // The last layer that speaks of a host decides.
+    let protocols = counted.iter().rev().flat_map(|layer| layer.raw.protocols.iter().cloned()).collect();
     check::warnings(&full, &tables, &mut warnings);
     let examples = examples(&full, &tables);
-    Ok(Policy { tables, settings, warnings, examples, pass_through, context: context.clone() })
+    Ok(Policy { tables, settings, warnings, examples, pass_through, protocols, context: context.clone() })
 }
 
 /// Every name that is spoken of must be somebody's.

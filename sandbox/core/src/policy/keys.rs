@@ -15,6 +15,7 @@ pub(super) const TOP: &[&str] = &[
     "names",
     "roots",
     "pass-through",
+    "protocols",
     "forward",
     "publish",
     "sockets",

@@ -29,7 +29,7 @@ pub use example::ExampleReport;
 pub use explain::{CellExplained, Explanation, PlaceExplained, RuleExplained};
 pub use keys::LAYERS;
 pub use layers::{Binding, bind};
-pub use settings::Settings;
+pub use settings::{Settings, Spoken};
 
 use crate::{
     Destination, Granted, Hold, HostName, Judgement, Refusal, RefusalKind, Request, Verdict,
@@ -96,6 +96,7 @@ pub struct Policy {
     warnings: Vec<String>,
     examples: Vec<example::Example>,
     pass_through: Vec<HostPattern>,
+    protocols: Vec<(HostPattern, Spoken)>,
     context: Context,
 }
 
@@ -191,21 +192,13 @@ impl Policy {
     /// Whether the user said that connections to this host are passed on without being understood: they are opaque.
     #[must_use]
     pub fn passes_through(&self, destination: &Destination) -> bool {
-        let name = destination.host.as_str();
-        self.pass_through.iter().any(|pattern| {
-            pattern.port_fits(destination.port)
-                && match &pattern.kind {
-                    pattern::HostKind::Name(mine) => mine == name,
-                    pattern::HostKind::Below(suffix) => name.ends_with(suffix.as_str()),
-                    pattern::HostKind::Any => true,
-                    pattern::HostKind::Address(address) => destination.host.address().is_some_and(|theirs| theirs.to_canonical() == *address),
-                    pattern::HostKind::Range(range, bits) => destination
-                        .host
-                        .address()
-                        .map(|theirs| theirs.to_canonical())
-                        .is_some_and(|theirs| theirs.is_ipv4() == range.is_ipv4() && pattern::masked(theirs, *bits) == *range),
-                }
-        })
+        self.pass_through.iter().any(|pattern| pattern.fits(destination))
+    }
+
+    /// What the policy says is spoken at a host, where neither its port nor a client's first bytes tell.
+    #[must_use]
+    pub fn spoken(&self, destination: &Destination) -> Option<Spoken> {
+        self.protocols.iter().find(|(pattern, _)| pattern.fits(destination)).map(|(_, spoken)| *spoken)
     }
 
     /// The host names that places list. Whoever can resolve them tells the answers to [`Policy::learn_addresses`], so

@@ -9,7 +9,7 @@ use super::{
     pattern::{Glob, HostPattern, PathPattern, ResourcePattern, split_port},
     raw::{At, RawCredential, RawExample, RawLayer, RawPlace, RawRule},
     read::{Section, absolute},
-    settings::{self, ApproverKey, CourierKind, CourierRule, Limits, Source as SecretSource, Unsigned},
+    settings::{self, ApproverKey, CourierKind, CourierRule, Limits, Source as SecretSource, Spoken, Unsigned},
     source::{Source, nearest},
 };
 use crate::{Effect, HostName, Verdict, verdict::Confirm};
@@ -97,6 +97,7 @@ pub(super) fn parse(source: &Arc<Source>, context: &Context) -> Result<RawLayer,
         names: names(&top)?,
         roots: top.each("roots", path)?.into_iter().map(plain).collect(),
         pass_through,
+        protocols: protocols(&top)?,
         forward: doors(top.each("forward", settings::port)?)?,
         publish: doors(top.each("publish", settings::published)?)?,
         sockets: doors(top.each("sockets", path)?)?,
@@ -358,4 +359,15 @@ fn names(top: &Section<'_, '_>) -> Result<BTreeMap<HostName, (IpAddr, Option<u16
         Ok((host, (address, port)))
     };
     top.pairs("names")?.into_iter().map(one).collect()
+}
+
+fn protocols(top: &Section<'_, '_>) -> Result<Vec<(HostPattern, Spoken)>, PolicyError> {
+    let one = |(host, word): (At<String>, At<String>)| {
+        let pattern = HostPattern::parse(&host.value).map_err(|why| host.mark.error(&why, None))?;
+        let spoken = Spoken::named(&word.value).ok_or_else(|| {
+            word.mark.error(&format!("`{}` is no protocol that must be named", word.value), Some("`mysql` or `redis`; others are known by their first bytes"))
+        })?;
+        Ok((pattern, spoken))
+    };
+    top.pairs("protocols")?.into_iter().map(one).collect()
 }

@@ -5,7 +5,7 @@ use std::{net::IpAddr, path::Path};
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::read::absolute;
-use crate::HostName;
+use crate::{Destination, HostName};
 
 /// Characters that make a pattern more than a literal.
 const META: &[char] = &['*', '?', '[', ']', '{', '}', '\\'];
@@ -236,6 +236,20 @@ impl HostPattern {
             }
         };
         Ok(Self { kind, port })
+    }
+
+    /// Whether this is the destination's name or address, and its port.
+    pub(super) fn fits(&self, destination: &Destination) -> bool {
+        let name = destination.host.as_str();
+        let theirs = || destination.host.address().map(|theirs| theirs.to_canonical());
+        self.port_fits(destination.port)
+            && match &self.kind {
+                HostKind::Name(mine) => mine == name,
+                HostKind::Below(suffix) => name.ends_with(suffix.as_str()),
+                HostKind::Any => true,
+                HostKind::Address(address) => theirs().is_some_and(|theirs| theirs == *address),
+                HostKind::Range(range, bits) => theirs().is_some_and(|theirs| theirs.is_ipv4() == range.is_ipv4() && masked(theirs, *bits) == *range),
+            }
     }
 
     pub(super) fn port_fits(&self, port: u16) -> bool {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Du
 
 use super::{
     pattern::{Glob, HostPattern, PathPattern, ResourcePattern},
-    settings::{ApproverKey, CourierRule, Limits, Published, Source as SecretSource, Unsigned},
+    settings::{ApproverKey, CourierRule, Limits, Published, Source as SecretSource, Spoken, Unsigned},
     source::{Mark, Source},
 };
 use crate::{Effect, HostName, Verdict, verdict::Confirm};
@@ -89,6 +89,7 @@ pub(super) struct RawLayer {
     pub(super) names: BTreeMap<HostName, (IpAddr, Option<u16>)>,
     pub(super) roots: Vec<PathBuf>,
     pub(super) pass_through: Vec<At<HostPattern>>,
+    pub(super) protocols: Vec<(HostPattern, Spoken)>,
     pub(super) forward: Vec<u16>,
     pub(super) publish: Vec<Published>,
     pub(super) sockets: Vec<PathBuf>,

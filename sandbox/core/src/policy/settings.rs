@@ -10,6 +10,26 @@ use std::{
 
 use crate::HostName;
 
+/// A protocol of a database that neither a port nor a client's first bytes tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spoken {
+    /// MySQL and MariaDB: the server speaks first.
+    MySql,
+    /// Redis, with its inline commands, which look like HTTP's.
+    Redis,
+}
+
+impl Spoken {
+    /// As in the policy.
+    pub(super) fn named(word: &str) -> Option<Self> {
+        match word {
+            "mysql" | "mariadb" => Some(Spoken::MySql),
+            "redis" => Some(Spoken::Redis),
+            _ => None,
+        }
+    }
+}
+
 /// A key that may sign rulings, as the policy names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ApproverKey {

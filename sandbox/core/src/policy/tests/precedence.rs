@@ -461,6 +461,20 @@ fn pass_through_is_the_users_alone() {
 }
 
 #[test]
+fn what_is_spoken_at_a_host_is_said_by_the_last_layer() {
+    let profile = layer(LayerKind::Profile, "[protocols]\n\"db.example:3307\" = \"redis\"\n\"*.cache.example\" = \"redis\"");
+    let policy = load(vec![profile, layer(LayerKind::User, "[protocols]\n\"db.example:3307\" = \"mysql\"")]);
+    assert_eq!(policy.spoken(&to("db.example", 3307)), Some(Spoken::MySql));
+    assert_eq!(policy.spoken(&to("db.example", 3308)), None);
+    assert_eq!(policy.spoken(&to("a.cache.example", 7000)), Some(Spoken::Redis));
+    let untrusted = layer(LayerKind::Repository { trusted: false }, "[protocols]\n\"db.example\" = \"mysql\"");
+    assert_eq!(load(vec![untrusted]).spoken(&to("db.example", 1)), None);
+    for wrong in ["[protocols]\n\"db.example\" = \"http\"", "[protocols]\n\"a/b/c\" = \"mysql\"", "protocols = [\"mysql\"]"] {
+        assert!(try_load(vec![layer(LayerKind::User, wrong)]).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn binding_covers_all_that_is_extended() {
     let mut second = "[place.a]\nread=\"allow\"".to_owned();
     let digest = |second: &str| {
