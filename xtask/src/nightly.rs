@@ -57,7 +57,7 @@ pub(crate) fn run(_: &[String]) -> Result<ExitCode> {
     step("catalogue", catalogue::run(&["--check".to_owned()])?);
 
     tell("── on other kernels");
-    step("vm", vm::run(&[])?);
+    step("vm", vm::run(&["--all".to_owned()])?);
 
     tell("── measured");
     step("bench", bench::run(&[])?);

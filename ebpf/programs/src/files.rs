@@ -27,7 +27,7 @@ macro_rules! offsets {
 // Where the running kernel has these fields.
 offsets! { DENTRY_D_INODE DENTRY_D_NAME FILE_F_DENTRY FILE_F_INODE FILE_F_MODE INODE_I_INO INODE_I_MODE INODE_I_SB INODE_I_SIZE PATH_DENTRY SB_S_DEV SB_S_MAGIC TASK_FLAGS }
 
-/// The box's cgroup, alone. Without it everybody is refused nothing.
+/// The box's cgroup, alone. Until it is set nobody is refused anything.
 #[map]
 static BOX: CgroupArray = CgroupArray::with_max_entries(1, 0);
 

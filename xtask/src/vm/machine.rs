@@ -16,9 +16,6 @@ use anyhow::{Context, Result};
 use super::{kernel::Kernel, root, steps::Step};
 use crate::{commands::tell, test_output::Seen};
 
-/// How long one machine may run.
-pub(super) const PATIENCE: Duration = Duration::from_secs(540);
-
 /// How much longer it may take to end by itself.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -39,7 +36,7 @@ pub(super) struct Told {
 }
 
 /// Boots it, shows what it says, and waits for its end.
-pub(super) fn boot(kernel: &Kernel, image: &Path, folder: &Path, steps: &[Step]) -> Result<Told> {
+pub(super) fn boot(kernel: &Kernel, image: &Path, folder: &Path, steps: &[Step], patience: Duration) -> Result<Told> {
     let start = folder.join(format!("start-{}", kernel.release()));
     fs::write(&start, root::start(kernel)?)?;
     let mut told = Told { steps: steps.iter().map(|step| (step.name.to_owned(), None)).collect(), ..Told::default() };
@@ -51,7 +48,7 @@ pub(super) fn boot(kernel: &Kernel, image: &Path, folder: &Path, steps: &[Step])
     qemu.env("TMPDIR", folder).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut machine = Machine(qemu.spawn().context("qemu-system-x86_64")?);
     let lines = read_along(&mut machine.0)?;
-    let end = Instant::now() + PATIENCE + GRACE;
+    let end = Instant::now() + patience + GRACE;
     loop {
         match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(line) => {
@@ -60,7 +57,7 @@ pub(super) fn boot(kernel: &Kernel, image: &Path, folder: &Path, steps: &[Step])
                 }
             }
             Err(RecvTimeoutError::Timeout) => {
-                told.trouble.push(format!("it ran on after {} s, and was ended", (PATIENCE + GRACE).as_secs()));
+                told.trouble.push(format!("it ran on after {} s, and was ended", (patience + GRACE).as_secs()));
                 break;
             }
             Err(RecvTimeoutError::Disconnected) => break,

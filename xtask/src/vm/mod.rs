@@ -1,4 +1,4 @@
-//! `cargo xtask vm [KERNEL…]`: runs the fences and the file gate on the kernels that people have, in QEMU without any help of this machine's own kernel.
+//! `cargo xtask vm [KERNEL…] [--all] [--only=STEP]`: runs the fences and the file gate on the kernels that people have, in QEMU without any help of this machine's own kernel.
 //!
 //! Debian's cloud kernels are fetched by apt, through their metapackages, and unpacked below `target`. The root that they boot is made of this
 //! machine's own programs, of `agentbox` and of test programs as cargo builds them here.
@@ -21,29 +21,31 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::{
     commands::{cargo, find, is_ci, output, target, tell},
-    vm::{kernel::Kernel, machine::Told, root::Programs},
+    vm::{
+        kernel::Kernel,
+        machine::Told,
+        root::Programs,
+        steps::{Step, When},
+    },
 };
 
 /// The kernels that are tried where none is named: Debian 12's own, which is the oldest that agentbox is for, and the newest in its archive.
 const KERNELS: &[&str] = &["6.1", "6.12"];
 
 /// What it takes besides apt.
-const NEEDED: &[&str] = &["qemu-system-x86_64", "busybox", "mke2fs", "xz", "apt-get", "apt-cache", "dpkg", "ldd"];
-
-/// Test programs that run inside, by the crate and the target that cargo knows; which of their tests, `steps` says.
-const TESTS: &[(&str, &[&str])] = &[
-    ("agentbox-kernel", &["--lib"]),
-    ("agentbox-tests", &["--test", "kernel_gate", "--test", "scratch", "--test", "files", "--test", "holds", "--test", "escapes"]),
-];
+const NEEDED: &[&str] = &["qemu-system-x86_64", "busybox", "mke2fs", "xz", "apt-get", "apt-cache", "dpkg", "dpkg-query", "ldd", "strip"];
 
 /// Boots every kernel asked for, and counts.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     let (options, asked): (Vec<&str>, Vec<&str>) = arguments.iter().map(String::as_str).partition(|argument| argument.starts_with('-'));
-    let only = match options.as_slice() {
-        [] => None,
-        [option] => Some(option.strip_prefix("--only=").with_context(|| format!("{option}: the option is `--only=STEP`"))?),
-        more => bail!("{}: one option is taken, `--only=STEP`", more.join(" ")),
-    };
+    let (mut only, mut when) = (None, When::Always);
+    for option in options {
+        match option.strip_prefix("--only=") {
+            Some(step) => only = Some(step),
+            None if option == "--all" => when = When::All,
+            None => bail!("{option}: the options are `--all` and `--only=STEP`"),
+        }
+    }
     if let Some(why) = lacking() {
         if is_ci() {
             bail!("{why}");
@@ -54,9 +56,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     let names = if asked.is_empty() { KERNELS.to_vec() } else { asked };
     let folder = target()?.join("vm");
     let kernels = names.iter().map(|name| Kernel::find(name, &folder)).collect::<Result<Vec<_>>>()?;
-    let programs = programs()?;
-    let steps = steps::chosen(only)?;
-    let image = root::make(&folder, &kernels, &programs, &steps)?;
+    let steps = steps::chosen(only, when)?;
+    let programs = programs(&steps)?;
+    let image = root::make(&folder, &kernels, &programs, &steps, when.patience())?;
 
     // Beside each other: they wait more than they work.
     let told: Vec<Result<(Told, Duration)>> = thread::scope(|scope| {
@@ -64,7 +66,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
             let (image, folder, steps) = (&image, &folder, &steps);
             scope.spawn(move || {
                 let begun = Instant::now();
-                machine::boot(kernel, image, folder, steps).map(|told| (told, begun.elapsed()))
+                machine::boot(kernel, image, folder, steps, when.patience()).map(|told| (told, begun.elapsed()))
             })
         };
         let machines: Vec<_> = kernels.iter().map(boot).collect();
@@ -91,15 +93,15 @@ fn lacking() -> Option<String> {
 }
 
 /// Builds `agentbox` and the test programs; they run inside as they do here.
-fn programs() -> Result<Programs> {
+fn programs(steps: &[Step]) -> Result<Programs> {
     let built = |arguments: &[&str]| -> Result<Vec<PathBuf>> {
         let text = output(cargo().args(arguments).args(["--locked", "--message-format=json"]).stderr(Stdio::inherit()))?;
         Ok(text.lines().filter_map(executable).collect())
     };
     let agentbox = built(&["build", "--package", "agentbox", "--bin", "agentbox"])?.pop().context("cargo built no agentbox")?;
     let mut tests = Vec::new();
-    for (package, targets) in TESTS {
-        tests.extend(built(&[&["test", "--no-run", "--package", package], *targets].concat())?);
+    for words in steps::programs(steps) {
+        tests.extend(built(&[&["test", "--no-run"], words.as_slice()].concat())?);
     }
     Ok(Programs { agentbox, tests })
 }

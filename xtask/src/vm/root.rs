@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -85,7 +86,7 @@ pub(super) struct Programs {
 }
 
 /// Makes the disk, the same for every kernel; gives its file.
-pub(super) fn make(folder: &Path, kernels: &[Kernel], programs: &Programs, steps: &[steps::Step]) -> Result<PathBuf> {
+pub(super) fn make(folder: &Path, kernels: &[Kernel], programs: &Programs, steps: &[steps::Step], patience: Duration) -> Result<PathBuf> {
     let mut stage = Stage::begin(folder.join("root"))?;
     for path in package_programs()? {
         stage.add(&path)?;
@@ -118,7 +119,7 @@ pub(super) fn make(folder: &Path, kernels: &[Kernel], programs: &Programs, steps
     stage.write("vm/init", include_str!("inside/init.sh"))?;
     stage.write("vm/steps", &steps::script(steps))?;
     stage.write("vm/repository", &repository().to_string_lossy())?;
-    stage.write("vm/patience", &super::machine::PATIENCE.as_secs().to_string())?;
+    stage.write("vm/patience", &patience.as_secs().to_string())?;
     for kernel in kernels {
         stage.modules(kernel)?;
     }

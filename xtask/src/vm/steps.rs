@@ -1,5 +1,7 @@
 //! What is done inside: each step with the user it runs as, and how long it may take.
 
+use std::time::Duration;
+
 use anyhow::{Result, bail};
 
 /// As whom a step runs.
@@ -10,6 +12,35 @@ pub(super) enum As {
     Ordinary,
 }
 
+/// What a step runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Run {
+    /// Words for the shell.
+    Command(&'static str),
+    /// The kernel crate's own tests, with these words for the harness.
+    Kernel(&'static str),
+    /// A program of end-to-end tests, by cargo's name for it.
+    Tests(&'static str),
+}
+
+/// When a step is run where none is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    Always,
+    /// With `--all`, as every night.
+    All,
+}
+
+impl When {
+    /// How long a machine may run.
+    pub(super) fn patience(self) -> Duration {
+        match self {
+            When::Always => Duration::from_secs(560),
+            When::All => Duration::from_secs(1800),
+        }
+    }
+}
+
 /// One step.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
@@ -17,38 +48,70 @@ pub(super) struct Step {
     pub(super) user: As,
     /// Seconds; far more than it takes, since a machine that emulates another is slow and may be busy.
     pub(super) patience: u32,
-    /// Words for the shell in the folder of the repository.
-    pub(super) command: &'static str,
+    pub(super) run: Run,
+    pub(super) when: When,
 }
 
-/// The mount point of the box's cgroups, the kernel's programs and all that an installed system has comes before the first one (`inside/init.sh`).
+const fn root(name: &'static str, patience: u32, run: Run) -> Step {
+    Step { name, user: As::Root, patience, run, when: When::Always }
+}
+
+const fn ordinary(name: &'static str, patience: u32, run: Run) -> Step {
+    Step { name, user: As::Ordinary, patience, run, when: When::Always }
+}
+
+/// End-to-end tests that cost more time than a landing has.
+const fn more(name: &'static str) -> Step {
+    Step { name, user: As::Root, patience: 300, run: Run::Tests(name), when: When::All }
+}
+
 const STEPS: &[Step] = &[
-    Step { name: "doctor", user: As::Root, patience: 60, command: "agentbox doctor" },
-    Step { name: "doctor-ordinary", user: As::Ordinary, patience: 60, command: "agentbox doctor" },
-    Step { name: "drill", user: As::Root, patience: 90, command: "agentbox drill pocketos --patience 4" },
-    Step { name: "drill-ordinary", user: As::Ordinary, patience: 90, command: "agentbox drill pocketos --patience 4" },
-    Step {
-        name: "fences",
-        user: As::Root,
-        patience: 240,
-        command: "cd sandbox/kernel && /vm/tests/agentbox_kernel $SHOW --skip stopped::tests --skip filter_tests --skip two_hundred --skip storm_of_orphans",
-    },
-    Step { name: "calls", user: As::Root, patience: 240, command: "cd sandbox/kernel && /vm/tests/agentbox_kernel $SHOW stopped::tests::faults" },
-    Step { name: "kernel-gate", user: As::Root, patience: 120, command: "cd tests && /vm/tests/kernel_gate $SHOW" },
-    Step { name: "scratch", user: As::Root, patience: 240, command: "cd tests && /vm/tests/scratch $SHOW" },
-    Step { name: "files", user: As::Root, patience: 240, command: "cd tests && /vm/tests/files $SHOW" },
-    Step { name: "holds", user: As::Root, patience: 240, command: "cd tests && /vm/tests/holds $SHOW" },
-    Step { name: "escapes", user: As::Root, patience: 240, command: "cd tests && /vm/tests/escapes $SHOW" },
+    root("doctor", 60, Run::Command("agentbox doctor")),
+    ordinary("doctor-ordinary", 60, Run::Command("agentbox doctor")),
+    root("drill", 90, Run::Command("agentbox drill pocketos --patience 4")),
+    ordinary("drill-ordinary", 90, Run::Command("agentbox drill pocketos --patience 4")),
+    // What is left out times what an emulated machine has no time for, or has nothing to do with the kernel.
+    root("fences", 240, Run::Kernel("--skip stopped::tests --skip filter_tests --skip two_hundred --skip storm_of_orphans")),
+    root("calls", 120, Run::Kernel("stopped::tests::faults")),
+    root("kernel-gate", 180, Run::Tests("kernel_gate")),
+    root("files", 300, Run::Tests("files")),
+    root("escapes", 300, Run::Tests("escapes")),
+    more("holds"),
+    more("scratch"),
+    more("life"),
+    more("names"),
+    more("pins"),
+    more("faults"),
+    more("unattended"),
 ];
 
-/// All steps, or those whose name begins so.
-pub(super) fn chosen(only: Option<&str>) -> Result<Vec<Step>> {
-    let steps: Vec<Step> = STEPS.iter().copied().filter(|step| only.is_none_or(|only| step.name.starts_with(only))).collect();
+/// Those whose name begins so; else all, or those that every landing runs.
+pub(super) fn chosen(only: Option<&str>, when: When) -> Result<Vec<Step>> {
+    let is_chosen = |step: &Step| only.map_or(step.when == When::Always || when == When::All, |only| step.name.starts_with(only));
+    let steps: Vec<Step> = STEPS.iter().copied().filter(is_chosen).collect();
     if steps.is_empty() {
         let names: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
         bail!("no step is called so; they are: {}", names.join(", "));
     }
     Ok(steps)
+}
+
+/// Cargo's words for the test programs that the steps take: its package, and its targets.
+pub(super) fn programs(steps: &[Step]) -> Vec<Vec<&'static str>> {
+    let mut all = Vec::new();
+    if steps.iter().any(|step| matches!(step.run, Run::Kernel(_))) {
+        all.push(vec!["--package", "agentbox-kernel", "--lib"]);
+    }
+    let mut ours = vec!["--package", "agentbox-tests"];
+    for step in steps {
+        if let Run::Tests(target) = step.run {
+            ours.extend(["--test", target]);
+        }
+    }
+    if ours.len() > 2 {
+        all.push(ours);
+    }
+    all
 }
 
 /// The script that the machine runs: one call of `step` each, which `inside/init.sh` makes known.
@@ -58,7 +121,12 @@ pub(super) fn script(steps: &[Step]) -> String {
             As::Root => "root",
             As::Ordinary => "ordinary",
         };
-        format!("step {} {user} {} '{}'\n", step.name, step.patience, step.command)
+        let command = match step.run {
+            Run::Command(words) => words.to_owned(),
+            Run::Kernel(words) => format!("cd sandbox/kernel && /vm/tests/agentbox_kernel $SHOW {words}"),
+            Run::Tests(target) => format!("cd tests && /vm/tests/{target} $SHOW"),
+        };
+        format!("step {} {user} {} '{command}'\n", step.name, step.patience)
     };
     steps.iter().map(line).collect()
 }
@@ -68,11 +136,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_are_plain_words() {
-        let plain = |text: &str| !text.contains(['\'', '\n']);
-        assert!(STEPS.iter().all(|step| plain(step.command) && step.name.chars().all(|c| c.is_ascii_lowercase() || c == '-')));
-        assert_eq!(chosen(Some("doctor")).unwrap().len(), 2);
-        assert!(chosen(Some("nothing")).is_err());
-        assert!(script(&chosen(Some("doctor-o")).unwrap()).starts_with("step doctor-ordinary ordinary 60 'agentbox doctor'\n"));
+    fn steps_are_plain_words_with_names_of_their_own() {
+        let script = script(STEPS);
+        assert_eq!((script.lines().count(), script.matches('\'').count()), (STEPS.len(), 2 * STEPS.len()));
+        assert!(STEPS.iter().all(|step| step.name.chars().all(|c| c.is_ascii_lowercase() || c == '-')));
+        let names: std::collections::BTreeSet<_> = STEPS.iter().map(|step| step.name).collect();
+        assert_eq!(names.len(), STEPS.len());
+        assert!(script.starts_with("step doctor root 60 'agentbox doctor'\n"));
+    }
+
+    #[test]
+    fn what_is_named_is_run_and_what_is_not_needed_is_not_built() {
+        let names = |only, when| chosen(only, when).map(|steps| steps.iter().map(|step| step.name).collect::<Vec<_>>());
+        assert_eq!(names(Some("holds"), When::Always).unwrap(), ["holds"]);
+        assert!(!names(None, When::Always).unwrap().contains(&"holds") && names(None, When::All).unwrap().len() == STEPS.len());
+        assert!(names(Some("nothing"), When::All).is_err());
+        assert_eq!(programs(&chosen(Some("drill"), When::Always).unwrap()), Vec::<Vec<&str>>::new());
+        assert_eq!(programs(&chosen(Some("holds"), When::Always).unwrap()), [["--package", "agentbox-tests", "--test", "holds"]]);
     }
 }
