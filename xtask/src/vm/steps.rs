@@ -75,7 +75,7 @@ const STEPS: &[Step] = &[
     root("calls", 120, Run::Kernel("stopped::tests::faults")),
     root("kernel-gate", 180, Run::Tests("kernel_gate")),
     root("files", 300, Run::Tests("files")),
-    root("escapes", 300, Run::Tests("escapes")),
+    more("escapes"),
     more("holds"),
     more("scratch"),
     more("life"),

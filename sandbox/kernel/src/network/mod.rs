@@ -94,7 +94,7 @@ pub(crate) fn set_up(doors: &[u16]) -> Result<(Vec<OwnedFd>, Ipv6), NetworkError
         Err(Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP | Errno::EACCES) => Ipv6::Off,
         Err(errno) => return Err(failed("the IPv6 address and route")(errno)),
     };
-    nft::install(ipv6).map_err(failed("nf_tables with TPROXY (CONFIG_NF_TABLES, CONFIG_NFT_TPROXY)"))?;
+    installed(ipv6).map_err(failed("nf_tables with TPROXY (CONFIG_NF_TABLES, CONFIG_NFT_TPROXY)"))?;
     let mut families = vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
     if ipv6 == Ipv6::Up {
         families.push(Ipv6Addr::UNSPECIFIED.into());
@@ -113,6 +113,19 @@ pub(crate) fn set_up(doors: &[u16]) -> Result<(Vec<OwnedFd>, Ipv6), NetworkError
         }
     }
     Ok((sockets, ipv6))
+}
+
+/// The rules, also while another box has the kernel load its modules for the first time: until they are whole, the kernel knows nothing of them.
+fn installed(ipv6: Ipv6) -> Result<(), Errno> {
+    const TRIES: u32 = 3;
+    const AGAIN: std::time::Duration = std::time::Duration::from_millis(20);
+    for _ in 1..TRIES {
+        match nft::install(ipv6) {
+            Err(Errno::EOPNOTSUPP | Errno::EPROTONOSUPPORT) => std::thread::sleep(AGAIN),
+            done => return done,
+        }
+    }
+    nft::install(ipv6)
 }
 
 /// Gives the descriptors of [`set_up`] their types again, on the other side: the sockets, of which the last `doors` are doors, then the

@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// How long the programs may take to be loaded where the policy requires them.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long an answer may take where a person is asked: without one, `/proc` is looked through.
 const ANSWER: Duration = Duration::from_millis(100);
@@ -268,8 +268,10 @@ fn run(line: &Control, socket: UnixStream) -> u8 {
         When::AtOnce(Gate::Wanted) => Wanted::FilesToo,
         When::AtOnce(Gate::Not) | When::Soon => Wanted::Connections,
     };
-    // What the agent does goes first: nobody waits for the probes unless the policy requires them.
-    sys::fork::only_when_idle();
+    // What the agent does goes first, unless the policy has it wait for this.
+    if when == When::Soon {
+        sys::fork::only_when_idle();
+    }
     crate::cgroup::sweep();
     let (mut probes, files) = match load::load(&folder, network, strict, wanted) {
         Ok(loaded) => loaded,

@@ -113,7 +113,7 @@ tried(\"mapped\", lambda: mapped.connect((\"::ffff:127.0.0.1\", {1})))
         cgroup.path().display(),
         listener.local_addr().unwrap().port()
     );
-    let mut child = Command::new("timeout").args(["20", "python3", "-c", &program]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = Command::new("timeout").args(["50", "python3", "-c", &program]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut made = [0; 5];
     child.stdout.as_mut().unwrap().read_exact(&mut made).unwrap();
     let mut probes = load::load(&folder, own_network() + 1, true, load::Wanted::Connections).unwrap().0;
