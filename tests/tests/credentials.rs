@@ -345,3 +345,27 @@ fn what_is_signed_with_a_placeholder_is_signed_anew() {
     assert!(log.contains("it is not for this host"), "a signature by the placeholder of another host is known, too: {log}");
     assert_eq!(holds(&home.path(""), &secret, &[]), None);
 }
+
+#[test]
+fn a_file_of_the_workspace_shows_its_placeholder_and_is_not_uncovered() {
+    let secret = secret("ghp_");
+    for who in Who::each() {
+        let home = Home::of(who, "");
+        let file = home.path("work/conf/.env");
+        home.write("work/conf/.env", &format!("A=1\nTOKEN={secret}\n"));
+        let policy = format!("extends = \"default\"\n[credential.api]\nsource = \"env:API_TOKEN\"\nfor = [\"api.example\"]\nfiles = [{file:?}]\n");
+        home.write("policy.toml", &policy);
+        let text = "cat conf/.env; mv conf/.env x; rm -f conf/.env; ln conf/.env y; cp conf/.env z; mv conf other; cat */.env z x y; echo end; sleep 300";
+        let mut command = home.script(&["--unattended"], &format!("{{ {text}; }} 2>/dev/null"));
+        let going = Going::start(command.env("API_TOKEN", &secret));
+        going.says("end");
+        assert!(going.out().contains("TOKEN=ghp_") && !going.out().contains(&secret), "{}", going.out());
+        // An editor outside saves by renaming a new file over the old one.
+        let (folder, new) = (home.path("work"), format!("TOKEN={secret}\n"));
+        let at = if folder.join("other/.env").exists() { "work/other" } else { "work/conf" };
+        home.write(&format!("{at}/.new"), &new);
+        fs::rename(home.path(&format!("{at}/.new")), home.path(&format!("{at}/.env"))).expect("a rename");
+        let finished = going.finish().ended(137);
+        assert!(finished.err().contains("no longer hidden from the agent") && !finished.out().contains(&secret), "{}", finished.err());
+    }
+}

@@ -75,11 +75,8 @@ pub(super) fn show(
     // What is not text could not be looked through.
     environment.retain(|(name, value)| value.to_str().is_some() && name.to_str().is_some_and(|name| !named.contains(name)));
     environment.extend(issued.variables.into_iter().map(|(name, value)| (name.into(), value.into())));
-    for path in rules.iter().flat_map(|rule| rule.shown_in()) {
-        if !issued.files.iter().any(|(shown, _)| shown == path) {
-            fence.masked.extend(real(path));
-        }
-    }
+    // Masked as well, below what is shown: a mask is watched, and one that falls, since somebody outside replaced the file, ends the box.
+    fence.masked.extend(rules.iter().flat_map(|rule| rule.shown_in()).filter_map(real));
     // The placeholder takes the place of the file itself, also where a link leads to it.
     fence.provided.extend(issued.files.into_iter().map(|(path, text)| Provided { path: real(&path).unwrap_or(path), contents: Arc::new(text.into_bytes()) }));
     Ok(Some((child, releases)))
