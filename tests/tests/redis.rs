@@ -1,7 +1,12 @@
 //! Real Redis clients in a box, against a real server: ordinary work passes untouched, what destroys waits, and the session stays usable.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
-use agentbox_tests::{Home, Redis, Who, process::finish, redis::PASSWORD, skip};
+use agentbox_tests::{
+    Home, Redis, Who,
+    process::{finish, until},
+    redis::PASSWORD,
+    skip,
+};
 
 /// Python as Debian brings it, with its driver.
 const PYTHON: &str = "/usr/bin/python3";
@@ -169,6 +174,20 @@ except redis.RedisError as error:
 print(db.get("c"), db.ping())
 "#;
 
+/// The one that waits once this other one is done with: what was approved is listed until it is fetched.
+fn next(home: &Home, before: &str) -> String {
+    let mut id = String::new();
+    until(
+        "another one waits",
+        || {
+            id = home.hold();
+            id != before
+        },
+        || home.log(),
+    );
+    id
+}
+
 #[test]
 fn a_no_leaves_the_session_usable_and_a_transaction_is_one_question() {
     let Some(server) = Redis::start() else { return };
@@ -182,13 +201,15 @@ fn a_no_leaves_the_session_usable_and_a_transaction_is_one_question() {
         let id = home.hold();
         home.outside(&["deny", &id, "--because", "not today"]).ended(0);
     }
+    let mut last = String::new();
     for answer in [&["deny", "--because", "nor this"][..], &["approve", "--confirm", "yes"]] {
-        let id = home.hold();
+        let id = next(&home, &last);
         let card = home.outside(&["show", &id]).ended(0).out();
         assert!(card.contains("DEL a") && card.contains("DEL b") && card.contains("EXEC of 2 commands"), "{card}");
         home.outside(&[&answer[..1], &[&id], &answer[1..]].concat()).ended(0);
+        last = id;
     }
-    let id = home.hold();
+    let id = next(&home, &last);
     home.outside(&["deny", &id, "--because", "no script"]).ended(0);
     let ended = going.finish().ended(0);
     let out = ended.out();
