@@ -41,6 +41,8 @@ fn at_word(dialect: Dialect, about: &About, part: &Part<'_>, at: usize) -> Optio
     let after_name = at > 0 && part.is_any(at - 1, &["add", "rename", "to", "column", "constraint", "index", "key", "remove"]);
     let next = |words: &[&str]| part.is_any(at + 1, words);
     let is = |keyword: &str| word.eq_ignore_ascii_case(keyword.as_bytes());
+    // Whose statement it is is not always known; `ON DELETE CASCADE` is everybody's.
+    let mutates = dialect == Dialect::Other && about.kind == "table" && !(at > 0 && part.is_any(at - 1, &["on", "no", "for"]));
     match () {
         () if after_name => None,
         () if is("drop") => drops(part, at, about),
@@ -58,8 +60,8 @@ fn at_word(dialect: Dialect, about: &About, part: &Part<'_>, at: usize) -> Optio
         () if is("replace") && next(&["partition"]) => Some((DESTROY, "replacePartition", "replaces a partition's rows")),
         () if is("coalesce") && next(&["partition"]) => None,
         () if is("clear") && next(&["column", "index", "projection"]) => Some((DESTROY, "clear", "resets values")),
-        () if is("delete") && dialect == Dialect::ClickHouse => Some((DESTROY, "delete", "deletes the rows that match")),
-        () if is("update") && dialect == Dialect::ClickHouse => clickhouse_update(part, at),
+        () if is("delete") && (dialect == Dialect::ClickHouse || mutates && next(&["where", "in"])) => Some((DESTROY, "delete", "deletes the rows that match")),
+        () if is("update") && (dialect == Dialect::ClickHouse || mutates && part.mentions(&["where"])) => clickhouse_update(part, at),
         () if is("ttl") || is("modify") && next(&["ttl"]) => Some((DESTROY, "expire", "lets rows expire")),
         () if is("unused") => Some((DESTROY, "drop", "makes a column unusable")),
         () if is("type") && at > 0 && !about.has("type") => narrows(part, at + 1),

@@ -395,6 +395,9 @@ fn others() {
             "DROP KEYSPACE k",
         ],
     );
+    // Whose statement it is is not told: ClickHouse would delete.
+    held(Dialect::Other, &["ALTER TABLE events DELETE WHERE 1", "ALTER TABLE e DELETE IN PARTITION p WHERE 1", "ALTER TABLE e UPDATE a = 1 WHERE 1"]);
+    written(Dialect::Other, &["ALTER TABLE t ADD CONSTRAINT c FOREIGN KEY (a) REFERENCES b (a) ON DELETE CASCADE ON UPDATE NO ACTION"]);
     written(Dialect::Other, &["CREATE EXTERNAL TABLE t (a int) LOCATION 's3://b'", "ANALYZE TABLE t COMPUTE STATISTICS"]);
 }
 
