@@ -112,7 +112,13 @@ pub(crate) fn service(host: &str) -> &str {
 #[must_use]
 pub(crate) fn full_service(host: &str) -> Option<&str> {
     let name = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().find_map(|suffix| host.strip_suffix(suffix))?;
-    let is_region = |label: &str| label.contains('-') && label.ends_with(|c: char| c.is_ascii_digit()) && label.split('-').count() >= 3;
+    // `us-gov-west-1`; no `s3-website-us-east-1`, before which stands a name of a customer's.
+    let is_region = |label: &str| {
+        let parts: Vec<&str> = label.split('-').collect();
+        parts.len() >= 3
+            && parts.first().is_some_and(|first| first.len() == 2 && first.bytes().all(|b| b.is_ascii_lowercase()))
+            && label.ends_with(|c: char| c.is_ascii_digit())
+    };
     let name = name.strip_suffix(".dualstack").unwrap_or(name);
     let name = match name.rsplit_once('.') {
         Some((service, region)) if is_region(region) => service,

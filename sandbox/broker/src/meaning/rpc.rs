@@ -21,11 +21,17 @@ fn last(name: &str) -> &str {
     name.rsplit(['.', '/']).next().unwrap_or(name)
 }
 
-/// Whether a host is AWS's.
+/// Names below which customers have hosts of their own (API gateways, load balancers, machines, search domains, websites): what is behind
+/// them speaks as it likes.
+const CUSTOMERS: &[&str] = &["execute-api", "elb", "elasticbeanstalk", "compute", "es", "aoss", "awsapprunner", "rds", "cache"];
+
+/// Whether a host is AWS's own.
 #[must_use]
 pub(crate) fn is_aws(head: &Head<'_>) -> bool {
     let host = head.host.as_str();
-    [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|suffix| host.ends_with(suffix))
+    let Some(name) = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().find_map(|suffix| host.strip_suffix(suffix)) else { return false };
+    // `es.us-east-1` is the service, `search-shop.us-east-1.es` a customer's.
+    !name.split('.').skip(1).any(|label| CUSTOMERS.contains(&label) || label.starts_with("compute-") || label.starts_with("s3-website"))
 }
 
 /// Names of remote procedures in the body or the query: AWS's `Action`, JSON-RPC's `method`.

@@ -79,5 +79,8 @@ fn a_name_makes_no_body_harmless() {
     // A path with two readings has no name.
     assert_eq!(one("POST", "https://access-analyzer.eu-west-1.amazonaws.com//analyzed-resource", "{}").0, "http.post");
     // Nor has a host that only looks like the provider's.
+    for host in ["access-analyzer.s3-website-us-east-1.amazonaws.com", "access-analyzer.us-east-1.elb.amazonaws.com"] {
+        assert_eq!(one("POST", &format!("https://{host}/analyzed-resource"), "{}"), ("http.post".to_owned(), Write), "{host}");
+    }
     assert_eq!(one("POST", "https://access-analyzer.eu-west-1.amazonaws.com.evil.example/analyzed-resource", "{}").1, Write);
 }

@@ -29,6 +29,10 @@ fn aws_by_the_names_of_its_operations() {
         at("dynamodb.us-east-1.amazonaws.com", "POST", "/", &[AMZ, ("x-amz-target", "D.GetItem"), ("x-amz-target", "D.DeleteTable")], Some(b"{}")),
         Destroy
     );
+    // Nor is it on a host of a customer's below AWS's own domain.
+    for host in ["x1.execute-api.us-east-1.amazonaws.com", "shop-1.us-east-1.elb.amazonaws.com", "ec2-1-2-3-4.us-west-2.compute.amazonaws.com"] {
+        assert_eq!(at(host, "POST", "/", &[AMZ, ("x-amz-target", "D.GetItem")], Some(br#"{"action":"delete"}"#)), Destroy, "{host}");
+    }
     // On another host AWS's word for reading is nobody's.
     assert_eq!(at("aws.acme.example", "POST", "/", &[AMZ, ("x-amz-target", "D.GetItem")], Some(br#"{"action":"delete"}"#)), Destroy);
 }
