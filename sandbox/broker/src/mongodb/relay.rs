@@ -41,7 +41,7 @@ pub(super) async fn relay(asking: Asking, client: Reader<Box<dyn Duplex>>, far: 
     let mut down = std::pin::pin!(down(&broker, &shared, Reader::new(far_reader)));
     let ended = tokio::select! {
         ended = up.run() => {
-            let _ = up.far.shutdown().await;
+            let _ = timeout(FAREWELL, up.far.shutdown()).await;
             let _ = timeout(FAREWELL, &mut down).await;
             ended
         }

@@ -36,6 +36,8 @@ impl From<Malformed> for std::io::Error {
     }
 }
 
+impl crate::session::NoMessage for Malformed {}
+
 /// The head of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {

@@ -42,24 +42,7 @@ pub(super) async fn relay(asking: Asking, pair: Pair, facts: Facts, without_eof:
 }
 
 /// Why a session ends early.
-pub(super) enum End {
-    Io(io::Error),
-    /// The client said what is no command.
-    Violation(Malformed),
-    Gone,
-}
-
-impl From<io::Error> for End {
-    fn from(error: io::Error) -> Self {
-        End::Io(error)
-    }
-}
-
-impl From<Malformed> for End {
-    fn from(why: Malformed) -> Self {
-        End::Violation(why)
-    }
-}
+pub(super) type End = crate::session::End<Malformed>;
 
 pub(super) struct Session {
     pub(super) asking: Asking,

@@ -44,6 +44,8 @@ impl From<Malformed> for std::io::Error {
     }
 }
 
+impl crate::session::NoMessage for Malformed {}
+
 /// What a client says first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum First {

@@ -60,7 +60,7 @@ pub(super) async fn relay(asking: Asking, session: Session, client: Wire<Box<dyn
                 let mut client = shared.client.lock().await;
                 let _ = last_words(&mut *client, &violation(*why)).await;
             } else {
-                let _ = up.far.shutdown().await;
+                let _ = timeout(FAREWELL, up.far.shutdown()).await;
                 let _ = timeout(FAREWELL, &mut down).await;
             }
             ended.map_err(io::Error::from)
@@ -73,35 +73,8 @@ pub(super) async fn relay(asking: Asking, session: Session, client: Wire<Box<dyn
     ended
 }
 
-/// Why the client's side ends early.
-enum End {
-    Io(io::Error),
-    /// The client said what is no message.
-    Violation(Malformed),
-    Gone,
-}
-
-impl From<io::Error> for End {
-    fn from(error: io::Error) -> Self {
-        End::Io(error)
-    }
-}
-
-impl From<Malformed> for End {
-    fn from(why: Malformed) -> Self {
-        End::Violation(why)
-    }
-}
-
-impl From<End> for io::Error {
-    fn from(end: End) -> Self {
-        match end {
-            End::Io(error) => error,
-            End::Violation(why) => why.into(),
-            End::Gone => io::ErrorKind::UnexpectedEof.into(),
-        }
-    }
-}
+/// Why a session ends early.
+type End = crate::session::End<Malformed>;
 
 /// Messages that are not sent before it is known whether what they prepare may be done: the server would lock for them while a person thinks.
 #[derive(Default)]

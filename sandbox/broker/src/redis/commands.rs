@@ -41,6 +41,8 @@ impl From<Malformed> for std::io::Error {
     }
 }
 
+impl crate::session::NoMessage for Malformed {}
+
 /// What stands at the front of what was read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {

@@ -54,7 +54,7 @@ pub(super) async fn relay(asking: Asking, client: Reader<Box<dyn Duplex>>, far: 
                     let _ = last_words(&mut *shared.client.lock().await, &refusal::plain(&format!("protocol error: {why}"))).await;
                 }
                 Ok(()) | Err(End::Io(_) | End::Gone) => {
-                    let _ = up.far.shutdown().await;
+                    let _ = timeout(FAREWELL, up.far.shutdown()).await;
                     let _ = timeout(FAREWELL, &mut down).await;
                 }
             }
@@ -68,35 +68,8 @@ pub(super) async fn relay(asking: Asking, client: Reader<Box<dyn Duplex>>, far: 
     ended
 }
 
-/// Why the client's side ends early.
-enum End {
-    Io(io::Error),
-    /// The client said what is no command.
-    Violation(Malformed),
-    Gone,
-}
-
-impl From<io::Error> for End {
-    fn from(error: io::Error) -> Self {
-        End::Io(error)
-    }
-}
-
-impl From<Malformed> for End {
-    fn from(why: Malformed) -> Self {
-        End::Violation(why)
-    }
-}
-
-impl From<End> for io::Error {
-    fn from(end: End) -> Self {
-        match end {
-            End::Io(error) => error,
-            End::Violation(why) => why.into(),
-            End::Gone => io::ErrorKind::UnexpectedEof.into(),
-        }
-    }
-}
+/// Why a session ends early.
+type End = crate::session::End<Malformed>;
 
 /// What became of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

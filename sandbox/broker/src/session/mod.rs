@@ -50,6 +50,39 @@ pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 
+/// Why the client's side of a session ends early.
+pub(crate) enum End<M> {
+    Io(io::Error),
+    /// The client said what is no message.
+    Violation(M),
+    Gone,
+}
+
+/// What a wire's decoder says of bytes that are no message.
+pub(crate) trait NoMessage: Into<io::Error> {}
+
+impl<M: NoMessage> From<io::Error> for End<M> {
+    fn from(error: io::Error) -> Self {
+        End::Io(error)
+    }
+}
+
+impl<M: NoMessage> From<M> for End<M> {
+    fn from(why: M) -> Self {
+        End::Violation(why)
+    }
+}
+
+impl<M: NoMessage> From<End<M>> for io::Error {
+    fn from(end: End<M>) -> Self {
+        match end {
+            End::Io(error) => error,
+            End::Violation(why) => why.into(),
+            End::Gone => io::ErrorKind::UnexpectedEof.into(),
+        }
+    }
+}
+
 /// Tells a client why nothing comes of it, and ends.
 pub(crate) async fn last_words(client: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
     timeout(FAREWELL, async {
