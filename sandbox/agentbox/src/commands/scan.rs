@@ -109,7 +109,7 @@ fn told(all: &[Lies], now: u64) -> String {
     }
     let offers: Vec<String> = all.iter().filter(|lies| lies.find.kind.is_certain()).map(offer).collect();
     if !offers.is_empty() {
-        out.push_str("\nEach would be out of the agent's sight as a credential. Put it elsewhere (a file that the policy masks, a keyring), and then in ~/.config/agentbox/policy.toml:\n\n");
+        out.push_str("\nEach would be out of the agent's sight as a credential. Put it elsewhere (a file that the policy masks, or one that `command` reads), and then in ~/.config/agentbox/policy.toml:\n\n");
         let mut printed: Vec<&String> = Vec::new();
         for offer in &offers {
             if !printed.contains(&offer) {
