@@ -24,6 +24,7 @@ const CORRECTIONS: &[Correction] = &[
     ("backup", "CancelLegalHold", Effect::Destroy, "what the hold kept can be deleted again"),
     ("backup", "DeleteBackupVaultLockConfiguration", Effect::Destroy, "what the lock kept can be deleted again"),
     ("codeartifact", "DisposePackageVersions", Effect::Destroy, "deletes the versions' assets for good"),
+    ("ec2", "CreateReplaceRootVolumeTask", Effect::Destroy, "puts another state in the place of a machine's disk"),
     ("docdb", "RestoreDBClusterFromSnapshot", Effect::Write, "makes a new cluster"),
     ("docdb", "RestoreDBClusterToPointInTime", Effect::Write, "makes a new cluster"),
     ("dynamodb", "RestoreTableFromBackup", Effect::Write, "makes a new table"),
@@ -255,6 +256,18 @@ fn s3(call: &Call<'_>) -> Option<Found> {
         }
         "PUT" if names.contains(&"publicAccessBlock") && text(call).is_some_and(|text| text.contains("false")) => {
             found(Effect::Destroy, "it takes a protection off")
+        }
+        "PUT" if names.contains(&"replication") && text(call).is_none_or(|text| !text.contains("<Status>Enabled<")) => {
+            found(Effect::Destroy, "it switches replication off")
+        }
+        "PUT" if names.contains(&"legal-hold") && text(call).is_none_or(|text| !text.contains("<Status>ON<")) => {
+            found(Effect::Destroy, "it lifts a legal hold")
+        }
+        "PUT" if names.contains(&"object-lock") && text(call).is_none_or(|text| !text.contains("<DefaultRetention>")) => {
+            found(Effect::Destroy, "it takes the lock of new objects off")
+        }
+        "PUT" if names.contains(&"retention") && call.header_values("x-amz-bypass-governance-retention").next().is_some() => {
+            found(Effect::Destroy, "it shortens a retention that was meant to hold")
         }
         // An object's content is nobody's order.
         "PUT" if names.iter().all(|name| matches!(*name, "partNumber" | "uploadId" | "versionId")) => found(Effect::Write, "it puts an object"),

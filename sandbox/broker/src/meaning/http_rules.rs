@@ -112,8 +112,13 @@ pub(crate) fn around(call: &Call<'_>) -> Around {
     let makes = words::split(last).last().is_some_and(|word| words::singular(word) != word || bodies::is_making(word)) && !paths::is_identifier(last);
     let steers =
         words::split(last).iter().any(|word| matches!(word.as_str(), "settings" | "configs" | "attributes" | "options" | "preferences" | "actions" | "rules"));
+    let asks = method == "POST" && words::effect_of(last) == Some(Effect::Read);
     let says_new = words::split(last).last().is_some_and(|word| bodies::is_making(word));
-    Around { changes: matches!(method, "PUT" | "PATCH" | "MERGE") || (method == "POST" && (!makes || steers)), makes: method == "POST" && says_new, words }
+    Around {
+        changes: matches!(method, "PUT" | "PATCH" | "MERGE") || (method == "POST" && !asks && (!makes || steers)),
+        makes: method == "POST" && says_new,
+        words,
+    }
 }
 
 /// What the request does, by all that is told in it.
@@ -151,6 +156,7 @@ pub(crate) fn said(call: &Call<'_>) -> Option<Found> {
             .or_else(|| paths::called(call))
             .or_else(|| says_destroying(call))
             .or_else(|| replaces_by_nothing(call))
+            .or_else(|| puts_a_snapshot_back(call))
             .or_else(|| dns(call)),
         Effect::Destroy if aws::removes_tags(call) => Some((Effect::Write, "it removes tags".to_owned())),
         Effect::Destroy => paths::deletes(call),
@@ -204,6 +210,13 @@ fn replaces_by_nothing(call: &Call<'_>) -> Option<Found> {
             _ => false,
         };
     nothing.then(|| (Effect::Destroy, "PUT replaces what is there by nothing".to_owned()))
+}
+
+/// Data that is put where snapshots are taken from: Consul's `PUT /v1/snapshot`, Vault's `POST /v1/sys/storage/raft/snapshot-force`.
+fn puts_a_snapshot_back(call: &Call<'_>) -> Option<Found> {
+    let takes = matches!(call.route.last(), "snapshot" | "snapshot-force") && !call.has_no_body();
+    let is_data = matches!(call.content(), Content::Data | Content::Unreadable(_)) || call.media.essence == "application/octet-stream";
+    (takes && is_data).then(|| (Effect::Destroy, "it puts a snapshot in the place of what is there".to_owned()))
 }
 
 /// A record of the DNS that is put or patched: the old one is gone, and with it whoever it led to.

@@ -11,7 +11,7 @@ use super::{
     content::Content,
     http_rules::{self, safe},
     route::Route,
-    shell,
+    shell, words,
 };
 
 /// Longest body that is read: the API server itself takes 3 MiB.
@@ -223,7 +223,8 @@ fn into(call: &Call<'_>, sub: &str) -> Found {
 /// What a patch or a replacement takes away.
 fn changes(call: &Call<'_>, object: &Object<'_>) -> Option<Found> {
     let content = call.content();
-    let around = Around { words: vec![object.kind.to_owned()], changes: true, makes: false };
+    let named = object.name.into_iter().flat_map(words::split);
+    let around = Around { words: std::iter::once(object.kind.to_owned()).chain(named).collect(), changes: true, makes: false };
     if !matches!(content, Content::Json(_)) {
         // YAML and protobuf are not read, and a patch of JSON is what clients send.
         return Some((Effect::Opaque, "a change that is not JSON".to_owned()));

@@ -114,9 +114,9 @@ fn verb_of(segment: &str) -> &str {
     }
 }
 
-/// `/servers/3/actions/reset` is said of the server.
+/// `/servers/3/actions/reset` is said of the server, `/users/3/lifecycle/suspend` of the user.
 fn is_filler(segment: &str) -> bool {
-    matches!(segment, "actions" | "action" | "commands" | "operations" | "ops" | "do")
+    matches!(segment, "actions" | "action" | "lifecycle" | "commands" | "operations" | "ops" | "do")
 }
 
 /// What the names at the path's end call for. Only ever stricter than the method.

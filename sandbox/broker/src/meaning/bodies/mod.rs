@@ -32,7 +32,9 @@ impl Around {
     pub(crate) fn name(name: &str) -> Self {
         let words = words::split(name);
         let makes = words.first().is_some_and(|first| is_making(first)) || words.last().is_some_and(|last| is_making(last));
-        Self { words, changes: !makes, makes }
+        // `IncreaseRetentionPeriod` shortens nothing.
+        let lengthens = words.first().is_some_and(|first| matches!(first.as_str(), "increase" | "extend" | "lengthen"));
+        Self { words, changes: !makes && !lengthens, makes }
     }
 
     fn has(&self, wanted: &[&str]) -> bool {
@@ -71,6 +73,9 @@ const VERB_FIELDS: &[&str] = &[
 /// Longest value that is taken for a verb.
 const LONGEST_VERB: usize = 48;
 
+/// Longest policy that is read where it stands as a text in a field.
+const LONGEST_POLICY: usize = 256 << 10;
+
 /// What the body says would be lost, if it says so.
 #[must_use]
 pub(crate) fn destroys(content: &Content, around: &Around) -> Option<Found> {
@@ -86,7 +91,7 @@ pub(crate) fn destroys(content: &Content, around: &Around) -> Option<Found> {
 
 fn whole(value: &Value, around: &Around) -> Option<Found> {
     in_value(value, around).or_else(|| match value {
-        Value::Object(fields) => settings::capacity(fields),
+        Value::Object(fields) => settings::capacity(fields).or_else(|| settings::goes_back(fields, around)),
         _ => None,
     })
 }
@@ -124,6 +129,8 @@ pub(crate) fn query_destroys(pairs: &[(String, String)], reads: Reads, around: &
             "query" | "sql" | "q" | "statement" => {
                 return statements::sql(value, statements::Where::MayBeSearch).map(|(effect, why)| (effect, format!("{why}, in the URL's {}", safe(name))));
             }
+            // `?deleteInstanceDir=true`, whatever the method.
+            _ if is_yes(&Value::String(value.clone())) && words::begins_destroying(name) && !looks => return Some(url(Effect::Destroy)),
             // `?delete`, as some REST dialects of RPC have it.
             _ if value.is_empty() && reads == Reads::No && words::begins_destroying(name) => return Some(url(Effect::Destroy)),
             _ => {}
@@ -171,7 +178,7 @@ fn in_field(name: &str, value: &Value, around: &Around) -> Option<Found> {
     let lower: String = own.chars().filter(|c| !matches!(c, '-' | '.')).take(64).collect::<String>().to_ascii_lowercase();
     if let Value::String(text) = value
         && VERB_FIELDS.contains(&lower.as_str())
-        && (is_verb(text) || settings::puts_back(text, &lower))
+        && (is_verb(text) || settings::puts_back(text, &lower) || weakens(text, &lower))
     {
         return says(Effect::Destroy);
     }
@@ -183,6 +190,15 @@ fn in_field(name: &str, value: &Value, around: &Around) -> Option<Found> {
     if names_deletion(own, value, around) {
         return says(Effect::Destroy);
     }
+    if let Value::String(text) = value {
+        if text == "expire" && matches!(lower.as_str(), "type" | "action") && around.has(&["lifecycle"]) {
+            return says(Effect::Destroy);
+        }
+        // Policies travel as JSON in a text: `lifecyclePolicyText`.
+        if lower.contains("policy") && text.len() <= LONGEST_POLICY && text.trim_start().starts_with(['{', '[']) {
+            return serde_json::from_str::<Value>(text).ok().and_then(|inner| in_value(&inner, around));
+        }
+    }
     if let Some((effect, why)) = settings::judge(name, value, around) {
         return Some((effect, format!("{why}: {}", safe(name))));
     }
@@ -191,7 +207,18 @@ fn in_field(name: &str, value: &Value, around: &Around) -> Option<Found> {
 
 /// `delete`, `DELETE`, `delete_all`, `removeUser`: short, and a verb at its beginning.
 fn is_verb(text: &str) -> bool {
+    // `pg_drop_source`: whose it is stands before.
+    const WHOSE: &[&str] = &["pg_", "mssql_", "mysql_", "citus_", "bigquery_", "sqlite_", "snowflake_", "mongo_"];
+    let text = WHOSE.iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(text);
     text.len() <= LONGEST_VERB && !text.contains(' ') && words::begins_destroying(text)
+}
+
+/// `{"type": "disable_backups"}`: an order to switch a protection off.
+fn weakens(text: &str, field: &str) -> bool {
+    matches!(field, "action" | "actiontype" | "op" | "operation" | "operationtype" | "type" | "verb" | "cmd" | "command")
+        && text.len() <= LONGEST_VERB
+        && !text.contains(' ')
+        && words::begins_weakening(text)
 }
 
 /// Whether a value says no.
@@ -253,9 +280,17 @@ fn names_deletion(name: &str, value: &Value, around: &Around) -> bool {
     if is_yes(value) && around.words.last().is_some_and(|last| words::is_guard(last)) {
         return false;
     }
+    // `purge_cache` with `{"purge_everything": true}`: a cache fills again.
+    if word == "purge" && around.words.iter().any(|word| word.starts_with("cache")) {
+        return false;
+    }
     match word.as_str() {
+        "trashed" => is_yes(value) && all.len() <= skip + 1,
+        "in" => is_yes(value) && matches!(all.last().map(String::as_str), Some("trash" | "bin")),
         "delete" | "deletes" | "destroy" | "purge" | "wipe" | "truncate" | "erase" | "deletions" | "deletion" => true,
-        "deleted" | "destroyed" | "removed" | "prune" | "overwrite" => is_yes(value) && all.len() <= skip + 1,
+        // `{"remove_index": {…}}` beside `{"removeLabels": […]}`: by what is removed.
+        "remove" | "drop" if all.len() > skip + 1 => words::effect_of(name) == Some(Effect::Destroy) && value.is_object(),
+        "deleted" | "destroyed" | "removed" | "prune" | "overwrite" | "drop" => is_yes(value) && all.len() <= skip + 1,
         _ => false,
     }
 }

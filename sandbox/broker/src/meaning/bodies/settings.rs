@@ -18,8 +18,17 @@ pub(super) fn judge(name: &str, value: &Value, around: &Around) -> Option<Found>
     let all = words::split(if name.split('.').count() > 1 && own.len() < 4 { name } else { own });
     let has = |wanted: &[&str]| all.iter().any(|word| wanted.contains(&word.as_str()));
     let found = |why: &str| Some((Effect::Destroy, why.to_owned()));
-    if around.changes && (shortens(&all, value) || (has(&["live", "ttl"]) && has(&["time", "ttl", "to"]) && enables(value))) {
+    let begins_to_expire = (has(&["live", "ttl"]) && has(&["time", "ttl", "to"])) || (has(&["expiration", "expiry"]) && has(&["policy"]));
+    if around.changes && (shortens(&all, value) || (begins_to_expire && enables(value))) {
         return found("it shortens how long something is kept");
+    }
+    let text = value.as_str().unwrap_or_default();
+    if has(&["disposition"]) && text.to_ascii_lowercase().contains("truncate") {
+        return found("it replaces what the table holds");
+    }
+    // What goes with a claim or a record that is gone: the data, too.
+    if around.changes && has(&["reclaim", "deletion"]) && all.last().is_some_and(|last| last == "policy") && text.eq_ignore_ascii_case("delete") {
+        return found("what is kept now is deleted with its owner");
     }
     if has(&["oid", "sha", "hash", "newrev", "commit"]) && value.as_str().is_some_and(|text| text.len() >= 40 && text.bytes().all(|byte| byte == b'0')) {
         return found("the null hash deletes a ref");
@@ -45,7 +54,7 @@ pub(super) fn judge(name: &str, value: &Value, around: &Around) -> Option<Found>
     // Whether machines may be lost with something else.
     if all.iter().any(|word| word == "allow" || word == "allows" || word == "enable")
         && has(&["deletion", "deletions", "delete", "force", "destroy"])
-        && !has(&["marker", "protection"])
+        && !has(&["marker", "protection", "soft"])
         && is_yes(value)
     {
         return found("it allows what was protected from");
@@ -64,20 +73,28 @@ pub(super) fn switches_off(name: &str, value: &Value, around: &Around) -> Option
     let has = |wanted: &[&str]| all.iter().any(|word| wanted.contains(&word.as_str()));
     // One snapshot is a copy; what takes them by itself guards. A default for what is made later guards nothing yet.
     let is_one = has(&["snapshot"]) && !has(&["schedule", "policy", "plan", "enable", "enabled", "auto", "automatic", "automated"]);
-    let names_guard = !around.makes && !is_one && !has(&["default"]) && all.iter().any(|word| guards(word));
+    let names_guard = !around.makes && !is_one && !has(&["default"]) && (all.iter().any(|word| guards(word)) || (has(&["soft"]) && has(&["delete"])));
     let negated = all.iter().any(|word| matches!(word.as_str(), "disable" | "disabled" | "skip" | "without" | "no" | "suspend" | "bypass"));
     let below_guard = around.changes && around.words.last().is_some_and(|last| words::is_guard(last));
+    // `DisableApiTermination: false`, `preventDestroy: false`: what keeps a thing from being ended.
+    let keeps_from = all.iter().any(|word| matches!(word.as_str(), "disable" | "disabled" | "prevent" | "disallow" | "block" | "deny"))
+        && has(&["termination", "deletion", "delete", "destroy", "destroyed", "removal"]);
+    if keeps_from && !around.makes {
+        return is_no(value).then_some(OFF);
+    }
     if names_guard {
         let taken_away = around.changes && (matches!(value, Value::Array(_)) || (value.is_null() && !negated));
-        return (is_off(value, negated) || taken_away).then_some(OFF);
+        // `DELETE_PROTECTION_DISABLED`: an enumeration's word, of which something new has a default.
+        let says_off = around.changes && value.as_str().is_some_and(|text| text.to_ascii_lowercase().ends_with("_disabled"));
+        return (is_off(value, negated) || says_off || taken_away).then_some(OFF);
     }
     // The whole thing is a guard: `PUT …/protection {"enforce_admins": false, "required_reviews": null}`.
     if below_guard {
         let own = all.first().map_or("", String::as_str);
         let weakens = match own {
             "required" | "require" | "requires" | "enforce" | "restrict" | "restrictions" | "enabled" | "enable" | "active" | "status" | "state" | "delete"
-            | "rebuild" | "destroy" => is_off(value, false) || value.is_null(),
-            "disabled" | "disable" | "allow" => is_yes(value),
+            | "rebuild" | "destroy" | "value" | "mode" => is_off(value, false) || value.is_null(),
+            "disabled" | "disable" | "allow" | "suspend" | "suspended" | "pause" | "paused" => is_yes(value),
             _ => false,
         };
         return weakens.then_some(OFF);
@@ -168,6 +185,20 @@ fn ends(text: &str, around: &Around) -> bool {
 #[must_use]
 pub(super) fn puts_back(text: &str, field: &str) -> bool {
     matches!(field, "type" | "action" | "operation" | "op") && matches!(text.to_ascii_lowercase().as_str(), "restore" | "rollback_snapshot" | "revert")
+}
+
+/// `POST …/branches/3/restore {"source_timestamp": "…"}`: what stands is replaced by what was. A restore that says nothing of the kind
+/// takes something out of the bin, and one that names what it makes leaves what stands.
+#[must_use]
+pub(super) fn goes_back(fields: &Map<String, Value>, around: &Around) -> Option<Found> {
+    if around.words.last().is_none_or(|last| !matches!(last.as_str(), "restore" | "rollback" | "revert")) {
+        return None;
+    }
+    const OLDER: &[&str] = &["source", "timestamp", "point", "backup", "snapshot", "lsn", "revision", "checkpoint", "restore", "recovery"];
+    let says = |wanted: &[&str]| fields.keys().flat_map(|name| words::split(name)).any(|word| wanted.contains(&word.as_str()));
+    let is_older = fields.keys().any(|name| words::split(name).first().is_some_and(|first| OLDER.contains(&first.as_str())));
+    (is_older && !says(&["new", "target", "destination", "name"]))
+        .then(|| (Effect::Destroy, "it puts an older state in the place of the present one".to_owned()))
 }
 
 /// `{"nodeCount": 0}`, `MinSize=0&MaxSize=0`: every machine of a group ends. Replicas of a program come back.

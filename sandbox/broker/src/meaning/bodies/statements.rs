@@ -5,8 +5,9 @@ use serde_json::Value;
 
 use super::{
     super::{
-        shell,
+        graphql, shell,
         sql::{Dialect, Said, understand},
+        words,
     },
     Found,
 };
@@ -46,7 +47,9 @@ pub(crate) fn in_field(lower: &str, value: &Value, is_search: bool) -> Option<Fo
         // What is searched for is nobody's statement.
         _ if is_search && MAY_BE_SQL.contains(&lower) => return None,
         _ if SQL.contains(&lower) => |text| sql(text, Where::IsStatement),
-        _ if MAY_BE_SQL.contains(&lower) => |text| sql(text, Where::MayBeSearch),
+        // `rawSql`, `sqlCommand`, `native_sql_text`.
+        _ if MAY_BE_SQL.contains(&lower) || lower.contains("sql") => |text| sql(text, Where::MayBeSearch),
+        _ if lower == "mutation" || lower == "graphql" || lower == "document" => document,
         _ if SCRIPTS.contains(&lower) => script,
         _ if COMMANDS.contains(&lower) => command,
         _ => return None,
@@ -57,6 +60,18 @@ pub(crate) fn in_field(lower: &str, value: &Value, is_search: bool) -> Option<Fo
         Value::Array(items) => items.iter().filter_map(Value::as_str).find_map(judge),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
     }
+}
+
+/// A GraphQL mutation that is to run later, as bulk operations take it.
+fn document(text: &str) -> Option<Found> {
+    if text.len() > LONGEST || !text.trim_start().starts_with("mutation") {
+        return None;
+    }
+    let Ok(fields) = graphql::root_fields(text, None, &serde_json::Map::new()) else {
+        return Some((Effect::Opaque, "a mutation that cannot be read".to_owned()));
+    };
+    let destroys = fields.iter().any(|field| words::effect_of(&field.name) == Some(Effect::Destroy));
+    destroys.then(|| (Effect::Destroy, "a mutation that destroys by its name".to_owned()))
 }
 
 /// Words that begin a statement and no question.

@@ -21,6 +21,9 @@ fn github(call: &Call<'_>) -> Option<Found> {
 
 fn heroku(call: &Call<'_>) -> Option<Found> {
     let segments: Vec<&str> = call.route.segments().collect();
+    if let ("DELETE", ["apps", _, "dynos", ..]) = (call.head.method.as_str(), segments.as_slice()) {
+        return Some((Effect::Write, "it restarts dynos".to_owned()));
+    }
     let Content::Json(Value::Object(fields)) = call.content() else { return None };
     match (call.head.method.as_str(), segments.as_slice()) {
         ("PATCH", ["apps", _, "config-vars"]) if fields.values().any(Value::is_null) => Some((Effect::Destroy, "it removes variables".to_owned())),
@@ -43,6 +46,10 @@ fn is_terraform(head: &Head<'_>) -> bool {
 }
 
 fn terraform(call: &Call<'_>) -> Option<Found> {
+    let segments: Vec<&str> = call.route.segments().collect();
+    if let ("POST", [.., "runs", _, "actions", "discard" | "cancel"]) = (call.head.method.as_str(), segments.as_slice()) {
+        return Some((Effect::Write, "it gives up a plan that was not applied".to_owned()));
+    }
     let Content::Json(body) = call.content() else { return None };
     let yes = |name: &str| body.pointer(&format!("/data/attributes/{name}")) == Some(&Value::Bool(true));
     (yes("plan-only") && call.head.method == http::Method::POST && call.route.last() == "runs").then(|| (Effect::Read, "it only plans".to_owned()))

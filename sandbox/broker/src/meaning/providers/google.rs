@@ -13,6 +13,8 @@ const VERBS: &[(&str, &str, Effect, &str)] = &[
     ("cloudfunctions.googleapis.com", "commitFunctionUpgrade", Effect::Destroy, "it deletes the function of the first generation, for good"),
     ("cloudfunctions.googleapis.com", "commitFunctionUpgradeAsGen2", Effect::Destroy, "it deletes the function of the first generation, for good"),
     ("datapipelines.googleapis.com", "stop", Effect::Destroy, "it freezes the pipeline for good; it cannot be started again"),
+    ("compute.googleapis.com", "removeResourcePolicies", Effect::Destroy, "it ends the snapshots that were taken by the clock"),
+    ("pubsub.googleapis.com", "seek", Effect::Destroy, "messages that were not read count as read, or those read come again"),
     ("compute.googleapis.com", "reset", Effect::Write, "it restarts a machine"),
 ];
 
@@ -49,7 +51,8 @@ fn judge(call: &Call<'_>) -> Option<Found> {
     if host == "firestore.googleapis.com" && matches!(verb, "commit" | "batchWrite") {
         // Without a mask the document becomes what is sent.
         let empties = |write: &Value| {
-            write.get("updateMask").is_none() && write.pointer("/update/fields").and_then(Value::as_object).is_some_and(serde_json::Map::is_empty)
+            let is_new = write.pointer("/currentDocument/exists") == Some(&Value::Bool(false));
+            !is_new && write.get("updateMask").is_none() && write.pointer("/update/fields").and_then(Value::as_object).is_some_and(serde_json::Map::is_empty)
         };
         if body.get("writes").and_then(Value::as_array).is_some_and(|writes| writes.iter().any(empties)) {
             return Some((Effect::Destroy, "one of its writes replaces a document by an empty one".to_owned()));

@@ -31,11 +31,11 @@ pub(super) fn judge(judge: &mut Judge<'_>, part: &Part<'_>) {
 }
 
 fn hazards(dialect: Dialect, about: &About, rest: &Part<'_>, whole: &Part<'_>) -> Option<Hazard> {
-    rest.level().find_map(|at| at_word(dialect, about, rest, at)).or_else(|| options(whole))
+    rest.level().find_map(|at| at_word(dialect, about, rest, whole, at)).or_else(|| options(whole))
 }
 
 /// What the word at `at` takes away, if it is an action.
-fn at_word(dialect: Dialect, about: &About, part: &Part<'_>, at: usize) -> Option<Hazard> {
+fn at_word(dialect: Dialect, about: &About, part: &Part<'_>, whole: &Part<'_>, at: usize) -> Option<Hazard> {
     const DESTROY: Effect = Effect::Destroy;
     let word = part.word(at)?;
     let after_name = at > 0 && part.is_any(at - 1, &["add", "rename", "to", "column", "constraint", "index", "key", "remove"]);
@@ -51,6 +51,14 @@ fn at_word(dialect: Dialect, about: &About, part: &Part<'_>, at: usize) -> Optio
         () if is("disable") && (next(&["trigger", "row", "rule", "flashback"]) || part.are(at + 1, &["all", "triggers"])) => {
             Some((DESTROY, "unprotect", "switches off a protection"))
         }
+        () if is("disable") && next(&["innodb"]) && part.mentions(&["redo_log"]) => Some((DESTROY, "unprotect", "a crash loses the database")),
+        () if is("unlogged") && at > 0 && part.is(at - 1, "set") => Some((DESTROY, "unprotect", "a crash empties it, and replicas no longer have it")),
+        () if (is("disable") || is("suspend")) && about.has_any(&["event", "job", "task", "schedule", "trigger"]) && guards_by_name(whole) => {
+            Some((DESTROY, "unprotect", "ends something that by its name protects"))
+        }
+        () if is("unset") && unsets_a_guard(part, at) => Some((DESTROY, "unprotect", "takes a policy or a time to keep off")),
+        () if is("page_verify") && next(&["none"]) => Some((DESTROY, "unprotect", "damaged pages are no longer noticed")),
+        () if is("encryption") && next(&["off"]) => Some((DESTROY, "unprotect", "switches encryption off")),
         () if is("disable") && about.has("subscription") => Some((DESTROY, "unprotect", "stops replication")),
         () if is("off") && part.mentions(&["state"]) => Some((DESTROY, "unprotect", "switches it off, which may be an audit")),
         () if is("disable") && about.has("trigger") => Some((DESTROY, "unprotect", "switches a trigger off")),
@@ -76,6 +84,23 @@ fn at_word(dialect: Dialect, about: &About, part: &Part<'_>, at: usize) -> Optio
         () if is("reset") && about.has("master") => None,
         _ => None,
     }
+}
+
+/// Whether one of the statement's names says that the thing protects: `nightly_backup`.
+fn guards_by_name(whole: &Part<'_>) -> bool {
+    const WORDS: &[&str] = &["backup", "audit", "snapshot", "archiv", "replic", "retention"];
+    (0..whole.len()).any(|at| {
+        let name = String::from_utf8_lossy(whole.raw(at)).to_ascii_lowercase();
+        whole.begins_name(at) && WORDS.iter().any(|word| name.contains(word))
+    })
+}
+
+/// Snowflake's `UNSET NETWORK_POLICY`, `UNSET MASKING POLICY`, `UNSET DATA_RETENTION_TIME_IN_DAYS`.
+fn unsets_a_guard(part: &Part<'_>, at: usize) -> bool {
+    (at + 1..part.len()).any(|here| {
+        let name = String::from_utf8_lossy(part.raw(here)).to_ascii_lowercase();
+        ["policy", "retention", "encryption", "audit"].iter().any(|word| name.contains(word))
+    })
 }
 
 fn drops(part: &Part<'_>, at: usize, about: &About) -> Option<Hazard> {

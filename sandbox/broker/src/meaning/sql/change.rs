@@ -19,7 +19,7 @@ pub(super) fn statement(judge: &mut Judge<'_>, verb: &str, part: Part<'_>) -> bo
         "copy" => copy(judge, part),
         "load" => load(judge, part),
         "unload" | "export" => unload(judge, part),
-        "put" => judge.add_here(Effect::Write, "put", "uploads files"),
+        "put" => put(judge, &part),
         "remove" | "rm" => judge.add_here(Effect::Destroy, "remove", "removes files"),
         _ => return false,
     }
@@ -262,13 +262,23 @@ fn load(judge: &mut Judge<'_>, part: Part<'_>) {
     if part.kind(1) == Some(Kind::Text) && judge.dialect == Dialect::PostgreSql {
         return judge.unclear("it loads a library into the server");
     }
-    let overwrites = part.mentions(&["overwrite"]);
+    // `LOAD DATA … REPLACE INTO TABLE`: rows without number are put in the place of those with the same keys.
+    let overwrites = part.mentions(&["overwrite"]) || part.has_run(&["replace", "into", "table"]);
     let (effect, why) = if overwrites { (Effect::Destroy, "replaces what the table holds") } else { (Effect::Write, "loads") };
     let table = part.level().find(|at| part.is(*at, "table")).and_then(|at| Name::read(&part, at + 1, judge.dialect));
     match table {
         Some((name, _)) => judge.add(effect, "load", "table", &name, why),
         None => judge.add_here(effect, "load", why),
     }
+}
+
+/// Snowflake's `PUT file://… @stage`.
+fn put(judge: &mut Judge<'_>, part: &Part<'_>) {
+    // The slashes of `file://` begin a comment elsewhere: what stands behind them is looked for in the text itself.
+    let source = part.rest_of_text().to_ascii_lowercase();
+    let overwrites = source.windows(9).any(|word| word == b"overwrite");
+    let (effect, why) = if overwrites { (Effect::Destroy, "overwrites files of a stage") } else { (Effect::Write, "uploads files") };
+    judge.add_here(effect, "put", why);
 }
 
 /// Redshift's `UNLOAD ('SELECT …') TO …`, BigQuery's `EXPORT DATA OPTIONS (…) AS SELECT …`.

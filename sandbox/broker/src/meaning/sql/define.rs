@@ -294,6 +294,10 @@ impl About {
     pub(super) fn has(&self, word: &str) -> bool {
         self.words.contains(&word)
     }
+
+    pub(super) fn has_any(&self, words: &[&str]) -> bool {
+        words.iter().any(|word| self.has(word))
+    }
 }
 
 /// Takes the statement if it defines something.

@@ -79,4 +79,6 @@ pub fn understand(dialect: Dialect, text: &[u8], said: &Said) -> Vec<Operation> 
 }
 
 #[cfg(test)]
+mod protection_tests;
+#[cfg(test)]
 mod tests;

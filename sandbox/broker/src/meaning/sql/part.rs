@@ -55,6 +55,11 @@ impl<'a> Part<'a> {
         }
     }
 
+    /// All bytes from the first token on, with comments and what follows the statement.
+    pub(super) fn rest_of_text(&self) -> &'a [u8] {
+        self.tokens.first().and_then(|first| self.text.get(first.start as usize..)).unwrap_or_default()
+    }
+
     /// The word at `at`, if it is one.
     pub(super) fn word(&self, at: usize) -> Option<&'a [u8]> {
         (self.kind(at) == Some(Kind::Word)).then(|| self.raw(at))

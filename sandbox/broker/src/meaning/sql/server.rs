@@ -64,6 +64,25 @@ const CHANGES: &[&str] = &[
     "start",
 ];
 
+/// What SQL Server's `DBCC` only looks at, unless it is told to repair.
+const LOOKS: &[&str] = &[
+    "checkalloc",
+    "checkcatalog",
+    "checkconstraints",
+    "checkdb",
+    "checkfilegroup",
+    "checktable",
+    "help",
+    "inputbuffer",
+    "opentran",
+    "outputbuffer",
+    "show_statistics",
+    "showcontig",
+    "sqlperf",
+    "tracestatus",
+    "useroptions",
+];
+
 /// Takes the statement if it is to the server.
 pub(super) fn statement(judge: &mut Judge<'_>, verb: &str, part: Part<'_>) -> bool {
     if let Some(why) = destroys(judge.dialect, verb, &part) {
@@ -76,12 +95,18 @@ pub(super) fn statement(judge: &mut Judge<'_>, verb: &str, part: Part<'_>) -> bo
     let effect = match verb {
         "handler" | "check" | "checksum" | "subscribe" | "tail" | "validate" | "inspect" | "watch" => Effect::Read,
         "restore" if part.is_any(1, &["verifyonly", "headeronly", "filelistonly", "labelonly"]) => Effect::Read,
+        "dbcc" if part.is_any(1, LOOKS) => Effect::Read,
         "dbcc" => Effect::Write,
         "system" if judge.dialect == Dialect::ClickHouse => Effect::Write,
         "flashback" => Effect::Write,
         _ if CHANGES.contains(&verb) => Effect::Write,
         _ => return false,
     };
+    if effect == Effect::Read && matches!(verb, "dbcc" | "handler") {
+        // What follows is the command's own word, no function of the server's.
+        judge.add_here(effect, verb, "looks");
+        return true;
+    }
     judge.add_here(effect, verb, if effect == Effect::Read { "looks" } else { "acts on the server or its definitions" });
     query::within(judge, part);
     true
@@ -110,6 +135,9 @@ fn destroys(dialect: Dialect, verb: &str, part: &Part<'_>) -> Option<&'static st
                 || (0..part.len()).any(|at| part.string(at).is_some_and(|text| text.eq_ignore_ascii_case(b"nul") || text == b"/dev/null")) =>
         {
             Some("throws the log away")
+        }
+        "backup" if matches!(dialect, Dialect::MsSql | Dialect::Other) && part.find(&["with"]).is_some_and(|at| part.from(at).has(&["init", "format"])) => {
+            Some("overwrites the backups that the medium holds")
         }
         "dbcc" if part.mentions(&["repair_allow_data_loss", "repair_rebuild", "writepage"]) => Some("may lose data to repair"),
         "disable" => Some("switches a trigger off"),

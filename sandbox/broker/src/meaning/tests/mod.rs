@@ -258,6 +258,7 @@ fn how_long_it_takes() {
 
 mod clouds;
 mod disguises;
+mod protections;
 mod services;
 
 /// The worst effect of a request to a host.

@@ -89,7 +89,7 @@ fn loses(verb: &str, object: &[String], before: &[String]) -> bool {
         let is_cache = object.iter().any(|word| word.starts_with("cache"));
         return match verb {
             _ if is_cache => false,
-            "kill" => !KILLABLE.contains(&singular(head)),
+            "kill" => !object.iter().any(|word| KILLABLE.contains(&singular(word))),
             "reset" | "clear" | "flush" if is_resettable(head) || object.first().is_some_and(|first| is_resettable(first)) => worth == Worth::Guard,
             _ => worth != Worth::Light,
         };
@@ -151,6 +151,13 @@ pub(crate) fn begins_destroying(name: &str) -> bool {
     let words = split(head(name, LONGEST));
     let from = words.iter().take_while(|word| is(BEFORE, word)).count();
     words.get(from).is_some_and(|first| destroys(first)) && effect_of(name) == Some(Effect::Destroy)
+}
+
+/// Whether the first word is a verb that switches off, and what it switches off guards.
+#[must_use]
+pub(crate) fn begins_weakening(name: &str) -> bool {
+    let words = split(head(name, LONGEST));
+    words.len() > 1 && words.first().is_some_and(|first| is(WEAKENING, first)) && effect_of(name) == Some(Effect::Destroy)
 }
 
 /// The first bytes of a text, cut between characters.

@@ -46,6 +46,7 @@ const GUARDS: &[&str] = &[
     "replication",
     "retention",
     "safeguard",
+    "scanning",
     "securityhub",
     "shield",
     "snapshot",

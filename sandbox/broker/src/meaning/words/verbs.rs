@@ -54,7 +54,23 @@ pub(super) const REMOVABLE: &[&str] =
 pub(super) const EMPTYING: &[&str] = &["clear", "empty", "flush", "reset", "kill"];
 
 /// What may be killed: it is run again.
-pub(super) const KILLABLE: &[&str] = &["query", "process", "job", "task", "connection", "session", "execution", "run"];
+pub(super) const KILLABLE: &[&str] = &[
+    "container",
+    "operation",
+    "pod",
+    "statement",
+    "thread",
+    "transaction",
+    "worker",
+    "query",
+    "process",
+    "job",
+    "task",
+    "connection",
+    "session",
+    "execution",
+    "run",
+];
 
 /// Verbs that put an older state in the place of the present one.
 pub(super) const RESTORING: &[&str] = &["restore", "revert", "rollback"];
@@ -87,7 +103,7 @@ pub(super) const WEAKENING: &[&str] = &[
 ];
 
 /// Guards of more than the tables of nouns name, for weakening verbs only.
-pub(super) const GUARDED: &[&str] = &["configuration", "lock", "rule", "policy"];
+pub(super) const GUARDED: &[&str] = &["configuration", "lock", "rotation", "rule", "policy"];
 
 /// Verbs that end an account or give an address back for good.
 pub(super) const CLOSING: &[(&str, &[&str])] = &[
@@ -110,6 +126,7 @@ pub(super) const UNDOING: &[&str] =
 
 /// Words before the verb that say how: `BatchDelete`, `AdminRemoveUser`, `forceDelete`.
 pub(super) const BEFORE: &[&str] = &[
+    "do",
     "admin",
     "async",
     "batch",

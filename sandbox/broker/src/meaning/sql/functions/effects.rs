@@ -10,6 +10,7 @@ const FILE: &str = "touches a file on the server";
 const REACH: &str = "the server connects elsewhere";
 const RUNS: &str = "runs code that is not read here";
 const SESSION: &str = "acts on a session, a lock or a statistic";
+const JOB: &str = "removes what the server runs by the clock";
 const SLOT: &str = "acts on replication";
 
 /// By name, in lower case; sorted.
@@ -21,13 +22,14 @@ const POSTGRES: &[(&str, Fact)] = &[
     ("cron.alter_job", Fact::Runs("changes what the server runs by the clock")),
     ("cron.schedule", Fact::Executes(2)),
     ("cron.schedule_in_database", Fact::Executes(2)),
-    ("cron.unschedule", Fact::Writes("ends what the server runs by the clock")),
+    ("cron.unschedule", Fact::Destroys("removes what the server runs by the clock")),
     ("dblink", Fact::Reaches(REACH, Some(1))),
     ("dblink_connect", Fact::Reaches(REACH, None)),
     ("dblink_connect_u", Fact::Reaches(REACH, None)),
     ("dblink_exec", Fact::Reaches(REACH, Some(1))),
     ("dblink_open", Fact::Reaches(REACH, Some(2))),
     ("dblink_send_query", Fact::Reaches(REACH, Some(1))),
+    ("delete_job", Fact::Destroys(JOB)),
     ("drop_chunks", Fact::Destroys("deletes the rows of old chunks")),
     ("gin_clean_pending_list", Fact::Writes("tidies an index up")),
     ("http", Fact::Runs(REACH)),
@@ -79,7 +81,10 @@ const POSTGRES: &[(&str, Fact)] = &[
     ("query_to_xml", Fact::Executes(0)),
     ("query_to_xml_and_xmlschema", Fact::Executes(0)),
     ("query_to_xmlschema", Fact::Executes(0)),
-    ("remove_retention_policy", Fact::Writes("keeps data that would expire")),
+    ("remove_compression_policy", Fact::Destroys(JOB)),
+    ("remove_continuous_aggregate_policy", Fact::Destroys(JOB)),
+    ("remove_reorder_policy", Fact::Destroys(JOB)),
+    ("remove_retention_policy", Fact::Destroys(JOB)),
     ("run_command_on_all_nodes", Fact::Executes(0)),
     ("run_command_on_shards", Fact::Executes(1)),
     ("run_command_on_workers", Fact::Executes(0)),
