@@ -15,8 +15,12 @@ const COMPONENTS: &[(&str, &str)] = &[("fmt", "rustfmt"), ("clippy", "clippy")];
 pub(crate) fn run(_: &[String]) -> Result<ExitCode> {
     let (there, missing): (Vec<&Tool>, Vec<&Tool>) = TOOLS.iter().partition(|tool| tool.is_there());
     tell(&format!("there already: {}", names(&there)));
-    if !missing.is_empty() && is_root() && find("apt-get").is_some() {
-        install(&missing);
+    let (of_npm, of_debian): (Vec<&Tool>, Vec<&Tool>) = missing.iter().partition(|tool| tool.package.starts_with(NPM));
+    if !of_debian.is_empty() && is_root() && find("apt-get").is_some() {
+        install(&of_debian);
+    }
+    if !of_npm.is_empty() && is_root() && find("npm").is_some() {
+        npm_install(&of_npm);
     }
     let (installed, lacking): (Vec<&Tool>, Vec<&Tool>) = missing.into_iter().partition(|tool| tool.is_there());
     if !installed.is_empty() {
@@ -33,12 +37,29 @@ pub(crate) fn run(_: &[String]) -> Result<ExitCode> {
     for component in &unready {
         tell(&format!("  {component:<24} rustup component add {component}"));
     }
-    if !lacking.is_empty() {
-        let packages: Vec<_> = lacking.iter().map(|tool| tool.package).collect();
-        tell(&format!("on Debian and Ubuntu: sudo apt-get install -y --no-install-recommends {}", packages.join(" ")));
+    let (of_npm, of_debian): (Vec<&str>, Vec<&str>) = lacking.iter().map(|tool| tool.package).partition(|package| package.starts_with(NPM));
+    if !of_debian.is_empty() {
+        tell(&format!("on Debian and Ubuntu: sudo apt-get install -y --no-install-recommends {}", of_debian.join(" ")));
+    }
+    if !of_npm.is_empty() {
+        let packages: Vec<_> = of_npm.iter().map(|package| package.trim_start_matches(NPM)).collect();
+        tell(&format!("with npm: sudo npm install -g {}", packages.join(" ")));
     }
     tell("tests that need what is missing print SKIPPED");
     Ok(if is_ci() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What stands before the name of a package of npm's.
+const NPM: &str = "npm:";
+
+/// For the whole machine, from wherever its npm is told to fetch.
+fn npm_install(missing: &[&Tool]) {
+    let packages: Vec<&str> = missing.iter().map(|tool| tool.package.trim_start_matches(NPM)).collect();
+    tell(&format!("npm install -g {}", packages.join(" ")));
+    let run = Command::new("npm").args(["install", "-g", "--no-audit", "--no-fund", "--loglevel=error"]).args(&packages).stdin(Stdio::null()).status();
+    if !run.is_ok_and(|status| status.success()) {
+        tell(&format!("npm could not install {}", packages.join(" ")));
+    }
 }
 
 fn names(tools: &[&Tool]) -> String {

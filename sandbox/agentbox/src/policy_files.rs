@@ -22,6 +22,9 @@ const PROFILES: &[(&str, &str)] = &[
     ("cursor", include_str!("../../../policies/cursor.toml")),
     ("claude", include_str!("../../../policies/claude.toml")),
     ("codex", include_str!("../../../policies/codex.toml")),
+    ("gemini", include_str!("../../../policies/gemini.toml")),
+    ("aider", include_str!("../../../policies/aider.toml")),
+    ("opencode", include_str!("../../../policies/opencode.toml")),
     ("ci", include_str!("../../../policies/ci.toml")),
     ("container", include_str!("../../../policies/container.toml")),
 ];

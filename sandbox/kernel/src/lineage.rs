@@ -31,6 +31,9 @@ const LONGEST: usize = 160;
 /// From here on a word of a command line could be a secret: only its end is shown.
 const SECRET: usize = 16;
 
+/// The same where the words before it say that it is one.
+const SHORT_SECRET: usize = 6;
+
 /// The process in the box of `init` that holds the client's end of a connection, and its ancestors, the asker first:
 /// `curl (pid 12): curl -sS https://…`. Empty where it cannot be told.
 #[must_use]
@@ -140,15 +143,18 @@ fn words(command: &[u8]) -> String {
 
 /// Shortens every run of characters that tokens are made of, if it is as long as one and holds a digit.
 fn hidden(word: &str) -> String {
-    let is_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+' | '=' | '~');
+    let is_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+' | '~');
     let mut out = String::new();
     let mut rest = word;
     while !rest.is_empty() {
         let run = rest.find(|c| !is_token(c)).unwrap_or(rest.len());
         let (token, tail) = rest.split_at(run);
-        if token.len() >= SECRET && token.bytes().any(|byte| byte.is_ascii_digit()) {
+        let is_told = says_secret(&out) && token.len() >= SHORT_SECRET;
+        if is_told || token.len() >= SECRET && token.bytes().any(|byte| byte.is_ascii_digit()) {
             out.push('…');
-            out.push_str(token.get(token.len() - 4..).unwrap_or_default());
+            if token.len() >= SECRET {
+                out.push_str(token.get(token.len() - 4..).unwrap_or_default());
+            }
         } else {
             out.push_str(token);
         }
@@ -157,6 +163,14 @@ fn hidden(word: &str) -> String {
         rest = characters.as_str();
     }
     out
+}
+
+/// Whether what stands before says that a secret follows: `Authorization: Bearer `, `--password=`, `X-Api-Key: `.
+fn says_secret(before: &str) -> bool {
+    const WORDS: &[&str] = &["bearer", "basic", "token", "key", "password", "passwd", "pass", "secret"];
+    let before = before.trim_end_matches([' ', ':', '=', '"', '\'']);
+    let last = before.rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+    WORDS.iter().any(|word| last.eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]
@@ -175,6 +189,8 @@ mod tests {
             words(b"curl\0-H\0Authorization: Bearer abcd1234efgh5678ijkl\0https://api.example.com/v1\0"),
             "curl -H Authorization: Bearer …ijkl https://api.example.com/v1"
         );
+        assert_eq!(words(b"curl\0-H\0X-Api-Key: abcdefgh\0--password=hunter2\0"), "curl -H X-Api-Key: … --password=…");
+        assert_eq!(words(b"git\0-c\0http.token\0fetch\0"), "git -c http.token fetch");
         assert_eq!(words(b"bash\0-c\0echo\x1b[2J\0"), "bash -c echo\\u{1b}[2J");
     }
 

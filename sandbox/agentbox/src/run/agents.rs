@@ -20,9 +20,12 @@ pub(crate) struct Agent {
 
 /// All of them. Adding one is one line, and a profile in `policies/`.
 pub(crate) const AGENTS: &[Agent] = &[
+    Agent { name: "aider", profile: "aider", commands: &["aider"] },
     Agent { name: "claude", profile: "claude", commands: &["claude"] },
     Agent { name: "codex", profile: "codex", commands: &["codex"] },
     Agent { name: "cursor", profile: "cursor", commands: &["cursor-agent", "cursor"] },
+    Agent { name: "gemini", profile: "gemini", commands: &["gemini"] },
+    Agent { name: "opencode", profile: "opencode", commands: &["opencode"] },
 ];
 
 /// The agent with this name.

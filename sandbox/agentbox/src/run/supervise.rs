@@ -153,6 +153,12 @@ pub(crate) fn run(order: Order, shim: UnixStream) -> u8 {
 
 type Failed = (u8, String);
 
+/// Makes a folder with those above it, for its owner alone; one that is there stays as it is.
+fn private_folder(folder: &Path) -> Result<(), Failed> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| (crate::cli::FAILED, format!("making {}: {error}", folder.display())))
+}
+
 fn own(error: &dyn std::error::Error) -> Failed {
     (crate::cli::FAILED, chain(error))
 }
@@ -164,11 +170,10 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     let mut masked: Vec<PathBuf> = loaded.own_folders.to_vec();
     for folder in &masked {
         // A folder that is not there cannot be masked, and could be made in a box whose workspace is the home.
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|error| (crate::cli::FAILED, format!("making {}: {error}", folder.display())))?;
+        private_folder(folder)?;
+    }
+    for folder in &loaded.policy.settings().folders {
+        private_folder(folder)?;
     }
     let [_, state] = &loaded.own_folders;
     let state = state.clone();

@@ -125,6 +125,17 @@ pub(super) fn rpc_error(refusal: &Refusal) -> Value {
     json!({ "code": -32001, "message": sentence(refusal), "data": object(refusal) })
 }
 
+/// The event by which OpenAI's Responses tell of an error, with ours beside it.
+pub(super) fn model_error(refusal: &Refusal) -> Value {
+    let mut whole = json!({ "type": "error", "status": 403 });
+    if let (Some(whole), Value::Object(fields)) = (whole.as_object_mut(), object(refusal)) {
+        whole.extend(fields);
+        let error = json!({ "type": "invalid_request_error", "code": whole.get("error"), "message": sentence(refusal) });
+        whole.insert("error".to_owned(), error);
+    }
+    whole
+}
+
 pub(super) fn graphql(refusal: &Refusal) -> Value {
     let extensions = object(refusal);
     let mut whole = json!({ "data": null, "errors": [graphql_error(refusal)] });

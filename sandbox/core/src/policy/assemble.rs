@@ -111,6 +111,7 @@ fn settings(layers: &[&Layered]) -> Settings {
         add(&mut settings.publish, raw.publish.iter().copied());
         add(&mut settings.sockets, raw.sockets.iter().cloned());
         add(&mut settings.caches, raw.caches.iter().map(|at| at.value.clone()));
+        add(&mut settings.folders, raw.folders.iter().cloned());
         settings.nested_userns = raw.nested_userns.unwrap_or(settings.nested_userns);
         for (name, courier) in &raw.couriers {
             settings.couriers.retain(|old| old.name != *name);

@@ -20,6 +20,7 @@ pub(super) const TOP: &[&str] = &[
     "publish",
     "sockets",
     "caches",
+    "folders",
     "nested-userns",
 ];
 /// `[place.NAME]`

@@ -102,6 +102,7 @@ pub(super) fn parse(source: &Arc<Source>, context: &Context) -> Result<RawLayer,
         publish: doors(top.each("publish", settings::published)?)?,
         sockets: doors(top.each("sockets", path)?)?,
         caches: top.each("caches", path)?,
+        folders: doors(top.each("folders", path)?)?,
         nested_userns: top.boolean("nested-userns")?.map(|at| at.value),
     })
 }

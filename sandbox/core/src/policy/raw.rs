@@ -94,5 +94,6 @@ pub(super) struct RawLayer {
     pub(super) publish: Vec<Published>,
     pub(super) sockets: Vec<PathBuf>,
     pub(super) caches: Vec<At<PathBuf>>,
+    pub(super) folders: Vec<PathBuf>,
     pub(super) nested_userns: Option<bool>,
 }

@@ -264,6 +264,8 @@ pub struct Settings {
     pub sockets: Vec<PathBuf>,
     /// Tool caches, copy-on-write (next issue).
     pub caches: Vec<PathBuf>,
+    /// Folders that are made before the box starts, where they are missing.
+    pub folders: Vec<PathBuf>,
     /// Whether the agent may make user namespaces of its own.
     pub nested_userns: bool,
 }

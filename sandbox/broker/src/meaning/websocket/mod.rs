@@ -1,4 +1,5 @@
-//! What the messages of a WebSocket mean: GraphQL's two subprotocols, JSON-RPC, GraphQL in bare JSON; all else cannot be read.
+//! What the messages of a WebSocket mean: GraphQL's two subprotocols, JSON-RPC, GraphQL in bare JSON, requests to a model; all else
+//! cannot be read.
 
 use agentbox_core::{Effect, Operation, Refusal};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
@@ -65,6 +66,8 @@ pub(crate) enum Tongue {
         /// Whether they came as one batch.
         shape: Shape,
     },
+    /// As an error event of a model's answers (OpenAI's Responses over a WebSocket).
+    Model,
     /// As a GraphQL answer, with the number that the message had, if any.
     Bare(Option<Value>),
     /// There is no way to tell it inside the conversation.
@@ -153,6 +156,10 @@ fn unknown(value: Value) -> Said {
         Value::Object(object) if object.get("query").is_some_and(Value::is_string) => {
             Said::Asks(Asked { tongue: Tongue::Bare(object.get("id").filter(|id| id.is_string() || id.is_number()).cloned()), payload: None })
         }
+        // The body of a `POST /v1/responses` with its event's name beside it: it is judged as that POST.
+        Value::Object(object) if object.get("type").is_some_and(|event| event == "response.create") && object.get("model").is_some_and(Value::is_string) => {
+            Said::Asks(Asked { tongue: Tongue::Model, payload: None })
+        }
         // Servers exist that speak GraphQL's subprotocols without having agreed to.
         Value::Object(object) => enveloped(object),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Said::Unread("a message of no known protocol".to_owned()),
@@ -198,7 +205,7 @@ impl Tongue {
     pub(crate) fn id(&self) -> Option<&str> {
         match self {
             Tongue::Transport(id) | Tongue::Legacy(id) => Some(id),
-            Tongue::Rpc { .. } | Tongue::Bare(_) | Tongue::Mute => None,
+            Tongue::Rpc { .. } | Tongue::Model | Tongue::Bare(_) | Tongue::Mute => None,
         }
     }
 
@@ -216,6 +223,7 @@ impl Tongue {
                     Shape::Batch => Value::Array(all),
                 }
             }
+            Tongue::Model => refusal::model_error(refused),
             Tongue::Bare(id) => {
                 let mut whole = refusal::graphql(refused);
                 if let (Some(fields), Some(id)) = (whole.as_object_mut(), id) {

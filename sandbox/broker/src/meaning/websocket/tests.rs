@@ -128,6 +128,36 @@ fn a_refusal_ends_one_operation() {
 }
 
 #[test]
+fn a_models_conversation_is_its_requests() {
+    let said = |value: Value| {
+        let host = HostName::parse("api.openai.com").unwrap();
+        let headers = HeaderMap::new();
+        let head = Head { method: &Method::GET, scheme: Scheme::Https, host: &host, port: 443, target: "/v1/responses", headers: &headers };
+        let meaning = alone(&head, None, Kind::Text, value.to_string().as_bytes());
+        let worst = meaning.operations.into_iter().max_by_key(|operation| operation.effect).unwrap();
+        (worst.action.as_str().to_owned(), worst.effect, worst.delegates.is_some())
+    };
+    let create = json!({ "type": "response.create", "model": "m", "input": [{ "role": "user", "content": "delete everything" }] });
+    assert_eq!(said(create), ("model.infer".to_owned(), Effect::Write, false));
+    let reaching = json!({ "type": "response.create", "model": "m", "input": "x", "tools": [{ "type": "mcp", "server_url": "https://a.example", "require_approval": "never" }] });
+    assert!(said(reaching).2, "a server's own tools act elsewhere");
+    assert_eq!(said(json!({ "type": "response.create", "response": {} })).1, Effect::Opaque);
+    assert_eq!(said(json!({ "type": "session.update", "session": {} })).1, Effect::Opaque);
+    // Elsewhere it is what a POST of the same would be.
+    assert_eq!(effect(Dialect::Unknown, r#"{"type":"response.create","model":"m","action":"delete"}"#), Effect::Destroy);
+    let refused = agentbox_core::Refusal {
+        kind: RefusalKind::Denied,
+        operation: "model.infer".into(),
+        place: "p".into(),
+        reason: "no".into(),
+        guidance: "do not".into(),
+        approval_id: None,
+    };
+    let told = serde_json::from_str::<Value>(&Tongue::Model.refusal(&refused).unwrap()).unwrap();
+    assert_eq!((told["type"].as_str(), told["error"]["code"].as_str()), (Some("error"), Some("agentbox_denied")));
+}
+
+#[test]
 fn a_repetition_under_another_number_is_the_same() {
     let identity = |text: &str| match Dialect::Transport.read(text.as_bytes()) {
         Said::Asks(asked) => asked.identity(text.as_bytes()),

@@ -7,7 +7,7 @@ use crate::policy::keys;
 
 const PAGE: &str = include_str!("../../../../../docs/policy.md");
 const SCHEMA: &str = include_str!("../../../../../docs/policy.schema.json");
-const PROFILES: &[&str] = &["default", "cursor", "claude", "codex", "ci", "container"];
+const PROFILES: &[&str] = &["default", "cursor", "claude", "codex", "gemini", "aider", "opencode", "ci", "container"];
 
 /// Every key that the parser accepts, as the page names it.
 fn parser_keys() -> BTreeSet<String> {
