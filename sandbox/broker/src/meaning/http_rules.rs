@@ -157,6 +157,7 @@ pub(crate) fn said(call: &Call<'_>) -> Option<Found> {
             .or_else(|| says_destroying(call))
             .or_else(|| replaces_by_nothing(call))
             .or_else(|| puts_a_snapshot_back(call))
+            .or_else(|| shrinks_to_nothing(call))
             .or_else(|| dns(call)),
         Effect::Destroy if aws::removes_tags(call) => Some((Effect::Write, "it removes tags".to_owned())),
         Effect::Destroy => paths::deletes(call),
@@ -219,12 +220,25 @@ fn puts_a_snapshot_back(call: &Call<'_>) -> Option<Found> {
     (takes && is_data).then(|| (Effect::Destroy, "it puts a snapshot in the place of what is there".to_owned()))
 }
 
+/// `…/instanceGroupManagers/m/resize?size=0`: the machines of a group end.
+fn shrinks_to_nothing(call: &Call<'_>) -> Option<Found> {
+    let last = words::split(call.route.last());
+    let resizes = last.first().is_some_and(|first| matches!(first.as_str(), "resize" | "set" | "scale")) && call.head.method == Method::POST;
+    let is_group = call.route.segments().any(|segment| words::split(segment).iter().any(|word| matches!(words::singular(word), "pool" | "node" | "manager")));
+    let to_nothing = call.route.query()?.iter().any(|(name, value)| matches!(name.as_str(), "size" | "newSize" | "targetSize" | "count") && value == "0");
+    (resizes && is_group && to_nothing).then(|| (Effect::Destroy, "it sets the number of machines to zero".to_owned()))
+}
+
 /// A record of the DNS that is put or patched: the old one is gone, and with it whoever it led to.
 fn dns(call: &Call<'_>) -> Option<Found> {
-    let changes = matches!(call.head.method.as_str(), "PUT" | "PATCH");
-    let is_record = call.route.segments().any(|segment| matches!(segment, "dns_records" | "rrsets" | "resourceRecordSets" | "dns-records" | "recordsets"))
-        || (call.route.segments().any(|segment| matches!(segment, "dns" | "zones" | "domains" | "dnsZones"))
-            && call.route.segments().any(|segment| matches!(segment, "records" | "A" | "AAAA" | "CNAME" | "MX" | "TXT" | "NS")));
+    // `…/rrsets/www/A/actions/set_records`, `…/rrset` with `<Action>UPSERT`.
+    let sets = words::split(call.route.last()).first().is_some_and(|first| matches!(first.as_str(), "set" | "update" | "change" | "replace" | "upsert"))
+        || matches!(call.content(), Content::Text(text) if text.contains("<Action>UPSERT<"));
+    let changes = matches!(call.head.method.as_str(), "PUT" | "PATCH") || sets;
+    let is_record =
+        call.route.segments().any(|segment| matches!(segment, "dns_records" | "rrset" | "rrsets" | "resourceRecordSets" | "dns-records" | "recordsets"))
+            || (call.route.segments().any(|segment| matches!(segment, "dns" | "zones" | "domains" | "dnsZones"))
+                && call.route.segments().any(|segment| matches!(segment, "records" | "A" | "AAAA" | "CNAME" | "MX" | "TXT" | "NS")));
     (changes && is_record).then(|| (Effect::Destroy, "it overwrites a DNS record".to_owned()))
 }
 

@@ -184,6 +184,8 @@ fn judge(call: &Call<'_>, object: &Object<'_>) -> Option<Found> {
         "DELETE" => (Effect::Destroy, named("deletes")),
         // Evicting a pod lets its owner start another; the server holds it back where a budget says so.
         "POST" if object.sub == Some("eviction") => (Effect::Write, "evicts a pod, which its owner starts again".to_owned()),
+        // `may I delete pods?`
+        "POST" if object.group.ends_with(".k8s.io") && object.kind.ends_with("reviews") => (Effect::Read, named("asks by")),
         "POST" => bodies::destroys(call.content(), &Around { makes: true, ..Around::default() }).unwrap_or((Effect::Write, named("creates"))),
         "PATCH" | "PUT" => changes(call, object).unwrap_or((Effect::Write, named("changes"))),
         _ => return None,

@@ -167,10 +167,17 @@ pub(crate) fn page_that_deletes(call: &Call<'_>) -> Option<Found> {
 /// A DELETE of what is made again at will, where the path is made of the API's own words; `None` where something is lost.
 #[must_use]
 pub(crate) fn deletes(call: &Call<'_>) -> Option<Found> {
-    if !call.route.is_plain() || !speaks_of_itself(call) {
+    if !call.route.is_plain() {
         return None;
     }
     let segments: Vec<&str> = call.route.segments().collect();
+    // A registry's upload that was never finished (OCI distribution, 4.3).
+    if matches!(segments.as_slice(), ["v2", .., "blobs", "uploads", _]) {
+        return Some((Effect::Write, "it gives up an upload that was never finished".to_owned()));
+    }
+    if !speaks_of_itself(call) {
+        return None;
+    }
     let subject = subject(&segments)?;
     // An image's or a repository's tag is the only name of what it leads to; a management lock guards.
     let has = |wanted: &[&str]| segments.iter().any(|segment| wanted.contains(segment));
@@ -209,8 +216,17 @@ fn subject<'a>(segments: &[&'a str]) -> Option<&'a str> {
     if is_plural(before) {
         return Some(before);
     }
-    let known =
-        |segment: &'a str| (!is_identifier(segment) && matches!(words::worth(&words::split(segment)), Worth::Light | Worth::Joining)).then_some(segment);
+    // `users/7/roles`: with whose they are.
+    let owner = |segment: &str| {
+        let above = segments.iter().rev().skip_while(|known| **known != segment).skip(1).find(|above| !is_identifier(above) && is_plural(above));
+        above.and_then(|above| words::split(above).pop()).map(|word| words::singular(&word).to_owned())
+    };
+    let known = |segment: &'a str| {
+        let own = words::split(segment);
+        let whose: Vec<String> = owner(segment).into_iter().chain(own.clone()).collect();
+        let is_light = |words: &[String]| matches!(words::worth(words), Worth::Light | Worth::Joining);
+        (!is_identifier(segment) && (is_light(&own) || words::worth(&whose) == Worth::Light)).then_some(segment)
+    };
     // `/applications/3a/token`, `/posts/7/like`: a member's own.
     if is_identifier(before) || is_version(before) || before.is_empty() {
         return known(last);

@@ -264,7 +264,18 @@ fn program(words: &[String], depth: usize) -> (Effect, String) {
             None => runs(Effect::Opaque, "on a script that is not seen"),
         },
         "eval" => judged(&arguments.join(" "), depth + 1),
-        _ if DESTROYERS.contains(&name) || name.starts_with("mkfs") => runs(Effect::Destroy, "which destroys"),
+        _ if DESTROYERS.contains(&name) || name.starts_with("mkfs") || is_losing_cmdlet(name) => runs(Effect::Destroy, "which destroys"),
+        "powershell" | "powershell.exe" | "pwsh" | "cmd" | "cmd.exe" => {
+            match arguments
+                .iter()
+                .skip_while(|argument| !matches!(argument.to_ascii_lowercase().as_str(), "-command" | "-c" | "/c" | "/k"))
+                .skip(1)
+                .collect::<Vec<_>>()
+            {
+                inner if inner.is_empty() => runs(Effect::Opaque, "on a script that is not seen"),
+                inner => judged(&inner.iter().map(|word| word.as_str()).collect::<Vec<_>>().join(" "), depth + 1),
+            }
+        }
         "find" if has(&["-delete"]) => runs(Effect::Destroy, "with -delete"),
         // Each of several is looked at.
         "find" if arguments.iter().any(|argument| runs_program(argument)) => arguments
@@ -295,6 +306,15 @@ fn program(words: &[String], depth: usize) -> (Effect, String) {
         "kill" | "pkill" | "killall" => runs(Effect::Write, ""),
         _ => runs(Effect::Opaque, "of which nothing is known"),
     }
+}
+
+/// Windows: `Remove-Item`, `Clear-Disk`, `Format-Volume`, and the older words for them.
+fn is_losing_cmdlet(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    let is_cmdlet = lower.split_once('-').is_some_and(|(verb, noun)| {
+        matches!(verb, "remove" | "clear" | "format" | "reset" | "uninstall") && !noun.is_empty() && noun.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    });
+    is_cmdlet || matches!(lower.as_str(), "del" | "erase" | "rd" | "ri" | "diskpart" | "vssadmin" | "wbadmin" | "cipher")
 }
 
 /// `find`'s ways to run a program.

@@ -19,7 +19,7 @@ const MOST_LINES: usize = 100_000;
 pub(super) fn judge(text: &str, around: &Around) -> Option<Found> {
     let start = text.trim_start();
     if start.starts_with('<') {
-        return xml(text);
+        return xml(text, around);
     }
     if start.starts_with("--") && text.contains("HTTP/1") {
         return batch(text);
@@ -40,7 +40,7 @@ fn lines(text: &str, around: &Around) -> Option<Found> {
 }
 
 /// `<Delete>`, `<DeleteUser>`, `<methodName>wp.deletePost</methodName>`, `<Status>Suspended</Status>`, `<Expiration>`.
-fn xml(text: &str) -> Option<Found> {
+fn xml(text: &str, around: &Around) -> Option<Found> {
     let mut name_of_member = String::new();
     if text.split('<').count() > MOST_ELEMENTS {
         return Some((Effect::Opaque, "more elements than are read".to_owned()));
@@ -58,10 +58,17 @@ fn xml(text: &str) -> Option<Found> {
             _ if name.eq_ignore_ascii_case("methodName") => is_call(content),
             // Calls within one call: `<name>methodName</name><value><string>wp.deletePost`.
             "value" | "string" if name_of_member == "methodName" => is_call(content),
-            "Status" => content == "Suspended",
+            "Status" if content == "Suspended" => true,
+            "Action" | "Operation" | "Command" => is_verb(content),
             _ => words::begins_destroying(name) && !content.eq_ignore_ascii_case("false") && !matches!(name, "DeleteMarker"),
         };
-        says.then(|| (Effect::Destroy, format!("the body says {}", safe(name))))
+        if says {
+            return Some((Effect::Destroy, format!("the body says {}", safe(name))));
+        }
+        // A leaf is a field like those of JSON.
+        let value = serde_json::Value::String(content.to_owned());
+        let found = (!content.is_empty()).then(|| super::settings::judge(name, &value, around)).flatten();
+        found.map(|(effect, why)| (effect, format!("{why}: {}", safe(name))))
     })
 }
 

@@ -213,12 +213,14 @@ fn is_verb(text: &str) -> bool {
     text.len() <= LONGEST_VERB && !text.contains(' ') && words::begins_destroying(text)
 }
 
-/// `{"type": "disable_backups"}`: an order to switch a protection off.
+/// `{"type": "disable_backups"}`, `{"action": "restore_snapshot"}`: an order of which the first word alone does not tell.
 fn weakens(text: &str, field: &str) -> bool {
-    matches!(field, "action" | "actiontype" | "op" | "operation" | "operationtype" | "type" | "verb" | "cmd" | "command")
+    !matches!(field, "name" | "event" | "mode" | "method" | "httpmethod")
         && text.len() <= LONGEST_VERB
-        && !text.contains(' ')
-        && words::begins_weakening(text)
+        && !text.contains([' ', '/', ':'])
+        // `Action=RestoreDBInstanceToPointInTime` is a call's name, and judged as one.
+        && !text.starts_with(|first: char| first.is_ascii_uppercase())
+        && words::effect_of(text) == Some(Effect::Destroy)
 }
 
 /// Whether a value says no.
@@ -280,8 +282,8 @@ fn names_deletion(name: &str, value: &Value, around: &Around) -> bool {
     if is_yes(value) && around.words.last().is_some_and(|last| words::is_guard(last)) {
         return false;
     }
-    // `purge_cache` with `{"purge_everything": true}`: a cache fills again.
-    if word == "purge" && around.words.iter().any(|word| word.starts_with("cache")) {
+    // `purge_cache` with `{"purge_everything": true}`: it fills again.
+    if all.iter().chain(around.words.last()).any(|word| word.starts_with("cache")) {
         return false;
     }
     match word.as_str() {

@@ -23,9 +23,6 @@ pub(super) fn judge(name: &str, value: &Value, around: &Around) -> Option<Found>
         return found("it shortens how long something is kept");
     }
     let text = value.as_str().unwrap_or_default();
-    if has(&["disposition"]) && text.to_ascii_lowercase().contains("truncate") {
-        return found("it replaces what the table holds");
-    }
     // What goes with a claim or a record that is gone: the data, too.
     if around.changes && has(&["reclaim", "deletion"]) && all.last().is_some_and(|last| last == "policy") && text.eq_ignore_ascii_case("delete") {
         return found("what is kept now is deleted with its owner");
@@ -48,6 +45,11 @@ pub(super) fn judge(name: &str, value: &Value, around: &Around) -> Option<Found>
     if matches!(own.to_ascii_lowercase().as_str(), "status" | "state") && value.as_str().is_some_and(|text| ends(text, around)) {
         return found("it ends something by its state");
     }
+    if has(&["disposition", "mode", "strategy"])
+        && value.as_str().is_some_and(|text| words::split(text).iter().any(|word| word == "truncate" || word == "overwrite"))
+    {
+        return found("its result replaces what is there");
+    }
     if own == "force" && is_yes(value) && around.has(&["ref", "branch", "head"]) {
         return found("it is forced");
     }
@@ -66,65 +68,110 @@ pub(super) fn judge(name: &str, value: &Value, around: &Around) -> Option<Found>
 #[must_use]
 pub(super) fn switches_off(name: &str, value: &Value, around: &Around) -> Option<&'static str> {
     const OFF: &str = "it switches a protection off";
-    if matches!(value, Value::Array(items) if !items.is_empty()) {
-        return None;
-    }
     let all = words::split(name);
     let has = |wanted: &[&str]| all.iter().any(|word| wanted.contains(&word.as_str()));
+    // `destructive_requires_name: false`: what held a loss back.
+    if has(&["destructive"]) && has(&["require", "requires"]) && is_off(value, false, 0) {
+        return Some(OFF);
+    }
     // One snapshot is a copy; what takes them by itself guards. A default for what is made later guards nothing yet.
     let is_one = has(&["snapshot"]) && !has(&["schedule", "policy", "plan", "enable", "enabled", "auto", "automatic", "automated"]);
     let names_guard = !around.makes && !is_one && !has(&["default"]) && (all.iter().any(|word| guards(word)) || (has(&["soft"]) && has(&["delete"])));
     let negated = all.iter().any(|word| matches!(word.as_str(), "disable" | "disabled" | "skip" | "without" | "no" | "suspend" | "bypass"));
-    let below_guard = around.changes && around.words.last().is_some_and(|last| words::is_guard(last));
     // `DisableApiTermination: false`, `preventDestroy: false`: what keeps a thing from being ended.
     let keeps_from = all.iter().any(|word| matches!(word.as_str(), "disable" | "disabled" | "prevent" | "disallow" | "block" | "deny"))
         && has(&["termination", "deletion", "delete", "destroy", "destroyed", "removal"]);
     if keeps_from && !around.makes {
-        return is_no(value).then_some(OFF);
+        return (is_no(value) || is_off(value, false, 0)).then_some(OFF);
     }
     if names_guard {
-        let taken_away = around.changes && (matches!(value, Value::Array(_)) || (value.is_null() && !negated));
+        let taken_away = around.changes && (matches!(value, Value::Array(items) if items.is_empty()) || (value.is_null() && !negated));
         // `DELETE_PROTECTION_DISABLED`: an enumeration's word, of which something new has a default.
         let says_off = around.changes && value.as_str().is_some_and(|text| text.to_ascii_lowercase().ends_with("_disabled"));
-        return (is_off(value, negated) || says_off || taken_away).then_some(OFF);
+        return (is_off(value, negated, 0) || says_off || taken_away).then_some(OFF);
     }
     // The whole thing is a guard: `PUT …/protection {"enforce_admins": false, "required_reviews": null}`.
-    if below_guard {
+    if around.changes && around.is_about_guard() {
         let own = all.first().map_or("", String::as_str);
+        let is_emptied = matches!(value, Value::Array(items) if items.is_empty());
         let weakens = match own {
             "required" | "require" | "requires" | "enforce" | "restrict" | "restrictions" | "enabled" | "enable" | "active" | "status" | "state" | "delete"
-            | "rebuild" | "destroy" | "value" | "mode" => is_off(value, false) || value.is_null(),
-            "disabled" | "disable" | "allow" | "suspend" | "suspended" | "pause" | "paused" => is_yes(value),
+            | "rebuild" | "destroy" | "value" | "mode" | "on" => is_off(value, false, 0) || value.is_null(),
+            "disabled" | "disable" | "allow" | "suspend" | "suspended" | "pause" | "paused" | "muted" => is_yes(value),
             _ => false,
         };
-        return weakens.then_some(OFF);
+        let empties = is_emptied && all.last().is_some_and(|last| GUARDING_LISTS.contains(&words::singular(last)));
+        return (weakens || empties).then_some(OFF);
     }
     None
+}
+
+/// Lists of which a guard is made: an empty one guards nothing.
+const GUARDING_LISTS: &[&str] =
+    &["rule", "selector", "condition", "statement", "check", "reviewer", "event", "policy", "target", "source", "category", "inbound", "outbound"];
+
+/// Words of a path or a name that only say which of a thing's settings are meant.
+const ASIDE: &[&str] = &[
+    "default",
+    "current",
+    "setting",
+    "config",
+    "configuration",
+    "policy",
+    "status",
+    "state",
+    "log",
+    "option",
+    "property",
+    "properties",
+    "global",
+    "update",
+    "modify",
+];
+
+impl Around {
+    /// Whether what is changed is a guard as a whole: `…/auditingSettings/default`, `…/protection`.
+    pub(super) fn is_about_guard(&self) -> bool {
+        let last = self.words.iter().rev().find(|word| !ASIDE.contains(&words::singular(word)));
+        last.or(self.words.last()).is_some_and(|last| words::is_guard(last))
+    }
 }
 
 fn guards(word: &str) -> bool {
     words::is_guard(word) || matches!(word, "protected" | "protect" | "locked" | "lock" | "rls" | "twofactor" | "retentions" | "logs")
 }
 
-fn is_off(value: &Value, negated: bool) -> bool {
+/// How deep below a guard's name its switch is looked for.
+const DEEPEST_SWITCH: usize = 5;
+
+fn is_off(value: &Value, negated: bool, depth: usize) -> bool {
     match value {
         Value::Bool(on) => *on == negated,
         Value::Number(number) => !negated && number.as_f64() == Some(0.0),
         Value::String(text) => {
-            let text = text.to_ascii_lowercase();
             if negated {
-                text == "true"
+                text.eq_ignore_ascii_case("true")
             } else {
-                matches!(text.as_str(), "false" | "off" | "disabled" | "disable" | "suspended" | "none" | "0" | "inactive" | "paused")
+                // `ProtectionStopped` says it as its last word; a sentence is no state.
+                let words = words::split(text);
+                words.len() <= 2 && words.last().is_some_and(|last| OFF_WORDS.contains(&last.as_str()))
             }
         }
         Value::Object(fields) => fields.iter().any(|(name, value)| {
             let name = name.to_ascii_lowercase();
-            (name.contains("enable") || name == "status" || name == "state" || name == "active") && is_off(value, negated)
+            let is_switch = name.contains("enable") || matches!(name.as_str(), "status" | "state" | "active" | "value" | "on");
+            let lists_nothing = name.contains("enable") && matches!(value, Value::Array(items) if items.is_empty());
+            let is_inner = depth < DEEPEST_SWITCH && matches!(value, Value::Object(_) | Value::Array(_)) && is_off(value, negated, depth + 1);
+            (is_switch && (lists_nothing || is_off(value, negated, depth + 1))) || is_inner
         }),
-        Value::Null | Value::Array(_) => false,
+        Value::Array(items) => items.iter().any(|item| item.is_object() && depth < DEEPEST_SWITCH && is_off(item, negated, depth + 1)),
+        Value::Null => false,
     }
 }
+
+/// States of what does not guard any more.
+const OFF_WORDS: &[&str] =
+    &["false", "off", "disabled", "disable", "suspended", "suspend", "none", "0", "inactive", "paused", "stopped", "muted", "unprotected", "no"];
 
 fn enables(value: &Value) -> bool {
     match value {

@@ -208,7 +208,7 @@ fn options(part: &Part<'_>) -> Option<Hazard> {
         if !matches!(part.kind(at), Some(Kind::Word | Kind::Quoted | Kind::Text)) || part.is(0, "set") {
             return None;
         }
-        let has_sign = part.is_mark(at + 1, "=");
+        let has_sign = part.is_mark(at + 1, "=") || part.is_mark(at + 1, ":");
         let value = at + 1 + usize::from(has_sign);
         if value >= part.len() || !has_sign && part.kind(value) != Some(Kind::Number) {
             return None;
@@ -218,6 +218,9 @@ fn options(part: &Part<'_>) -> Option<Hazard> {
             // Without an expiry nothing is lost.
             let is_kept = part.is_any(value, &["null", "default", "none", "infinite"]) || is_long(&name, part.raw(value));
             return (!is_kept).then_some(LOSES);
+        }
+        if (name.contains("replication_factor") || name.contains("num_replicas")) && matches!(part.raw(value), b"0" | b"1") {
+            return Some((Effect::Destroy, "unprotect", "keeps no second copy"));
         }
         let falls = has_sign
             && (part.is_any(value, &["off", "false", "disabled", "no"])

@@ -164,12 +164,20 @@ fn update(judge: &mut Judge<'_>, part: &Part<'_>) {
         Some(condition) if condition::holds_for_all(judge.dialect, condition, table) => {
             (Effect::Destroy, "overwrites every row: the condition holds for practically all")
         }
+        Some(condition) if buries_all(part, condition) => (Effect::Destroy, "marks every row that stands as deleted"),
         Some(_) => (Effect::Write, "changes the rows that match"),
     };
     match table {
         Some(name) => judge.add(effect, "update", "table", name, why),
         None => judge.add_here(effect, "update", why),
     }
+}
+
+/// `SET deleted_at = now() WHERE deleted_at IS NULL`: all that have not been deleted yet.
+fn buries_all(part: &Part<'_>, condition: &Part<'_>) -> bool {
+    let names_it = |name: &[u8]| name.to_ascii_lowercase().starts_with(b"delet") || name.eq_ignore_ascii_case(b"is_deleted");
+    let is_whole = condition.len() == 3 && condition.are(1, &["is", "null"]) || condition.len() == 3 && condition.is_mark(1, "=");
+    is_whole && names_it(condition.raw(0)) && part.level().any(|at| part.is(at, "set") && part.raw(at + 1).eq_ignore_ascii_case(condition.raw(0)))
 }
 
 fn insert(judge: &mut Judge<'_>, part: &Part<'_>) {
@@ -262,9 +270,13 @@ fn load(judge: &mut Judge<'_>, part: Part<'_>) {
     if part.kind(1) == Some(Kind::Text) && judge.dialect == Dialect::PostgreSql {
         return judge.unclear("it loads a library into the server");
     }
-    // `LOAD DATA … REPLACE INTO TABLE`: rows without number are put in the place of those with the same keys.
-    let overwrites = part.mentions(&["overwrite"]) || part.has_run(&["replace", "into", "table"]);
-    let (effect, why) = if overwrites { (Effect::Destroy, "replaces what the table holds") } else { (Effect::Write, "loads") };
+    let overwrites = part.mentions(&["overwrite"]);
+    let replaces = part.level().any(|at| part.is(at, "replace") && part.is(at + 1, "into"));
+    let (effect, why) = match () {
+        () if overwrites => (Effect::Destroy, "replaces what the table holds"),
+        () if replaces => (Effect::Destroy, "replaces the rows with the keys of those that are loaded"),
+        () => (Effect::Write, "loads"),
+    };
     let table = part.level().find(|at| part.is(*at, "table")).and_then(|at| Name::read(&part, at + 1, judge.dialect));
     match table {
         Some((name, _)) => judge.add(effect, "load", "table", &name, why),

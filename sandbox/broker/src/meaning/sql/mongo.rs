@@ -389,6 +389,8 @@ fn update(update: &Value) -> (Effect, &'static str) {
     let query = update.field("q").or_else(|| update.field("filter"));
     if update.field("multi").is_some_and(Value::is_true) && query.is_none_or(takes_all) {
         (Effect::Destroy, "changes every document")
+    } else if matches!(update.field("u").or_else(|| update.field("updateMods")), Some(Value::Document(fields)) if fields.is_empty()) {
+        (Effect::Destroy, "replaces a document by an empty one")
     } else {
         (Effect::Write, "changes the documents that match")
     }
@@ -480,7 +482,11 @@ fn stages(pipeline: Option<&Value>, base: &str, depth: usize, found: &mut Vec<Op
                         Value::Document(_) => target(into.field("db").map_or(base, Value::text), into.field("coll").unwrap_or(&Value::Null)),
                         other => target(base, other),
                     };
-                    found.push(Operation::new(Effect::Write, "mongodb.merge", into, "writes into a collection"));
+                    let (effect, why) = match value.field("whenMatched").map(Value::text) {
+                        Some("replace") => (Effect::Destroy, "replaces the documents that are there"),
+                        _ => (Effect::Write, "writes into a collection"),
+                    };
+                    found.push(Operation::new(effect, "mongodb.merge", into, why));
                 }
                 "$lookup" | "$unionWith" => stages(value.field("pipeline"), base, depth + 1, found),
                 "$facet" => {

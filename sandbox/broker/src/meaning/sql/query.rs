@@ -352,6 +352,8 @@ fn follows_list(part: &Part<'_>, close: usize) -> bool {
 fn cypher(judge: &mut Judge<'_>, part: Part<'_>) {
     if part.mentions(&["delete", "remove", "drop"]) {
         judge.add_here(Effect::Destroy, "delete", "deletes what it matches");
+    } else if (0..part.len()).any(|at| part.is(at, "set") && part.is_mark(at + 2, "=") && part.is_mark(at + 3, "{") && part.is_mark(at + 4, "}")) {
+        judge.add_here(Effect::Destroy, "update", "takes all properties off what it matches");
     } else if part.mentions(&["set", "create", "merge", "foreach", "load"]) {
         judge.add_here(Effect::Write, "update", "changes what it matches");
     } else {

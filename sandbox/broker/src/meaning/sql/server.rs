@@ -87,7 +87,7 @@ const LOOKS: &[&str] = &[
 pub(super) fn statement(judge: &mut Judge<'_>, verb: &str, part: Part<'_>) -> bool {
     if let Some(why) = destroys(judge.dialect, verb, &part) {
         judge.add_here(Effect::Destroy, verb, why);
-        if verb == "vacuum" || verb == "cancel" {
+        if matches!(verb, "vacuum" | "cancel" | "pause") {
             query::within(judge, part);
         }
         return true;
@@ -141,7 +141,7 @@ fn destroys(dialect: Dialect, verb: &str, part: &Part<'_>) -> Option<&'static st
         }
         "dbcc" if part.mentions(&["repair_allow_data_loss", "repair_rebuild", "writepage"]) => Some("may lose data to repair"),
         "disable" => Some("switches a trigger off"),
-        "cancel" if (0..part.len()).any(|at| part.string(at).is_some_and(|text| text.eq_ignore_ascii_case(b"backup"))) => Some("cancels backups"),
+        "cancel" | "pause" if (0..part.len()).any(|at| part.string(at).is_some_and(|text| text.eq_ignore_ascii_case(b"backup"))) => Some("stops backups"),
         // Delta Lake and Iceberg: old versions go for good.
         "vacuum" if part.has(&["retain"]) || dialect == Dialect::Other && part.is_mark(1, "'") => Some("removes old versions"),
         "system" if dialect == Dialect::ClickHouse => clickhouse(part),
@@ -156,6 +156,7 @@ fn clickhouse(part: &Part<'_>) -> Option<&'static str> {
     match () {
         () if part.is(1, "drop") && !part.has(&["cache"]) => Some("removes a replica"),
         () if part.is_any(1, &["shutdown", "kill"]) => Some("stops the server"),
+        () if part.is(1, "unfreeze") => Some("removes a backup"),
         () if part.is(1, "stop") && part.is_any(2, &["replicated", "replication", "fetches"]) => Some("stops replication"),
         () if part.is(1, "restore") && part.kind(2) == Some(Kind::Word) => None,
         () => None,

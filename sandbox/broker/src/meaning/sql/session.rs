@@ -154,6 +154,8 @@ const GUARDS: &[Guard] = &[
     guard("expire_logs_days", Falls::Any, "lets logs expire that recovery needs"),
     guard("binlog_expire_logs_seconds", Falls::Any, "lets logs expire that recovery needs"),
     guard("binlog_expire_logs_auto_purge", Falls::On, "lets logs expire that recovery needs"),
+    guard("innodb_flush_log_at_trx_commit", Falls::Off, "a crash can lose what was committed"),
+    guard("sync_binlog", Falls::Off, "a crash can lose what was committed"),
     guard("innodb_doublewrite", Falls::Off, "a crash can lose pages"),
     guard("innodb_flush_log_at_trx_commit", Falls::Off, "a crash can lose what was committed"),
     guard("innodb_checksum_algorithm", Falls::To(&["none"]), "damaged pages are no longer noticed"),

@@ -258,6 +258,7 @@ fn how_long_it_takes() {
 
 mod clouds;
 mod disguises;
+mod guards;
 mod protections;
 mod services;
 

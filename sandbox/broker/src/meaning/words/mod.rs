@@ -37,8 +37,10 @@ pub(crate) fn of_words(words: &[String], around: &[String]) -> Option<Effect> {
     let first = words.first()?.as_str();
     let last = words.last()?.as_str();
     // `createDeletionRequest` asks for a deletion; `cancelDeletion` does not.
-    let asks_for_loss =
-        matches!(first, "create" | "add" | "enable") && words.iter().skip(1).any(|word| is(DESTROYING, word) || word == "deletion" || word == "destruction");
+    // `CreateReplaceRootVolumeTask` puts another disk in the place of the one that is there.
+    let replaces_disk = words.iter().zip(words.iter().skip(1)).any(|(verb, object)| verb == "replace" && matches!(object.as_str(), "root" | "volume" | "disk"));
+    let asks_for_loss = matches!(first, "create" | "add" | "enable")
+        && (replaces_disk || words.iter().skip(1).any(|word| is(DESTROYING, word) || word == "deletion" || word == "destruction"));
     if is(UNDOING, first) && !asks_for_loss && closing(words, first) != Some(Effect::Destroy) {
         return Some(Effect::Write);
     }
@@ -120,7 +122,8 @@ fn weakening(words: &[String], around: &[String]) -> Option<Effect> {
     let guards =
         others().any(|word| is_guard(word) || (verb == first && is(GUARDED, singular(word)) && matches!(verb, "disable" | "stop" | "suspend" | "unprotect")));
     // A backup that is stopped is one run of it; the guard of other things is what runs by itself.
-    let around_guards = words.len() == 1 && around.iter().any(|word| is_guard(word));
+    // `…/users/7/lifecycle/suspend`: the life of something else.
+    let around_guards = words.len() == 1 && around.iter().any(|word| is_guard(word) && word != "lifecycle");
     (guards || around_guards || first == "unprotect").then_some(Effect::Destroy)
 }
 
@@ -151,13 +154,6 @@ pub(crate) fn begins_destroying(name: &str) -> bool {
     let words = split(head(name, LONGEST));
     let from = words.iter().take_while(|word| is(BEFORE, word)).count();
     words.get(from).is_some_and(|first| destroys(first)) && effect_of(name) == Some(Effect::Destroy)
-}
-
-/// Whether the first word is a verb that switches off, and what it switches off guards.
-#[must_use]
-pub(crate) fn begins_weakening(name: &str) -> bool {
-    let words = split(head(name, LONGEST));
-    words.len() > 1 && words.first().is_some_and(|first| is(WEAKENING, first)) && effect_of(name) == Some(Effect::Destroy)
 }
 
 /// The first bytes of a text, cut between characters.

@@ -55,25 +55,28 @@ pub(super) const EMPTYING: &[&str] = &["clear", "empty", "flush", "reset", "kill
 
 /// What may be killed: it is run again.
 pub(super) const KILLABLE: &[&str] = &[
+    "connection",
     "container",
+    "dyno",
+    "execution",
+    "job",
+    "machine",
     "operation",
     "pod",
+    "process",
+    "query",
+    "run",
+    "server",
+    "session",
     "statement",
+    "task",
     "thread",
     "transaction",
     "worker",
-    "query",
-    "process",
-    "job",
-    "task",
-    "connection",
-    "session",
-    "execution",
-    "run",
 ];
 
 /// Verbs that put an older state in the place of the present one.
-pub(super) const RESTORING: &[&str] = &["restore", "revert", "rollback"];
+pub(super) const RESTORING: &[&str] = &["restore", "revert", "rollback", "backtrack", "rewind", "flashback"];
 
 /// What an older state is taken from. Without one of these, restoring undoes a deletion.
 pub(super) const OLDER: &[&str] =
