@@ -42,6 +42,7 @@ const CORRECTIONS: &[Correction] = &[
     ("route53", "DeleteKeySigningKey", Effect::Destroy, "names signed by the key are no longer believed"),
     // A consumer says that it has done with a message.
     ("sqs", "DeleteMessage", Effect::Write, "says that a message has been dealt with"),
+    ("workspaces", "RestoreWorkspace", Effect::Destroy, "puts an older state in the place of somebody's machine"),
     ("sqs", "DeleteMessageBatch", Effect::Write, "says that messages have been dealt with"),
 ];
 
@@ -63,6 +64,12 @@ const GUARDS: &[&str] = &[
     "monitoring",
     "logs",
 ];
+
+/// Whether the whole service guards or records.
+#[must_use]
+pub(crate) fn is_guard(head: &Head<'_>) -> bool {
+    rpc::is_aws(head) && GUARDS.contains(&service(head.host.as_str()))
+}
 
 type Correction = (&'static str, &'static str, Effect, &'static str);
 

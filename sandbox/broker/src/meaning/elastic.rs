@@ -98,6 +98,7 @@ fn judge(call: &Call<'_>, name: &str, below: &[&str]) -> Option<Found> {
         ("DELETE", "_search", ["scroll", ..] | ["point_in_time", ..])
         | ("DELETE", "_pit" | "_async_search", _)
         | ("DELETE", "_eql" | "_sql" | "_query", ["search" | "close" | "async", ..]) => found(Effect::Write, "it gives up a search of its own"),
+        ("POST", "_slm", ["stop"]) => found(Effect::Destroy, "it stops the snapshots that are taken by the clock"),
         ("POST", "_search", ["scroll", ..]) => unreadable().or_else(|| found(Effect::Read, "it reads on")),
         ("POST", "_cache", ["clear"]) | ("POST", "_flush" | "_refresh" | "_forcemerge" | "_open", []) => {
             unreadable().or_else(|| found(Effect::Write, "it loses nothing that is stored"))

@@ -48,6 +48,8 @@ pub(crate) fn effect_of(method: &Method) -> Effect {
         "DELETE" => Effect::Destroy,
         // WebDAV (RFC 4918, RFC 3253, RFC 5323) reads by these and writes by those.
         "PROPFIND" | "REPORT" | "SEARCH" | "QUERY" => Effect::Read,
+        // OData's older word for PATCH, and RFC 3253's.
+        "MERGE" => Effect::Write,
         "PROPPATCH" | "MKCOL" | "LOCK" | "UNLOCK" | "CHECKOUT" | "CHECKIN" => Effect::Write,
         // WebDAV's MOVE and COPY overwrite, CONNECT tunnels, TRACE echoes, and what a PURGE takes is the server's secret.
         _ => Effect::Opaque,
@@ -118,6 +120,8 @@ pub(crate) fn around(call: &Call<'_>) -> Around {
         changes: matches!(method, "PUT" | "PATCH" | "MERGE") || (method == "POST" && !asks && (!makes || steers)),
         makes: method == "POST" && says_new,
         words,
+        about: if aws::is_guard(call.head) { vec!["monitoring".to_owned()] } else { paths::about(&call.route) },
+        asks: false,
     }
 }
 

@@ -186,6 +186,7 @@ fn judge(call: &Call<'_>, object: &Object<'_>) -> Option<Found> {
         "POST" if object.sub == Some("eviction") => (Effect::Write, "evicts a pod, which its owner starts again".to_owned()),
         // `may I delete pods?`
         "POST" if object.group.ends_with(".k8s.io") && object.kind.ends_with("reviews") => (Effect::Read, named("asks by")),
+        "POST" if object.sub.is_none() && words::effect_of(object.kind) == Some(Effect::Destroy) => (Effect::Destroy, named("asks by")),
         "POST" => bodies::destroys(call.content(), &Around { makes: true, ..Around::default() }).unwrap_or((Effect::Write, named("creates"))),
         "PATCH" | "PUT" => changes(call, object).unwrap_or((Effect::Write, named("changes"))),
         _ => return None,
@@ -226,7 +227,7 @@ fn into(call: &Call<'_>, sub: &str) -> Found {
 fn changes(call: &Call<'_>, object: &Object<'_>) -> Option<Found> {
     let content = call.content();
     let named = object.name.into_iter().flat_map(words::split);
-    let around = Around { words: std::iter::once(object.kind.to_owned()).chain(named).collect(), changes: true, makes: false };
+    let around = Around { words: std::iter::once(object.kind.to_owned()).chain(named).collect(), changes: true, ..Around::default() };
     if !matches!(content, Content::Json(_)) {
         // YAML and protobuf are not read, and a patch of JSON is what clients send.
         return Some((Effect::Opaque, "a change that is not JSON".to_owned()));

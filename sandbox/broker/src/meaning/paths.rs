@@ -103,6 +103,39 @@ pub(crate) fn words(route: &Route) -> Vec<String> {
     near.into_iter().rev().flat_map(words::split).collect()
 }
 
+/// The words of the thing that the path leads to: of the collection whose member stands last, of what a verb at the end is said of.
+#[must_use]
+pub(crate) fn about(route: &Route) -> Vec<String> {
+    const ASIDE: &[&str] = &["default", "current", "settings", "config", "configuration", "status", "state", "properties", "attributes", "options"];
+    const SETTING: &[&str] = &["set", "update", "change", "put", "modify", "enable", "disable", "replace", "configure"];
+    let segments: Vec<&str> = route.segments().filter(|segment| !is_version(segment) && !is_filler(segment)).collect();
+    let mut near: Vec<&str> = segments.iter().rev().copied().take(NEAR).collect();
+    while near.len() > 1 && near.first().is_some_and(|last| ASIDE.contains(last)) {
+        near.remove(0);
+    }
+    let is_plural = |segment: &str| !is_identifier(segment) && words::split(segment).last().is_some_and(|word| words::singular(word) != word);
+    let (Some(last), before) = (near.first().copied(), near.get(1).copied()) else { return Vec::new() };
+    let own = words::split(last);
+    let is_setting = own.first().is_some_and(|first| SETTING.contains(&first.as_str()));
+    match before {
+        Some(before) if is_identifier(last) && !matches!(before, "jobs" | "rules" | "policies") => words::split(before),
+        // What a member is called may tell what it is for: `settings/waf`, `sinks/audit`.
+        Some(before) if is_plural(before) && !is_plural(last) && !is_identifier(last) => words::split(before).into_iter().chain(own).collect(),
+        // `firewalls/1/rules`, `firewalls/1/actions/set_rules`.
+        Some(_) if is_setting || is_identifier(last) || own.len() == 1 && matches!(words::singular(last), "rule" | "schedule" | "policie" | "job") => {
+            let mut above = near.iter().filter(|segment| !is_identifier(segment));
+            let own = if is_identifier(last) {
+                above.next().map(|segment| words::split(segment)).unwrap_or_default()
+            } else {
+                above.next();
+                own
+            };
+            above.next().map(|above| words::split(above)).unwrap_or_default().into_iter().chain(own).collect()
+        }
+        _ => own,
+    }
+}
+
 /// The part of a segment that may be a verb: `9:purge`, `chat.delete`, `deletePost.php`; nothing of `delete-me.txt`.
 fn verb_of(segment: &str) -> &str {
     let verb = segment.rsplit(':').next().unwrap_or(segment);
@@ -143,6 +176,12 @@ pub(crate) fn called(call: &Call<'_>) -> Option<Found> {
     } else {
         around.clone()
     };
+    // `databases:restore` makes a new one of the collection; `databases/3:restore` is said of one.
+    let collection = last.rsplit_once(':').map_or("", |(name, _)| name);
+    let is_collection = !collection.is_empty() && !is_identifier(collection) && words::singular(collection) != collection;
+    if is_collection && last.ends_with(":restore") {
+        return None;
+    }
     if let Some(step) = words::step(verb_of(last)) {
         return (words::of_words(&step, &around_last) == Some(Effect::Destroy)).then(|| says(last));
     }
@@ -170,7 +209,7 @@ pub(crate) fn deletes(call: &Call<'_>) -> Option<Found> {
     if !call.route.is_plain() {
         return None;
     }
-    let segments: Vec<&str> = call.route.segments().collect();
+    let segments: Vec<&str> = call.route.segments().filter(|segment| !matches!(*segment, "$ref" | "$value")).collect();
     // A registry's upload that was never finished (OCI distribution, 4.3).
     if matches!(segments.as_slice(), ["v2", .., "blobs", "uploads", _]) {
         return Some((Effect::Write, "it gives up an upload that was never finished".to_owned()));
@@ -182,11 +221,13 @@ pub(crate) fn deletes(call: &Call<'_>) -> Option<Found> {
     // An image's or a repository's tag is the only name of what it leads to; a management lock guards.
     let has = |wanted: &[&str]| segments.iter().any(|segment| wanted.contains(segment));
     // `account/keys`, `groups/3/roles`: what it is of stands above.
-    let above = segments.iter().rev().skip_while(|segment| **segment != subject).skip(1).find(|segment| !is_identifier(segment));
+    let is_plural = |segment: &str| words::split(segment).last().is_some_and(|word| words::singular(word) != word);
+    let before = || segments.iter().rev().skip_while(|segment| **segment != subject).skip(1).filter(|segment| !is_identifier(segment));
+    let above = before().find(|segment| is_plural(segment)).or_else(|| before().next());
     let owner = above.and_then(|segment| words::split(segment).pop()).map(|word| words::singular(&word).to_owned());
     let words: Vec<String> = owner.into_iter().chain(words::split(subject)).collect();
     let names_content = words.iter().any(|word| matches!(word.as_str(), "tag" | "tags"))
-        && has(&["repos", "repositories", "images", "packages", "manifests", "refs", "git", "registries"]);
+        && has(&["repos", "repository", "repositories", "images", "packages", "manifests", "refs", "git", "registries"]);
     let is_management = words.iter().any(|word| word.starts_with("lock")) && call.head.host.as_str().ends_with("azure.com");
     // What joins needs something above it that it joins to: a collection of its own holds records.
     let has_owner = segments
@@ -212,6 +253,10 @@ fn subject<'a>(segments: &[&'a str]) -> Option<&'a str> {
         [] => return None,
     };
     let is_plural = |segment: &str| !is_identifier(segment) && words::split(segment).last().is_some_and(|word| words::singular(word) != word);
+    // `actions/caches`: a collection within another.
+    if is_plural(before) && is_plural(last) && words::worth(&words::split(last)) == Worth::Light {
+        return Some(last);
+    }
     // Below a collection stands one of its members, whatever its name.
     if is_plural(before) {
         return Some(before);
@@ -247,7 +292,7 @@ fn speaks_of_itself(call: &Call<'_>) -> bool {
         || is_known(host)
         || first.iter().any(|segment| is_version(segment) || matches!(*segment, "api" | "apis" | "rest"));
     let is_free = call.route.segments().any(|segment| FREE_NAMES.contains(&segment))
-        && !call.route.segments().any(|segment| segment == "account" || segment == "accounts" || segment == "user" || segment == "users");
+        && !call.route.segments().any(|segment| words::split(segment).last().is_some_and(|last| matches!(words::singular(last), "account" | "user")));
     // Object stores have names of their users' all over.
     let is_store = host.contains("s3")
         || host.starts_with("storage.")

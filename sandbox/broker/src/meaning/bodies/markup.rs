@@ -42,6 +42,7 @@ fn lines(text: &str, around: &Around) -> Option<Found> {
 /// `<Delete>`, `<DeleteUser>`, `<methodName>wp.deletePost</methodName>`, `<Status>Suspended</Status>`, `<Expiration>`.
 fn xml(text: &str, around: &Around) -> Option<Found> {
     let mut name_of_member = String::new();
+    let mut is_call_next = false;
     if text.split('<').count() > MOST_ELEMENTS {
         return Some((Effect::Opaque, "more elements than are read".to_owned()));
     }
@@ -54,7 +55,10 @@ fn xml(text: &str, around: &Around) -> Option<Found> {
         if name == "name" {
             name_of_member = content.to_owned();
         }
+        // SOAP: the first element of the body is the call.
+        let is_soap_call = std::mem::replace(&mut is_call_next, name == "Body");
         let says = match name {
+            _ if is_soap_call && words::effect_of(name) == Some(Effect::Destroy) => true,
             _ if name.eq_ignore_ascii_case("methodName") => is_call(content),
             // Calls within one call: `<name>methodName</name><value><string>wp.deletePost`.
             "value" | "string" if name_of_member == "methodName" => is_call(content),

@@ -24,6 +24,10 @@ pub(crate) struct Around {
     pub(crate) changes: bool,
     /// Its name says that something new is made, of which nothing can be switched off.
     pub(crate) makes: bool,
+    /// Words of the thing itself, where they are told apart from those of what it lies in.
+    pub(crate) about: Vec<String>,
+    /// What is looked at now only says what is looked for: `{"filter": {"deleted": true}}`.
+    pub(crate) asks: bool,
 }
 
 impl Around {
@@ -34,7 +38,13 @@ impl Around {
         let makes = words.first().is_some_and(|first| is_making(first)) || words.last().is_some_and(|last| is_making(last));
         // `IncreaseRetentionPeriod` shortens nothing.
         let lengthens = words.first().is_some_and(|first| matches!(first.as_str(), "increase" | "extend" | "lengthen"));
-        Self { words, changes: !makes && !lengthens, makes }
+        Self { words, changes: !makes && !lengthens, makes, ..Self::default() }
+    }
+
+    /// Whether it is a search, whose words are nobody's statement.
+    fn searches(&self) -> bool {
+        let is_search = |word: &String| matches!(word.as_str(), "search" | "autocomplete" | "suggest" | "grep");
+        self.words.last().is_some_and(is_search) || self.words.first().is_some_and(is_search)
     }
 
     fn has(&self, wanted: &[&str]) -> bool {
@@ -66,6 +76,7 @@ const VERB_FIELDS: &[&str] = &[
     "name",
     "event",
     "changetype",
+    "do",
     "mode",
     "instruction",
 ];
@@ -104,8 +115,8 @@ fn form<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone, around: &Ar
     // AWS writes maps as `Attribute.1.Name=…&Attribute.1.Value=…`.
     let values: HashMap<&str, &str> =
         pairs.clone().filter_map(|(name, value)| Some((name.strip_suffix(".Value").or_else(|| name.strip_suffix(".value"))?, value))).collect();
-    let named = pairs.clone().filter_map(|(name, value)| Some((name.strip_suffix(".Name").or_else(|| name.strip_suffix(".key"))?, value)));
-    for (stem, name) in named {
+    let named = pairs.clone().filter_map(|(name, value)| Some(([".Name", ".Key", ".key"].iter().find_map(|end| name.strip_suffix(end))?, value)));
+    for (stem, name) in named.filter(|(stem, _)| !stem.to_ascii_lowercase().contains("tag")) {
         if let Some(found) = values.get(stem).and_then(|value| in_field(name, &Value::String((*value).to_owned()), around)) {
             return Some(found);
         }
@@ -126,6 +137,7 @@ pub(crate) fn query_destroys(pairs: &[(String, String)], reads: Reads, around: &
         let url = |effect| (effect, format!("the URL says {}", safe(name)));
         match lower.as_str() {
             "action" | "op" | "cmd" | "command" | "verb" | "operation" if !looks && is_verb(value) => return Some(url(Effect::Destroy)),
+            "query" | "q" if around.words.iter().any(|word| word == "search") => {}
             "query" | "sql" | "q" | "statement" => {
                 return statements::sql(value, statements::Where::MayBeSearch).map(|(effect, why)| (effect, format!("{why}, in the URL's {}", safe(name))));
             }
@@ -137,6 +149,11 @@ pub(crate) fn query_destroys(pairs: &[(String, String)], reads: Reads, around: &
         }
         if value.trim_start().starts_with('<') {
             return markup::judge(value, around).map(|(effect, _)| url(effect));
+        }
+        // `?mode=overwrite`, `?createMode=orReplace`.
+        if reads == Reads::No && words::split(name).last().is_some_and(|last| last == "mode" || last == "disposition") {
+            let says = words::split(value).iter().any(|word| matches!(word.as_str(), "overwrite" | "truncate" | "replace"));
+            return says.then(|| url(Effect::Destroy));
         }
         settings::switches_off(name, &Value::String(value.clone()), around).map(|_| url(Effect::Destroy))
     })
@@ -168,26 +185,54 @@ fn in_fields(fields: &Map<String, Value>, around: &Around) -> Option<Found> {
     {
         return Some((found.0, format!("the body says {}", safe(name))));
     }
+    // A tool's call: its name is a verb, and its arguments are of that call.
+    if let Some((tool, arguments)) = tool(fields) {
+        let says = |text: &str| Some((Effect::Destroy, format!("it calls {}", safe(text))));
+        if tool.len() <= LONGEST_VERB && words::effect_of(tool) == Some(Effect::Destroy) {
+            return says(tool);
+        }
+        return in_value(arguments, &Around { about: words::split(tool), ..Around::name(tool) });
+    }
+    if let Some(found) = settings::machines(fields) {
+        return Some(found);
+    }
     fields.iter().find_map(|(name, value)| in_field(name, value, around))
 }
+
+/// `{"name": "delete_branch", "arguments": {…}}`, and nothing else.
+fn tool(fields: &Map<String, Value>) -> Option<(&str, &Value)> {
+    let is_call = fields.keys().all(|name| matches!(name.as_str(), "name" | "arguments" | "_meta" | "id" | "type" | "tool"));
+    let name = fields.get("name").or_else(|| fields.get("tool"))?.as_str()?;
+    is_call.then_some((name, fields.get("arguments").filter(|arguments| arguments.is_object())?))
+}
+
+/// Fields that say which are meant, not what becomes of them.
+const QUESTIONS: &[&str] = &["filter", "filters", "where", "selector", "match", "criteria", "search", "condition", "filterby", "querystring"];
+
+/// Fields whose names are free for anybody.
+const FREE: &[&str] = &["tags", "labels", "annotations"];
 
 fn in_field(name: &str, value: &Value, around: &Around) -> Option<Found> {
     let says = |effect| Some((effect, format!("the body says {}", safe(name))));
     // AWS: `BlockDeviceMapping.1.Ebs.DeleteOnTermination`.
     let own = name.rsplit('.').next().unwrap_or(name);
     let lower: String = own.chars().filter(|c| !matches!(c, '-' | '.')).take(64).collect::<String>().to_ascii_lowercase();
+    if FREE.contains(&lower.as_str()) && value.as_object().is_some_and(|fields| fields.values().all(Value::is_string)) {
+        return None;
+    }
     if let Value::String(text) = value
+        && !around.asks
         && VERB_FIELDS.contains(&lower.as_str())
+        // A thing may be called `delete-test`.
+        && (lower != "name" || text.contains(['.', '_']) || !text.contains('-'))
         && (is_verb(text) || settings::puts_back(text, &lower) || weakens(text, &lower))
     {
         return says(Effect::Destroy);
     }
-    if let Some((effect, why)) =
-        statements::in_field(&lower, value, around.words.last().is_some_and(|last| last == "search" || last == "autocomplete" || last == "suggest"))
-    {
+    if let Some((effect, why)) = statements::in_field(&lower, value, around.searches()) {
         return Some((effect, format!("{why}, in the body's {}", safe(name))));
     }
-    if names_deletion(own, value, around) {
+    if !around.asks && names_deletion(own, value, around) {
         return says(Effect::Destroy);
     }
     if let Value::String(text) = value {
@@ -201,6 +246,9 @@ fn in_field(name: &str, value: &Value, around: &Around) -> Option<Found> {
     }
     if let Some((effect, why)) = settings::judge(name, value, around) {
         return Some((effect, format!("{why}: {}", safe(name))));
+    }
+    if QUESTIONS.contains(&lower.as_str()) && value.is_object() {
+        return in_value(value, &Around { asks: true, ..around.clone() });
     }
     in_value(value, around)
 }

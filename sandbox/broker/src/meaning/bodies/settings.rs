@@ -53,8 +53,31 @@ pub(super) fn judge(name: &str, value: &Value, around: &Around) -> Option<Found>
     if own == "force" && is_yes(value) && around.has(&["ref", "branch", "head"]) {
         return found("it is forced");
     }
+    // `{"retention": {"days": 0}}`.
+    if let Value::Object(fields) = value
+        && around.changes
+        && fields.iter().any(|(inner, value)| !value.is_object() && shortens(&[all.clone(), words::split(inner)].concat(), value))
+    {
+        return found("it shortens how long something is kept");
+    }
+    if around.changes && has(&["number"]) && has(&["replicas"]) && number(value) == Some(0.0)
+        || has(&["replication"]) && has(&["factor"]) && number(value) == Some(1.0)
+    {
+        return found("it keeps no second copy");
+    }
+    // `{"whenDeleted": "Delete"}`, `{"actionOnUnmanage": {"resources": "delete"}}`.
+    let is_deletion = |text: &str| matches!(text.to_ascii_lowercase().as_str(), "delete" | "destroy" | "purge" | "wipe");
+    if around.changes && all.first().is_some_and(|first| first == "when" || first == "on") && value.as_str().is_some_and(is_deletion) {
+        return found("what goes takes what hangs on it along");
+    }
+    if all.len() > 1
+        && all.first().is_some_and(|first| first == "action")
+        && value.as_object().is_some_and(|fields| fields.values().filter_map(Value::as_str).any(is_deletion))
+    {
+        return found("what is not named is deleted");
+    }
     // Whether machines may be lost with something else.
-    if all.iter().any(|word| word == "allow" || word == "allows" || word == "enable")
+    if all.iter().any(|word| word == "allow" || word == "allowed" || word == "allows" || word == "enable")
         && has(&["deletion", "deletions", "delete", "force", "destroy"])
         && !has(&["marker", "protection", "soft"])
         && is_yes(value)
@@ -84,22 +107,44 @@ pub(super) fn switches_off(name: &str, value: &Value, around: &Around) -> Option
     if keeps_from && !around.makes {
         return (is_no(value) || is_off(value, false, 0)).then_some(OFF);
     }
+    // `DisableLogTypes: ["audit"]` names what is no longer kept.
+    let lists_losses = all.iter().any(|word| word == "disable") && matches!(value, Value::Array(items) if !items.is_empty())
+        || all.iter().any(|word| word == "disable")
+            && all.last().is_some_and(|last| last != "disable")
+            && value.as_str().is_some_and(|text| !text.is_empty() && !is_plain_switch(text));
+    if names_guard && lists_losses {
+        return Some(OFF);
+    }
+    // `{"logConfig": {"enable": false}}`.
+    let is_log =
+        has(&["log"]) && has(&["config", "configuration", "export", "collection", "enable", "enabled", "settings", "access", "flow", "publishing", "options"]);
+    if is_log && !around.makes && is_off(value, negated, 0) {
+        return Some(OFF);
+    }
     if names_guard {
         let taken_away = around.changes && (matches!(value, Value::Array(items) if items.is_empty()) || (value.is_null() && !negated));
         // `DELETE_PROTECTION_DISABLED`: an enumeration's word, of which something new has a default.
         let says_off = around.changes && value.as_str().is_some_and(|text| text.to_ascii_lowercase().ends_with("_disabled"));
         return (is_off(value, negated, 0) || says_off || taken_away).then_some(OFF);
     }
+    // `rulesets/phases/…_firewall_custom/entrypoint` with `{"rules": []}`.
+    let empties_rules = matches!(value, Value::Array(items) if items.is_empty()) && all.last().is_some_and(|last| last == "rules");
+    if around.changes && empties_rules && around.words.iter().any(|word| words::is_guard(word)) {
+        return Some(OFF);
+    }
     // The whole thing is a guard: `PUT …/protection {"enforce_admins": false, "required_reviews": null}`.
     if around.changes && around.is_about_guard() {
-        let own = all.first().map_or("", String::as_str);
         let is_emptied = matches!(value, Value::Array(items) if items.is_empty());
-        let weakens = match own {
+        let weakens = |own: &str| match own {
             "required" | "require" | "requires" | "enforce" | "restrict" | "restrictions" | "enabled" | "enable" | "active" | "status" | "state" | "delete"
-            | "rebuild" | "destroy" | "value" | "mode" | "on" => is_off(value, false, 0) || value.is_null(),
+            | "rebuild" | "destroy" | "value" | "mode" | "on" | "enforcement" | "scan" => is_off(value, false, 0) || value.is_null(),
             "disabled" | "disable" | "allow" | "suspend" | "suspended" | "pause" | "paused" | "muted" => is_yes(value),
             _ => false,
         };
+        // `new_status`, `isEnabled`, `ActionsEnabled`: or by its last word.
+        let by_last =
+            all.last().is_some_and(|last| matches!(last.as_str(), "enabled" | "status" | "state" | "enforcement" | "active")) && is_off(value, false, 0);
+        let weakens = by_last || all.first().is_some_and(|first| weakens(first));
         let empties = is_emptied && all.last().is_some_and(|last| GUARDING_LISTS.contains(&words::singular(last)));
         return (weakens || empties).then_some(OFF);
     }
@@ -108,7 +153,7 @@ pub(super) fn switches_off(name: &str, value: &Value, around: &Around) -> Option
 
 /// Lists of which a guard is made: an empty one guards nothing.
 const GUARDING_LISTS: &[&str] =
-    &["rule", "selector", "condition", "statement", "check", "reviewer", "event", "policy", "target", "source", "category", "inbound", "outbound"];
+    &["item", "rule", "selector", "condition", "statement", "check", "reviewer", "event", "policy", "target", "source", "category", "inbound", "outbound"];
 
 /// Words of a path or a name that only say which of a thing's settings are meant.
 const ASIDE: &[&str] = &[
@@ -125,20 +170,37 @@ const ASIDE: &[&str] = &[
     "property",
     "properties",
     "global",
-    "update",
+    "item",
+    "job",
     "modify",
+    "plan",
+    "put",
+    "rule",
+    "schedule",
+    "set",
+    "update",
 ];
 
 impl Around {
     /// Whether what is changed is a guard as a whole: `…/auditingSettings/default`, `…/protection`.
     pub(super) fn is_about_guard(&self) -> bool {
-        let last = self.words.iter().rev().find(|word| !ASIDE.contains(&words::singular(word)));
-        last.or(self.words.last()).is_some_and(|last| words::is_guard(last))
+        let words = if self.about.is_empty() { &self.words } else { &self.about };
+        let has = |wanted: &[&str]| words.iter().any(|word| wanted.contains(&words::singular(word)));
+        let is_aside = |word: &String| ASIDE.contains(&words::singular(word)) || word.ends_with("ies");
+        let last = words.iter().rev().find(|word| !is_aside(word));
+        // `log-streams`, `logpush`: where what is recorded goes.
+        let carries_logs = has(&["log"]) && has(&["stream", "sink", "drain", "push", "export", "exporter", "forward", "forwarding", "flow", "collector"]);
+        // `securityPolicies`, `security_monitoring/rules`.
+        let is_rule = has(&["policy", "policie", "rule", "ruleset", "control", "check", "detection"])
+            && self.words.iter().any(|word| {
+                matches!(words::singular(word), "security" | "firewall" | "conditional" | "threat" | "compliance" | "vulnerability" | "ddos" | "fraud" | "bot")
+            });
+        carries_logs || is_rule || last.or(words.last()).is_some_and(|last| words::is_guard(last))
     }
 }
 
 fn guards(word: &str) -> bool {
-    words::is_guard(word) || matches!(word, "protected" | "protect" | "locked" | "lock" | "rls" | "twofactor" | "retentions" | "logs")
+    words::is_guard(word) || matches!(word, "protected" | "protect" | "locked" | "lock" | "rls" | "twofactor" | "retentions" | "logs" | "scan" | "pit")
 }
 
 /// How deep below a guard's name its switch is looked for.
@@ -167,6 +229,11 @@ fn is_off(value: &Value, negated: bool, depth: usize) -> bool {
         Value::Array(items) => items.iter().any(|item| item.is_object() && depth < DEEPEST_SWITCH && is_off(item, negated, depth + 1)),
         Value::Null => false,
     }
+}
+
+/// Whether a text is the value of a switch, not the name of something.
+fn is_plain_switch(text: &str) -> bool {
+    matches!(text.to_ascii_lowercase().as_str(), "true" | "false" | "yes" | "no" | "on" | "off" | "0" | "1")
 }
 
 /// States of what does not guard any more.
@@ -241,11 +308,26 @@ pub(super) fn goes_back(fields: &Map<String, Value>, around: &Around) -> Option<
     if around.words.last().is_none_or(|last| !matches!(last.as_str(), "restore" | "rollback" | "revert")) {
         return None;
     }
+    // `databases:restore` makes a new one of the collection.
+    if let [.., of, verb] = around.about.as_slice()
+        && verb == "restore"
+        && words::singular(of) != of
+    {
+        return None;
+    }
     const OLDER: &[&str] = &["source", "timestamp", "point", "backup", "snapshot", "lsn", "revision", "checkpoint", "restore", "recovery"];
     let says = |wanted: &[&str]| fields.keys().flat_map(|name| words::split(name)).any(|word| wanted.contains(&word.as_str()));
     let is_older = fields.keys().any(|name| words::split(name).first().is_some_and(|first| OLDER.contains(&first.as_str())));
     (is_older && !says(&["new", "target", "destination", "name"]))
         .then(|| (Effect::Destroy, "it puts an older state in the place of the present one".to_owned()))
+}
+
+/// `{"nodeCount": 0}`, at any depth.
+#[must_use]
+pub(super) fn machines(fields: &Map<String, Value>) -> Option<Found> {
+    let is_count = |name: &str| matches!(name.replace('_', "").to_ascii_lowercase().as_str(), "nodecount" | "desirednodecount");
+    let ends = fields.iter().any(|(name, value)| is_count(name) && number(value) == Some(0.0));
+    ends.then(|| (Effect::Destroy, "it sets the number of machines to zero".to_owned()))
 }
 
 /// `{"nodeCount": 0}`, `MinSize=0&MaxSize=0`: every machine of a group ends. Replicas of a program come back.

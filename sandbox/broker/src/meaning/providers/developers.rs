@@ -14,7 +14,9 @@ fn github(call: &Call<'_>) -> Option<Found> {
     let segments: Vec<&str> = call.route.segments().collect();
     match (call.head.method.as_str(), segments.as_slice()) {
         ("DELETE", ["repos", _, _, "contents", ..]) => Some((Effect::Write, "it removes a file in a new commit; the history keeps it".to_owned())),
-        ("DELETE", ["user", "starred" | "following", ..]) => Some((Effect::Write, "it takes a mark of one's own back".to_owned())),
+        ("DELETE", ["repos", _, _, "subscription"] | ["user", "starred" | "following", ..]) => {
+            Some((Effect::Write, "it takes a mark of one's own back".to_owned()))
+        }
         ("DELETE", ["orgs", _, "organization-roles", "users" | "teams", ..]) => Some((Effect::Write, "it takes a role from somebody".to_owned())),
         _ => None,
     }

@@ -43,6 +43,9 @@ const PROVIDERS: &[&Provider] = &[
     &services::KAFKA,
     &services::AZURE,
     &services::LINODE,
+    &services::DATADOG,
+    &services::VAULT,
+    &services::DOCKER,
 ];
 
 /// Whether a host is this domain or one of its subdomains.

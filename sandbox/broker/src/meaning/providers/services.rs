@@ -11,6 +11,10 @@ pub(super) const STRIPE: Provider = Provider { name: "stripe", is_at: |head| hea
 pub(super) const ALERTING: Provider = Provider { name: "alerting", is_at: is_alerting, judge: alerting };
 pub(super) const KAFKA: Provider = Provider { name: "kafka", is_at: is_kafka, judge: kafka };
 pub(super) const AZURE: Provider = Provider { name: "azure", is_at: |head| head.host.as_str() == "management.azure.com", judge: azure };
+pub(super) const DATADOG: Provider =
+    Provider { name: "datadog", is_at: |head| is_below(head, "datadoghq.com") || is_below(head, "datadoghq.eu"), judge: datadog };
+pub(super) const VAULT: Provider = Provider { name: "vault", is_at: |head| head.headers.contains_key("x-vault-token"), judge: vault };
+pub(super) const DOCKER: Provider = Provider { name: "docker", is_at: |head| matches!(head.port, 2375 | 2376), judge: docker };
 pub(super) const LINODE: Provider = Provider { name: "linode", is_at: |head| head.host.as_str() == "api.linode.com", judge: linode };
 
 /// An empty text takes the old one out of a message, for good.
@@ -71,6 +75,41 @@ fn kafka(call: &Call<'_>) -> Option<Found> {
     })
 }
 
+/// Alarms that are silenced, and tags of machines.
+fn datadog(call: &Call<'_>) -> Option<Found> {
+    let segments: Vec<&str> = call.route.segments().collect();
+    match (call.head.method.as_str(), segments.as_slice()) {
+        ("DELETE", ["api", _, "tags", "hosts", _]) => Some((Effect::Write, "it removes tags".to_owned())),
+        ("POST", ["api", _, "host", _, "mute"]) => Some((Effect::Destroy, "nobody is woken for this machine any more".to_owned())),
+        ("PUT", ["api", _, "synthetics", "tests", _, "status"]) if says_paused(call) => Some((Effect::Destroy, "what watches is paused".to_owned())),
+        _ => None,
+    }
+}
+
+fn says_paused(call: &Call<'_>) -> bool {
+    matches!(call.content(), Content::Json(body) if body.get("new_status").and_then(Value::as_str) == Some("paused"))
+}
+
+/// HashiCorp's Vault, by its token: what its own engines lose without a DELETE.
+fn vault(call: &Call<'_>) -> Option<Found> {
+    let segments: Vec<&str> = call.route.segments().collect();
+    let why = match segments.as_slice() {
+        ["v1", .., "keys", _, "trim"] => "what older versions of the key encrypted can never be read again",
+        ["v1", "sys", "storage", "raft", "remove-peer"] => "it takes a server out of the cluster",
+        _ => return None,
+    };
+    matches!(call.head.method.as_str(), "POST" | "PUT").then(|| (Effect::Destroy, why.to_owned()))
+}
+
+/// The engine's own calls, on any host.
+fn docker(call: &Call<'_>) -> Option<Found> {
+    let segments: Vec<&str> = call.route.segments().collect();
+    match (call.head.method.as_str(), segments.as_slice()) {
+        ("POST", ["build", "prune"] | [_, "build", "prune"]) => Some((Effect::Write, "it empties the cache of builds".to_owned())),
+        _ => None,
+    }
+}
+
 fn azure(call: &Call<'_>) -> Option<Found> {
     let segments: Vec<&str> = call.route.segments().map(str::trim).collect();
     let lower: Vec<String> = segments.iter().map(|segment| segment.to_ascii_lowercase()).collect();
@@ -81,6 +120,17 @@ fn azure(call: &Call<'_>) -> Option<Found> {
         && parts.last() != Some(&"whatif")
     {
         return Some((Effect::Destroy, "a complete deployment deletes whatever its template does not name".to_owned()));
+    }
+    if call.head.method == http::Method::POST {
+        let why = match parts.as_slice() {
+            [.., "storageaccounts", _, "restoreblobranges"] => Some("it puts older blobs in the place of the present ones"),
+            [.., "disasterrecoveryconfigs", _, "breakpairing"] => Some("the other side is no copy any more"),
+            ["subscriptions", _, "providers", "microsoft.subscription", "cancel"] => Some("it cancels the subscription with all that is in it"),
+            _ => None,
+        };
+        if let Some(why) = why {
+            return Some((Effect::Destroy, why.to_owned()));
+        }
     }
     match parts.as_slice() {
         // An app's content and settings are replaced by those of a snapshot or a backup.

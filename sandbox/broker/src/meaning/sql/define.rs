@@ -262,13 +262,16 @@ impl About {
         let mut at = 1;
         while words.len() < MOST_WORDS {
             let Some(word) = KINDS.iter().find(|kind| part.is(at, kind)) else { break };
+            // `ALTER TABLE users DISABLE …`: behind TABLE stands a name; BigQuery alone has table functions.
+            let is_name = matches!(words.last(), Some(&("table" | "tables"))) && *word != "function";
             // `DROP TABLE users`: a kind can be a name, too.
-            let ends = !words.is_empty()
-                && (at + 1 >= part.len()
-                    || part.is_mark(at + 1, ",")
-                    || part.is_mark(at + 1, ".")
-                    || part.is_mark(at + 1, "(")
-                    || part.is_any(at + 1, &["cascade", "restrict", "set", "purge", "add", "drop", "rename"]));
+            let ends = is_name
+                || !words.is_empty()
+                    && (at + 1 >= part.len()
+                        || part.is_mark(at + 1, ",")
+                        || part.is_mark(at + 1, ".")
+                        || part.is_mark(at + 1, "(")
+                        || part.is_any(at + 1, &["cascade", "restrict", "set", "purge", "add", "drop", "rename"]));
             if ends {
                 break;
             }

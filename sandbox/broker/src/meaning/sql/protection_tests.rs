@@ -9,6 +9,12 @@ fn what_guards_is_taken_away() {
     for (dialect, text, wanted) in [
         (Dialect::PostgreSql, "ALTER TABLE orders SET UNLOGGED", Destroy),
         (Dialect::PostgreSql, "ALTER TABLE orders SET LOGGED", Write),
+        // A table that is called like a kind of thing.
+        (Dialect::PostgreSql, "ALTER TABLE users DISABLE ROW LEVEL SECURITY", Destroy),
+        (Dialect::PostgreSql, "ALTER TABLE users ENABLE ROW LEVEL SECURITY", Write),
+        (Dialect::PostgreSql, "UPDATE users SET deleted_at = now() WHERE deleted_at IS NULL", Destroy),
+        (Dialect::PostgreSql, "UPDATE users SET name = 'x' WHERE name IS NULL", Write),
+        (Dialect::Other, "PAUSE SCHEDULES (SELECT id FROM [SHOW SCHEDULES] WHERE label = 'backup')", Destroy),
         (Dialect::PostgreSql, "SELECT cron.unschedule('nightly')", Destroy),
         (Dialect::PostgreSql, "SELECT remove_retention_policy('metrics')", Destroy),
         (Dialect::MySql, "SET GLOBAL innodb_flush_log_at_trx_commit = 0", Destroy),

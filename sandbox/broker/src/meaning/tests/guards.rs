@@ -36,6 +36,16 @@ fn a_guard_s_switch_may_lie_deep() {
         ("PUT", "https://api.acme.example/v1/firewalls/1", r#"{"inbound_rules":[]}"#, Destroy),
         ("PUT", "https://api.acme.example/v1/firewalls/1", r#"{"tags":[],"inbound_rules":[{"port":22}]}"#, Write),
         ("PATCH", "https://api.acme.example/v1/projects/1", r#"{"notifications":[{"enabled":false}]}"#, Write),
+        ("PUT", "https://api.acme.example/v1/log-streams/1", r#"{"status":"paused"}"#, Destroy),
+        ("PUT", "https://api.acme.example/v1/video-streams/1", r#"{"status":"paused"}"#, Write),
+        ("PATCH", "https://api.acme.example/v1/alertPolicies/1", r#"{"enabled":false}"#, Destroy),
+        ("PATCH", "https://api.acme.example/v1/alertPolicies/1/comments/2", r#"{"enabled":false}"#, Write),
+        ("PUT", "https://api.acme.example/v1/logs/main", r#"{"retention":{"days":0}}"#, Destroy),
+        ("PUT", "https://api.acme.example/v1/logs/main", r#"{"retention":{"days":90}}"#, Write),
+        ("PUT", "https://api.acme.example/v1/stacks/1", r#"{"actionOnUnmanage":{"resources":"delete"}}"#, Destroy),
+        ("PUT", "https://api.acme.example/v1/stacks/1", r#"{"actionOnUnmanage":{"resources":"detach"}}"#, Write),
+        ("POST", "https://api.acme.example/v1/databases?createMode=orReplace", r#"{"name":"d"}"#, Destroy),
+        ("POST", "https://api.acme.example/v1/databases?createMode=ifNotExists", r#"{"name":"d"}"#, Write),
         ("PATCH", "https://api.acme.example/v1/posts/1", r#"{"backup_note":"the backup is off"}"#, Write),
     ]);
 }
@@ -60,6 +70,38 @@ fn orders_within_texts_and_elements() {
         ("POST", "https://api.acme.example/v1/indices/change", r#"{"actions":[{"remove_index":{"index":"orders"}}]}"#, Destroy),
         ("POST", "https://api.acme.example/v1/indices/change", r#"{"actions":[{"remove_label":{"index":"orders"}}]}"#, Write),
     ]);
+}
+
+#[test]
+fn what_is_asked_for_or_only_a_name() {
+    let tool =
+        |name: &str, arguments: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{name}","arguments":{arguments}}}}}"#);
+    for (name, arguments, wanted) in [
+        ("filesystem_remove", "{}", Destroy),
+        ("merge_and_purge_contacts", "{}", Destroy),
+        ("search_code", r#"{"q":"DROP TABLE users"}"#, Write),
+        ("run_sql", r#"{"q":"DROP TABLE users"}"#, Destroy),
+        ("create_issue", r#"{"title":"delete all"}"#, Write),
+    ] {
+        assert_eq!(at("POST", "https://tools.acme.example/mcp", &tool(name, arguments)), wanted, "{name} {arguments}");
+    }
+    all(&[
+        ("POST", "https://api.acme.example/v1/users/query", r#"{"filter":{"deleted":true}}"#, Write),
+        ("POST", "https://api.acme.example/v1/users/update", r#"{"filter":{"id":1},"deleted":true}"#, Destroy),
+        ("PUT", "https://api.acme.example/v1/groups/1", r#"{"tags":{"delete":"soon"}}"#, Write),
+        ("PUT", "https://api.acme.example/v1/groups/1", r#"{"tags":{"delete":["a"]}}"#, Destroy),
+        ("POST", "https://api.acme.example/v1/branches", r#"{"branch":{"name":"delete-test"}}"#, Write),
+        ("POST", "https://api.acme.example/v1/accounts/9/close", "{}", Destroy),
+        ("POST", "https://api.acme.example/v1/tickets/9/close", "{}", Write),
+        ("DELETE", "https://api.acme.example/v1/groups/9/users/3", "", Write),
+        ("DELETE", "https://api.acme.example/v1/users/3", "", Destroy),
+        ("GET", "https://api.acme.example/search/issues?q=delete+is:open", "", Read),
+    ]);
+    let xml = ("content-type", "text/xml");
+    for (call, wanted) in [("RevertToSnapshot_Task", Destroy), ("PowerOffVM_Task", Write)] {
+        let body = format!("<Envelope><Body><{call}/></Body></Envelope>");
+        assert_eq!(super::at("vc.acme.example", "POST", "/sdk", &[xml], Some(body.as_bytes())), wanted, "{call}");
+    }
 }
 
 #[test]

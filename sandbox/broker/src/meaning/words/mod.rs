@@ -41,7 +41,7 @@ pub(crate) fn of_words(words: &[String], around: &[String]) -> Option<Effect> {
     let replaces_disk = words.iter().zip(words.iter().skip(1)).any(|(verb, object)| verb == "replace" && matches!(object.as_str(), "root" | "volume" | "disk"));
     let asks_for_loss = matches!(first, "create" | "add" | "enable")
         && (replaces_disk || words.iter().skip(1).any(|word| is(DESTROYING, word) || word == "deletion" || word == "destruction"));
-    if is(UNDOING, first) && !asks_for_loss && closing(words, first) != Some(Effect::Destroy) {
+    if is(UNDOING, first) && !asks_for_loss && closing(words, first, around) != Some(Effect::Destroy) {
         return Some(Effect::Write);
     }
     if asks_for_loss {
@@ -53,7 +53,7 @@ pub(crate) fn of_words(words: &[String], around: &[String]) -> Option<Effect> {
         "cancel" | "undo" if words.len() > 1 => return Some(Effect::Write),
         _ => {}
     }
-    if let Some(effect) = weakening(words, around).or_else(|| closing(words, first)) {
+    if let Some(effect) = weakening(words, around).or_else(|| closing(words, first, around)) {
         return Some(effect);
     }
     // Fixing a day for a deletion loses as surely as deleting.
@@ -123,12 +123,15 @@ fn weakening(words: &[String], around: &[String]) -> Option<Effect> {
         others().any(|word| is_guard(word) || (verb == first && is(GUARDED, singular(word)) && matches!(verb, "disable" | "stop" | "suspend" | "unprotect")));
     // A backup that is stopped is one run of it; the guard of other things is what runs by itself.
     // `…/users/7/lifecycle/suspend`: the life of something else.
-    let around_guards = words.len() == 1 && around.iter().any(|word| is_guard(word) && word != "lifecycle");
+    let is_alone = words.iter().all(|word| word == verb || word == "all");
+    let around_guards = is_alone && around.iter().any(|word| is_guard(word) && word != "lifecycle");
     (guards || around_guards || first == "unprotect").then_some(Effect::Destroy)
 }
 
-fn closing(words: &[String], first: &str) -> Option<Effect> {
+fn closing(words: &[String], first: &str, around: &[String]) -> Option<Effect> {
     let (_, objects) = CLOSING.iter().find(|(verb, _)| *verb == first)?;
+    // `accounts/9/close`: what it is called on stands before.
+    let words = if words.len() == 1 { around } else { words };
     words.last().is_some_and(|last| objects.contains(&last.as_str()) || objects.contains(&singular(last))).then_some(Effect::Destroy)
 }
 

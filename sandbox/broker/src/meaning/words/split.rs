@@ -7,7 +7,7 @@ pub(super) const LONGEST: usize = 200;
 const MOST: usize = 24;
 
 /// Verbs that some APIs glue to what follows (`/v1/deleteschedulingpolicy`). None of them begins another word's stem.
-const GLUED: &[&str] = &["delete", "destroy", "terminate", "truncate", "purge"];
+const GLUED: &[&str] = &["delete", "destroy", "terminate", "truncate", "purge", "reimage"];
 
 /// What may follow such a verb inside one word: `deleted`, `deletes`, `deletion`.
 const INFLECTIONS: &[&str] = &["d", "r", "s", "rs", "ing", "ion", "ions", "able", "or", "d_at", "marker", "dat", "dby"];
@@ -42,7 +42,7 @@ pub(crate) fn split(name: &str) -> Vec<String> {
 
 fn push(words: &mut Vec<String>, word: String) {
     // `batchdelete`.
-    let word = match ["batch", "bulk"].iter().find_map(|how| word.strip_prefix(how).filter(|rest| GLUED.iter().any(|verb| rest.starts_with(verb)))) {
+    let word = match ["batch", "bulk", "force"].iter().find_map(|how| word.strip_prefix(how).filter(|rest| GLUED.iter().any(|verb| rest.starts_with(verb)))) {
         Some(rest) => rest.to_owned(),
         None => word,
     };
