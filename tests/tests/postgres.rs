@@ -324,16 +324,20 @@ print(db.execute("SELECT count(*) FROM u").fetchone())
 #[test]
 fn a_statement_of_a_transaction_waits_a_while_and_frees_its_locks() {
     let Some(server) = ready() else { return };
-    let home = Home::new(&server.policy(""));
+    let patience = "[approval]\nhold-in-transaction = \"4s\"\n";
+    let home = Home::new(&server.policy(patience));
     let text = "psql -X -A -t 2>&1 <<'SQL'\nBEGIN;\nUPDATE t SET name = 'locked' WHERE id = 3;\nSAVEPOINT s;\nDELETE FROM t;\nINSERT INTO t VALUES (5000, 'stray');\nROLLBACK TO s;\nCOMMIT;\n\
         SELECT 'name ' || name FROM t WHERE id = 3;\nDELETE FROM t;\nSELECT 'left ' || count(*) FROM t;\nSQL\n";
     let going = start(&home, "shop", text);
     server.owner("shop", "CREATE TABLE u (id int); INSERT INTO u VALUES (1); ALTER TABLE u OWNER TO agent").ended(0);
     // The same by a driver that prepares what it sends.
-    let other = Home::new(&server.policy(""));
+    let other = Home::new(&server.policy(patience));
     other.write("work/waits.py", WAITS);
     let driver = has_drivers().then(|| start(&other, "shop", &format!("{PYTHON} waits.py")));
     let id = home.hold();
+    let card = home.outside(&["show", &id]).ended(0).out();
+    let words: Vec<&str> = card.split_whitespace().filter(|word| *word != "|").collect();
+    assert!(words.join(" ").contains("rolled back after 4 seconds"), "{card}");
     assert_eq!(
         server.tells("shop", "SELECT count(*) > 0 FROM pg_locks WHERE relation = 't'::regclass AND mode = 'RowExclusiveLock'"),
         "t",

@@ -17,7 +17,7 @@ use super::frames::{self, HEADER, Head, Malformed, head};
 use crate::{
     http::{Share, refusal as no},
     meaning::sql,
-    session::{Asking, Duplex, FAREWELL, IDLE, LONGEST_WHOLE, Locks, No, Question, Reader, SMALL, WITHIN, Yes, has_words},
+    session::{Asking, Duplex, FAREWELL, IDLE, LONGEST_WHOLE, No, Question, Reader, SMALL, WITHIN, Yes, has_words},
     upstream::UpstreamStream,
 };
 
@@ -143,7 +143,7 @@ impl Up<'_> {
         let kind = head.kind.to_le_bytes();
         let parts: &[&[u8]] = &[b"message", &kind, body];
         let question = |excerpt| self.asking.request(Question { operations: operations.clone(), parts, what: &what, excerpt });
-        let locks = if has_words(shown.as_bytes(), &["autocommit"]) { Locks::Held } else { Locks::None };
+        let locks = self.asking.locks(has_words(shown.as_bytes(), &["autocommit"]));
         let answer = match self.asking.at_once(&|| question(String::new())).await {
             Some(answer) => answer,
             None => {

@@ -276,7 +276,7 @@ impl Session {
     }
 
     fn locks(&self) -> Locks {
-        if self.facts.is_in_transaction() || self.facts.locks_tables() { Locks::Held } else { Locks::None }
+        self.asking.locks(self.facts.is_in_transaction() || self.facts.locks_tables())
     }
 
     /// Whether a text may be done; else the client was told why not.

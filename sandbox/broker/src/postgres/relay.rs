@@ -309,7 +309,7 @@ impl Up<'_> {
     }
 
     fn locks(&self) -> Locks {
-        if self.shared.session().may_hold_locks() { Locks::Held } else { Locks::None }
+        self.asking.locks(self.shared.session().may_hold_locks())
     }
 
     async fn query(&mut self, bytes: &Bytes, body: &Bytes) -> Result<(), End> {

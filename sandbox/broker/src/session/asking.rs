@@ -19,9 +19,6 @@ use crate::{
     http::{Right, permit, refusal},
 };
 
-/// How long a statement may wait for a person while its transaction keeps locks from others: `hold-in-transaction`.
-pub(crate) const HOLD_IN_TRANSACTION: Duration = Duration::from_secs(20);
-
 /// Longest summary line, in characters.
 pub(super) const LONGEST_SUMMARY: usize = 300;
 
@@ -49,7 +46,17 @@ pub(crate) struct Asking {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Locks {
     None,
-    Held,
+    /// For so long a statement may wait for a person: `hold-in-transaction`.
+    Held(Duration),
+}
+
+impl Locks {
+    fn longest(self) -> Duration {
+        match self {
+            Locks::None => Duration::MAX,
+            Locks::Held(longest) => longest,
+        }
+    }
 }
 
 /// The right to send a message on, used up. With the question's number, where its end must be told.
@@ -181,8 +188,8 @@ impl Asking {
             biased;
             () = self.presence.gone() => return Err(No::Gone),
             answer = permit(&self.broker, request) => answer.map_err(no)?,
-            () = sleep(HOLD_IN_TRANSACTION), if locks == Locks::Held => {
-                let no = self.pending();
+            () = sleep(locks.longest()), if locks != Locks::None => {
+                let no = self.pending(locks.longest());
                 self.broker.refusals.remember(&summary, &no);
                 return Err(No::TooLong(no));
             }
@@ -213,15 +220,17 @@ impl Asking {
         }
     }
 
-    fn pending(&self) -> Refusal {
+    /// What waits of a client that keeps locks, or keeps none.
+    pub(crate) fn locks(&self, held: bool) -> Locks {
+        if held { Locks::Held(self.broker.policy.settings().approval.hold_in_transaction) } else { Locks::None }
+    }
+
+    fn pending(&self, waited: Duration) -> Refusal {
         refusal(
             RefusalKind::Pending,
             &format!("{}.hold-in-transaction", self.scheme),
             "",
-            &format!(
-                "the statement waits for a person, and its transaction was rolled back after {} seconds, so that its locks are free",
-                HOLD_IN_TRANSACTION.as_secs()
-            ),
+            &format!("the statement waits for a person, and its transaction was rolled back after {} seconds, so that its locks are free", waited.as_secs()),
             "The hold stays: after the approval the same statement passes once. Better send it outside a transaction.",
         )
     }

@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-pub(crate) use asking::{Asking, HOLD_IN_TRANSACTION, Locks, No, Question, Yes};
+pub(crate) use asking::{Asking, Locks, No, Question, Yes};
 pub(crate) use reach::{Far, NotBegun, Unreached, begin, connect, secure, unlisted};
 pub(crate) use reader::Reader;
 pub(crate) use shown::{Value, excerpt, has_words, line};

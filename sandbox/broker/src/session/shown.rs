@@ -2,7 +2,7 @@
 
 use agentbox_core::safe;
 
-use super::{HOLD_IN_TRANSACTION, Locks, asking::LONGEST_SUMMARY};
+use super::{Locks, asking::LONGEST_SUMMARY};
 
 /// Longest excerpt in bytes, and longest value in it.
 const LONGEST_EXCERPT: usize = 4000;
@@ -68,8 +68,8 @@ pub(crate) fn excerpt(text: &[u8], values: &[Value<'_>], locks: Locks) -> String
     if values.len() > MOST_VALUES {
         shown.push_str(&format!("\nand {} more values", values.len() - MOST_VALUES));
     }
-    if locks == Locks::Held {
-        shown.push_str(&format!("\n(in an open transaction, whose locks keep others waiting: rolled back after {} seconds)", HOLD_IN_TRANSACTION.as_secs()));
+    if let Locks::Held(longest) = locks {
+        shown.push_str(&format!("\n(in an open transaction, whose locks keep others waiting: rolled back after {} seconds)", longest.as_secs()));
     }
     shown
 }
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn values_are_shown_short() {
         let values = [Value::Text(b"42"), Value::Null, Value::Binary(&[1; 20])];
-        let text = excerpt(b"DELETE FROM t WHERE id = $1", &values, Locks::Held);
+        let text = excerpt(b"DELETE FROM t WHERE id = $1", &values, Locks::Held(std::time::Duration::from_secs(20)));
         assert!(text.contains("$1 = '42'\n$2 = NULL\n$3 = 20 bytes \\x0101") && text.contains("locks"), "{text}");
     }
 }

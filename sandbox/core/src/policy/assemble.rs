@@ -143,6 +143,7 @@ fn settings(layers: &[&Layered]) -> Settings {
 fn lay_approval(approval: &mut Approval, raw: &RawLayer) {
     approval.patience = raw.patience.unwrap_or(approval.patience);
     approval.client_patience = raw.client_patience.unwrap_or(approval.client_patience);
+    approval.hold_in_transaction = raw.hold_in_transaction.unwrap_or(approval.hold_in_transaction);
 }
 
 fn each_limit(limits: &mut Limits, new: &Limits, choose: impl Fn(Option<u64>, u64) -> u64) {
@@ -174,6 +175,8 @@ fn tighten(settings: &mut Settings, full: &[&Layered]) {
         each_limit(&mut settings.limits, &raw.limits, |old, new| old.map_or(new, |old| old.min(new)));
         settings.approval.patience = raw.patience.map_or(settings.approval.patience, |new| new.min(settings.approval.patience));
         settings.approval.client_patience = raw.client_patience.map_or(settings.approval.client_patience, |new| new.min(settings.approval.client_patience));
+        settings.approval.hold_in_transaction =
+            raw.hold_in_transaction.map_or(settings.approval.hold_in_transaction, |new| new.min(settings.approval.hold_in_transaction));
         // Its keys do not count, but that signatures are wanted does: where nobody else names a key, nothing can be approved.
         let wanted = if raw.approvers.is_empty() { Unsigned::Everything } else { Unsigned::Reversible };
         settings.approval.unsigned = settings.approval.unsigned.max(raw.unsigned.unwrap_or(wanted));

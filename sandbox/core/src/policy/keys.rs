@@ -35,7 +35,7 @@ pub(super) const RULE: &[&str] = &["name", "place", "operation", "effect", "reso
 /// `[[example]]`
 pub(super) const EXAMPLE: &[&str] = &["operation", "verdict"];
 /// `[approval]`
-pub(super) const APPROVAL: &[&str] = &["patience", "client-patience", "channels", "approver", "own", "unsigned"];
+pub(super) const APPROVAL: &[&str] = &["patience", "client-patience", "hold-in-transaction", "channels", "approver", "own", "unsigned"];
 /// `[limits]`
 pub(super) const LIMITS: &[&str] = &["processes", "open-files", "memory", "file-size", "connections", "holds", "burst"];
 /// `[env]`

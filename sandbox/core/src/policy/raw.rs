@@ -78,6 +78,7 @@ pub(super) struct RawLayer {
     pub(super) examples: Vec<RawExample>,
     pub(super) patience: Option<Duration>,
     pub(super) client_patience: Option<Duration>,
+    pub(super) hold_in_transaction: Option<Duration>,
     pub(super) channels: Vec<At<String>>,
     pub(super) approvers: Vec<At<ApproverKey>>,
     pub(super) own: Vec<At<ApproverKey>>,

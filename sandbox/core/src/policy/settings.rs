@@ -57,6 +57,8 @@ pub struct Approval {
     pub patience: Duration,
     /// How long the client's connection is held before it is answered "pending".
     pub client_patience: Duration,
+    /// How long a statement may wait while its transaction keeps locks from others; then the transaction is rolled back.
+    pub hold_in_transaction: Duration,
     /// Channels by name, in order: `terminal`, …
     pub channels: Vec<String>,
     /// Whose signatures count.
@@ -72,6 +74,7 @@ impl Default for Approval {
         Self {
             patience: Duration::from_secs(15 * 60),
             client_patience: Duration::from_secs(100),
+            hold_in_transaction: Duration::from_secs(20),
             channels: vec!["terminal".to_owned()],
             approvers: Vec::new(),
             own: Vec::new(),
