@@ -27,6 +27,9 @@ pub(crate) struct RunArguments {
     /// A policy file or the name of a shipped profile; counts as the user's layer
     #[arg(long, value_name = "POLICY")]
     policy: Option<String>,
+    /// Bind the box to one environment of the policy: what belongs to another is denied, and another's credentials are not in the box
+    #[arg(long, value_name = "ENVIRONMENT")]
+    env: Option<String>,
     /// Nobody can be asked: what would wait for a person is refused, and the exit code tells
     #[arg(long)]
     unattended: bool,
@@ -98,7 +101,10 @@ fn start(arguments: RunArguments) -> Result<u8, String> {
     let sockets = arguments.socket.iter().map(|path| workspace.join(path)).collect();
     let doors = Doors { forward: arguments.forward, publish: arguments.publish, sockets };
     let wanted = PolicyArguments { policy: arguments.policy, profile, workspace: workspace.clone(), doors };
-    let loaded = policy_files::load(&wanted, policy_files::decode).map_err(|error| error.to_string())?;
+    let mut loaded = policy_files::load(&wanted, policy_files::decode).map_err(|error| error.to_string())?;
+    if let Some(name) = &arguments.env {
+        bind(&mut loaded, name)?;
+    }
     warn(&loaded);
     let (terminal, stdio) = terminal::Terminal::open().map_err(|error| chain(&error))?;
     let order = Order {
@@ -121,6 +127,14 @@ fn start(arguments: RunArguments) -> Result<u8, String> {
     Ok(match exit {
         Exit::Code(code) => code,
         Exit::Signal(_) => exit.code(),
+    })
+}
+
+fn bind(loaded: &mut Loaded, name: &str) -> Result<(), String> {
+    loaded.policy.bind_to_environment(name).map_err(|known| {
+        let name = agentbox_core::safe::line(name, 64);
+        let hint = if known.is_empty() { "none: give places and credentials an `environment`".to_owned() } else { known.join(", ") };
+        format!("--env {name}: the policy has no environment of this name; it has {hint}")
     })
 }
 

@@ -109,6 +109,7 @@ mod tests {
             expires,
             env: Vec::new(),
             files: Vec::new(),
+            environment: None,
         };
         let now = Instant::now();
         let mut all = Credentials::new(&[rule("b", None), rule("a", Some(Duration::from_secs(60)))], now);

@@ -86,6 +86,7 @@ mod tests {
             expires: None,
             env: vec!["NODE_AUTH".into()],
             files: vec![file.path().to_owned(), "/nonexistent/rc".into()],
+            environment: None,
         };
         let held = [Held::with(rule, "npm_secret0123456789")];
         let there = [("ALSO".to_owned(), "Bearer npm_secret0123456789".to_owned()), ("PATH".to_owned(), "/bin".to_owned())];

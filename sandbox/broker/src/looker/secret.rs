@@ -213,6 +213,7 @@ mod tests {
             expires: None,
             env: Vec::new(),
             files: Vec::new(),
+            environment: None,
         }
     }
 

@@ -48,6 +48,7 @@ fn rule() -> CredentialRule {
         expires: None,
         env: Vec::new(),
         files: Vec::new(),
+        environment: None,
     }
 }
 

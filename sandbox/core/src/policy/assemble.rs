@@ -28,13 +28,13 @@ pub(super) fn assemble(all: &[Layered], context: &Context) -> Result<Policy, Pol
         tighten(&mut settings, &full);
     }
     let mut warnings = Vec::new();
-    settings.files = files::derive(&tables);
+    settings.files = files::derive(&tables, None);
     let pass_through = counted.iter().flat_map(|layer| &layer.raw.pass_through).map(|at| at.value.clone()).collect();
     // The last layer that speaks of a host decides.
     let protocols = counted.iter().rev().flat_map(|layer| layer.raw.protocols.iter().cloned()).collect();
     check::warnings(&full, &tables, &mut warnings);
     let examples = examples(&full, &tables);
-    Ok(Policy { tables, settings, warnings, examples, pass_through, protocols, context: context.clone() })
+    Ok(Policy { tables, settings, warnings, examples, pass_through, protocols, context: context.clone(), environment: None })
 }
 
 /// Every name that is spoken of must be somebody's.
@@ -127,6 +127,7 @@ fn settings(layers: &[&Layered]) -> Settings {
                 expires: credential.expires,
                 env: credential.env.clone(),
                 files: credential.files.clone(),
+                environment: credential.environment.clone(),
             });
         }
     }

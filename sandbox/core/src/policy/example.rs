@@ -71,7 +71,7 @@ impl Example {
                 let mapped = request.destination.as_ref().is_some_and(|destination| policy.settings.names.contains_key(&destination.host));
                 // Examples speak of the moment when the box starts, so that they do not change with the clock.
                 let started = policy.context.started;
-                let circumstances = Circumstances { own: &policy.context.own_addresses, started, now: started, mapped };
+                let circumstances = Circumstances { own: &policy.context.own_addresses, started, now: started, mapped, environment: None };
                 let outcome = judge_all(&self.tables, &request, circumstances);
                 let because = outcome.because();
                 report.got = Some(outcome.voice.verdict);

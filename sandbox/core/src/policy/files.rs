@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
-    judge::{Floor, Line, Secret, weigh},
+    judge::{Floor, Line, Placed, Secret, elsewhere, weigh},
     pattern::{Glob, PathPattern, is_below},
     settings::{FilePath, Files},
     table::{Rule, Step, Table},
@@ -18,13 +18,13 @@ struct Entry<'t> {
 }
 
 /// Sorts the paths of all tables. The file gate asks about what destroys. What only writes it does not see, so a `hold` of that counts as no.
-pub(super) fn derive(tables: &[Table]) -> Files {
+pub(super) fn derive(tables: &[Table], environment: Option<&str>) -> Files {
     let mut entries: BTreeMap<(u32, PathBuf), Entry<'_>> = BTreeMap::new();
     for table in tables {
         for place in &table.places {
             for pattern in &place.paths {
                 let key = (pattern.depth, pattern.whole.clone());
-                entries.entry(key).or_insert_with(|| Entry { pattern, place: place.name.to_string(), cells: cells(tables, pattern) });
+                entries.entry(key).or_insert_with(|| Entry { pattern, place: place.name.to_string(), cells: cells(tables, pattern, environment) });
             }
         }
     }
@@ -49,11 +49,12 @@ pub(super) fn derive(tables: &[Table]) -> Files {
     files
 }
 
-fn cells(tables: &[Table], pattern: &PathPattern) -> [Verdict; 3] {
-    [Effect::Read, Effect::Write, Effect::Destroy].map(|effect| tables.iter().map(|table| cell(table, pattern, effect)).max().unwrap_or(Verdict::Deny))
+fn cells(tables: &[Table], pattern: &PathPattern, environment: Option<&str>) -> [Verdict; 3] {
+    [Effect::Read, Effect::Write, Effect::Destroy]
+        .map(|effect| tables.iter().map(|table| cell(table, pattern, effect, environment)).max().unwrap_or(Verdict::Deny))
 }
 
-fn cell(table: &Table, pattern: &PathPattern, effect: Effect) -> Verdict {
+fn cell(table: &Table, pattern: &PathPattern, effect: Effect, environment: Option<&str>) -> Verdict {
     let mut steps = table.path_steps(if pattern.prefix.is_empty() { "/" } else { &pattern.prefix });
     if pattern.globs.is_some() {
         // The literal part alone does not match; the places that list this very pattern do.
@@ -62,6 +63,9 @@ fn cell(table: &Table, pattern: &PathPattern, effect: Effect) -> Verdict {
         steps.sort_by_key(|step| std::cmp::Reverse(step.depth));
     }
     let line = Line::new(steps, Floor::File);
+    if elsewhere(&line, effect, Placed::Known, environment).is_some() {
+        return Verdict::Deny;
+    }
     let by_rules = table.rules.iter().filter(|rule| tightens_files(rule, &line, effect)).map(|rule| rule.verdict).max();
     weigh(&line, effect, None, Secret::Kept).verdict.max(by_rules.unwrap_or(Verdict::Allow))
 }

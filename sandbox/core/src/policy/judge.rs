@@ -21,6 +21,9 @@ const DEEPEST_LINE: usize = 64;
 /// Deeper than any host.
 const RESOURCE_DEPTH: u32 = 1_000_000;
 
+/// Of a place that a thing could be in, where nobody has looked.
+const GUESSED: u32 = RESOURCE_DEPTH - 1;
+
 /// Everything besides the table that a judgement needs.
 #[derive(Clone, Copy)]
 pub(super) struct Circumstances<'a> {
@@ -32,6 +35,8 @@ pub(super) struct Circumstances<'a> {
     pub(super) now: u64,
     /// Whether `names` says which address the destination has.
     pub(super) mapped: bool,
+    /// The environment that the box is bound to.
+    pub(super) environment: Option<&'a str>,
 }
 
 impl Circumstances<'_> {
@@ -76,6 +81,8 @@ enum Why<'t> {
     YieldsSecret,
     Foreign(&'t Credential),
     Beyond(&'t Credential, &'t str),
+    /// It belongs to this environment, which is not the box's.
+    Elsewhere(&'t str),
 }
 
 /// One answer, with who gave it.
@@ -113,7 +120,7 @@ impl<'t> Voice<'t> {
         match self.why {
             Why::Cell(cell) => Some(cell.owner.to_string()),
             Why::Floor(_) => Some("floor".to_owned()),
-            Why::Rule(_) | Why::YieldsSecret | Why::Foreign(_) | Why::Beyond(..) => None,
+            Why::Rule(_) | Why::YieldsSecret | Why::Foreign(_) | Why::Beyond(..) | Why::Elsewhere(_) => None,
         }
     }
 
@@ -123,7 +130,7 @@ impl<'t> Voice<'t> {
             Why::Cell(cell) => cell.origin.to_string(),
             Why::Floor(_) => "floor".to_owned(),
             Why::Rule(rule) => rule.origin.to_string(),
-            Why::YieldsSecret | Why::Foreign(_) | Why::Beyond(..) => String::new(),
+            Why::YieldsSecret | Why::Foreign(_) | Why::Beyond(..) | Why::Elsewhere(_) => String::new(),
         }
     }
 }
@@ -262,6 +269,9 @@ impl Table {
                     voice = voice.or_stricter(alarm);
                 }
             }
+            if let Some(elsewhere) = elsewhere(line, asked.effect, if unplaced { Placed::Guessed } else { Placed::Known }, circumstances.environment) {
+                voice = voice.or_stricter(elsewhere);
+            }
             add(hear(line, voice, Some(operation)));
         }
         if let Some(delegation) = &operation.delegates {
@@ -269,6 +279,10 @@ impl Table {
             for line in self.reach(&delegation.reach) {
                 let rule = self.rule_for(&line, asked, circumstances);
                 let mut voice = weigh(&line, asked.effect, rule, Secret::Kept);
+                // Where another party could reach is a guess as well.
+                if let Some(elsewhere) = elsewhere(&line, asked.effect, Placed::Reached, circumstances.environment) {
+                    voice = voice.or_stricter(elsewhere);
+                }
                 voice.delegated = true;
                 add(hear(&line, voice, Some(operation)));
             }
@@ -335,7 +349,7 @@ impl Table {
         for host in hosts {
             lines.push(Line { steps: own.iter().chain(host).copied().collect(), floor: Floor::Host, ancestors: &[] });
             for place in self.could_be(scheme) {
-                let step = Step { depth: RESOURCE_DEPTH - 1, place };
+                let step = Step { depth: GUESSED, place };
                 lines.push(Line { steps: own.iter().chain([&step]).chain(host).copied().collect(), floor: Floor::Host, ancestors: &[] });
             }
         }
@@ -513,6 +527,40 @@ pub(super) fn weigh<'t>(line: &Line<'t>, effect: Effect, rule: Option<&'t Rule>,
     word
 }
 
+/// How it is known where a line leads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Placed {
+    Known,
+    /// It is one of the lines that it could be.
+    Guessed,
+    /// It is one that another party could reach.
+    Reached,
+}
+
+/// What a box that is bound to an environment is told of a line through another one: no. Where the thing's place was guessed it is a
+/// question, and reading asks none: one host often serves every environment.
+pub(super) fn elsewhere<'t>(line: &Line<'t>, effect: Effect, placed: Placed, environment: Option<&str>) -> Option<Voice<'t>> {
+    let own = environment?;
+    let mut word: Option<Voice<'t>> = None;
+    for step in &line.steps {
+        let Some(other) = step.place.environment.as_deref().filter(|other| *other != own) else { continue };
+        let guess = match placed {
+            Placed::Known => false,
+            // The host and the thing itself are known; the place between them was guessed.
+            Placed::Guessed => line.floor == Floor::File || step.depth == GUESSED,
+            Placed::Reached => true,
+        };
+        let verdict = match (guess, effect) {
+            (false, _) => Verdict::Deny,
+            (true, Effect::Read) => continue,
+            (true, Effect::Write | Effect::Destroy | Effect::Opaque) => Verdict::Hold,
+        };
+        let voice = Voice { verdict, place: Some(step.place), why: Why::Elsewhere(other), effect, unplaced: guess, delegated: false };
+        word = Some(word.map_or(voice, |word| word.or_stricter(voice)));
+    }
+    word
+}
+
 /// A line's word with what its approvers must do.
 fn hear<'t>(line: &Line<'t>, voice: Voice<'t>, operation: Option<&'t Operation>) -> Outcome<'t> {
     let mut demands = Demands::NONE;
@@ -561,6 +609,9 @@ impl Outcome<'_> {
                 None => format!("place.{place} credentials"),
             },
             Why::Beyond(credential, _) => format!("credential.{}", safe::line(&credential.name, 64)),
+            Why::Elsewhere(other) => {
+                format!("place.{place} environment = \"{}\" ({})", safe::line(other, 64), self.voice.place.map_or("", |place| &place.origin))
+            }
         };
         Because { action: action.to_owned(), place: place.to_owned(), rule, reason: self.reason(place, action, resource, cell) }
     }
@@ -587,6 +638,9 @@ impl Outcome<'_> {
                 safe::line(&credential.name, 240),
                 safe::line(&credential.position, 80)
             ),
+            Why::Elsewhere(other) => {
+                format!("{what} {does}: {place} belongs to the environment {}, and this box was started for another one", safe::line(other, 64))
+            }
             Why::Beyond(credential, why) => format!("{what} {does}: the credential {} is used beyond what it is for, {why}", safe::line(&credential.name, 80)),
         };
         if self.voice.delegated

@@ -25,9 +25,9 @@ pub(super) const TOP: &[&str] = &[
 ];
 /// `[place.NAME]`
 pub(super) const PLACE: &[&str] =
-    &["paths", "hosts", "resources", "read", "write", "destroy", "protected", "approvers", "confirm", "somebody-else", "lease", "credentials"];
+    &["paths", "hosts", "resources", "read", "write", "destroy", "protected", "approvers", "confirm", "somebody-else", "lease", "credentials", "environment"];
 /// `[credential.NAME]`
-pub(super) const CREDENTIAL: &[&str] = &["source", "for", "allow", "expires", "env", "files"];
+pub(super) const CREDENTIAL: &[&str] = &["source", "for", "allow", "expires", "env", "files", "environment"];
 /// `[channel.NAME]`
 pub(super) const CHANNEL: &[&str] = &["type", "url", "secret"];
 /// `[[rule]]`

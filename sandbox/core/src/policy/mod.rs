@@ -98,6 +98,7 @@ pub struct Policy {
     pass_through: Vec<HostPattern>,
     protocols: Vec<(HostPattern, Spoken)>,
     context: Context,
+    environment: Option<String>,
 }
 
 impl Policy {
@@ -122,6 +123,25 @@ impl Policy {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Binds the box to one environment: what belongs to another is denied, and another's credentials are not in the box.
+    ///
+    /// # Errors
+    /// The policy names no such environment; the names that it has.
+    pub fn bind_to_environment(&mut self, name: &str) -> Result<(), Vec<String>> {
+        let of_places = self.tables.iter().flat_map(|table| &table.places).filter_map(|place| place.environment.as_deref());
+        let of_credentials = self.settings.credentials.iter().filter_map(|credential| credential.environment.as_deref());
+        let mut known: Vec<String> = of_places.chain(of_credentials).map(str::to_owned).collect();
+        known.sort();
+        known.dedup();
+        if !known.iter().any(|known| known == name) {
+            return Err(known);
+        }
+        self.settings.credentials.retain(|credential| credential.environment.as_deref().is_none_or(|own| own == name));
+        self.settings.files = files::derive(&self.tables, Some(name));
+        self.environment = Some(name.to_owned());
+        Ok(())
     }
 
     /// The one judgement. The strictest of all operations decides.
@@ -162,7 +182,8 @@ impl Policy {
 
     fn outcome<'t>(&'t self, request: &'t Request, now: u64) -> Outcome<'t> {
         let mapped = request.destination.as_ref().is_some_and(|destination| self.settings.names.contains_key(&destination.host));
-        let circumstances = Circumstances { own: &self.context.own_addresses, started: self.context.started, now, mapped };
+        let circumstances =
+            Circumstances { own: &self.context.own_addresses, started: self.context.started, now, mapped, environment: self.environment.as_deref() };
         judge_all(&self.tables, request, circumstances)
     }
 

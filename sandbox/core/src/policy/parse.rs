@@ -147,7 +147,15 @@ fn place(name: &str, section: &Section<'_, '_>, bases: &Bases<'_>) -> Result<Raw
         somebody_else: section.boolean("somebody-else")?,
         lease: section.duration("lease")?,
         credentials: section.texts("credentials")?,
+        environment: environment(section)?,
     })
+}
+
+/// The name of an environment: a word, as people type it after `--env`.
+fn environment(section: &Section<'_, '_>) -> Result<Option<At<String>>, PolicyError> {
+    let Some(name) = section.text("environment")? else { return Ok(None) };
+    let is_word = name.value.len() <= 64 && name.value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    if is_word { Ok(Some(name)) } else { Err(name.mark.error("the name of an environment is letters, digits, `-`, `_` and `.`, 64 at most", None)) }
 }
 
 fn credential(section: &Section<'_, '_>, bases: &Bases<'_>) -> Result<RawCredential, PolicyError> {
@@ -191,6 +199,7 @@ fn credential(section: &Section<'_, '_>, bases: &Bases<'_>) -> Result<RawCredent
         expires: section.duration("expires")?,
         env: section.each("env", variable)?.into_iter().map(|at| at.value).collect(),
         files: section.each("files", |path| absolute(path, bases.base, bases.home))?.into_iter().map(|at| at.value).collect(),
+        environment: environment(section)?.map(|at| at.value),
     })
 }
 

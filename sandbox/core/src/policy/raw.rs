@@ -31,6 +31,7 @@ pub(super) struct RawPlace {
     pub(super) somebody_else: Option<At<bool>>,
     pub(super) lease: Option<Duration>,
     pub(super) credentials: Option<Vec<At<String>>>,
+    pub(super) environment: Option<At<String>>,
 }
 
 /// `[credential.NAME]`
@@ -43,6 +44,7 @@ pub(super) struct RawCredential {
     pub(super) expires: Option<Duration>,
     pub(super) env: Vec<String>,
     pub(super) files: Vec<PathBuf>,
+    pub(super) environment: Option<String>,
 }
 
 /// `[[rule]]`

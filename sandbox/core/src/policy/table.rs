@@ -44,6 +44,8 @@ pub(super) struct Place {
     pub(super) hosts: Vec<HostPattern>,
     pub(super) paths: Vec<PathPattern>,
     pub(super) resources: Vec<ResourcePattern>,
+    /// The environment that it belongs to: denied in a box of another one.
+    pub(super) environment: Option<Arc<str>>,
 }
 
 /// Which cell an effect is judged by.
@@ -164,6 +166,9 @@ impl Table {
                     place.protected = true;
                 }
                 place.lease = raw.lease.or(place.lease);
+                if let Some(environment) = &raw.environment {
+                    place.environment = Some(environment.value.as_str().into());
+                }
                 if let Some(protected) = &raw.protected {
                     said.insert(name, protected.value);
                 }
@@ -499,5 +504,6 @@ fn blank(name: &str, origin: &str) -> Place {
         hosts: Vec::new(),
         paths: Vec::new(),
         resources: Vec::new(),
+        environment: None,
     }
 }

@@ -2,6 +2,7 @@
 
 mod approvals;
 mod bad_input;
+mod environments;
 mod pages;
 mod precedence;
 mod properties;

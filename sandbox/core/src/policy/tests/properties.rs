@@ -164,6 +164,15 @@ proptest! {
     }
 
     #[test]
+    fn an_environment_never_loosens(policy in a_policy(), name in select(NAMES), other in select(NAMES), request in a_request()) {
+        let text = format!("{policy}\n[place.x-{name}]\nhosts = [\"x.example\"]\nenvironment = \"own\"\n");
+        let before = load(vec![layer(LayerKind::Profile, &text), layer(LayerKind::User, &format!("[place.{other}]\nenvironment = \"other\""))]);
+        let mut after = before.clone();
+        prop_assert!(after.bind_to_environment("own").is_ok());
+        prop_assert!(verdict(&after, request.clone()) >= verdict(&before, request));
+    }
+
+    #[test]
     fn an_untrusted_layer_never_loosens(profile in a_policy(), repository in a_policy(), own in a_policy(), request in a_request()) {
         let without = load(vec![layer(LayerKind::Profile, &profile), layer(LayerKind::User, &own)]);
         let with = load(vec![layer(LayerKind::Profile, &profile), layer(LayerKind::Repository { trusted: false }, &repository), layer(LayerKind::User, &own)]);
