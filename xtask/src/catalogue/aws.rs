@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Operations, Provider, from_pypi, pattern};
 
-pub(super) const AWS: Provider = Provider { name: "aws", package: ("botocore", "1.44.8"), taken: "2026-11-25", fetch: from_pypi, read };
+pub(super) const AWS: Provider = Provider { name: "aws", packages: &[("botocore", "1.44.8")], taken: "2026-11-25", fetch: from_pypi, read };
 
 fn read(folder: &Path) -> Result<Operations> {
     let mut all = Operations::default();

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Operations, Provider, from_npm, pattern};
 
-pub(super) const GITHUB: Provider = Provider { name: "github", package: ("@octokit/openapi", "23.0.2"), taken: "2026-11-25", fetch: from_npm, read };
+pub(super) const GITHUB: Provider = Provider { name: "github", packages: &[("@octokit/openapi", "23.0.2")], taken: "2026-11-25", fetch: from_npm, read };
 
 fn read(folder: &Path) -> Result<Operations> {
     let mut all = Operations::default();

@@ -5,9 +5,9 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::{Operations, Provider, from_pypi, pattern};
+use super::{Operations, Provider, any_version, from_pypi, pattern};
 
-pub(super) const GOOGLE: Provider = Provider { name: "gcp", package: ("google-api-python-client", "2.202.0"), taken: "2026-11-25", fetch: from_pypi, read };
+pub(super) const GOOGLE: Provider = Provider { name: "gcp", packages: &[("google-api-python-client", "2.202.0")], taken: "2026-11-25", fetch: from_pypi, read };
 
 fn read(folder: &Path) -> Result<Operations> {
     let mut all = Operations::default();
@@ -40,22 +40,4 @@ fn walk(all: &mut Operations, service: &str, base: &str, resource: &Value) {
     for (_, below) in members("resources") {
         walk(all, service, base, below);
     }
-}
-
-/// The same operation in all versions is told once: `/v1beta1/…` as `/*/…`.
-fn any_version(path: &str) -> String {
-    let is_version = |segment: &str| {
-        matches!(segment, "alpha" | "beta")
-            || (segment.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) && !segment.contains([':', '*']))
-    };
-    let mut seen = false;
-    let parts: Vec<&str> = path
-        .split('/')
-        .map(|segment| {
-            let first = !seen && is_version(segment);
-            seen |= first;
-            if first { "*" } else { segment }
-        })
-        .collect();
-    parts.join("/")
 }

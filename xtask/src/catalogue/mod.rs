@@ -3,8 +3,16 @@
 //! Only facts are taken from the published packages: method, path, name. What a name means is decided where requests are judged.
 
 mod aws;
+mod azure;
+mod cloudflare;
+mod datadog;
+mod digitalocean;
 mod github;
 mod google;
+mod netlify;
+mod okta;
+mod sources;
+mod vercel;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,18 +34,36 @@ const FOLDER: &str = "sandbox/broker/src/meaning/catalogue";
 struct Provider {
     /// Its name: the first word of its actions, and of its file.
     name: &'static str,
-    /// Package and version.
-    package: (&'static str, &'static str),
-    /// When that version was taken.
+    /// Packages and their versions.
+    packages: &'static [(&'static str, &'static str)],
+    /// When those versions were taken.
     taken: &'static str,
-    /// Puts the package into a folder.
+    /// Puts one of them into a folder.
     fetch: fn(&str, &str, &Path) -> Result<()>,
-    /// Reads it.
+    /// Reads them.
     read: fn(&Path) -> Result<Operations>,
 }
 
 /// All of them. Adding one is one file and one line.
-const PROVIDERS: &[&Provider] = &[&aws::AWS, &google::GOOGLE, &github::GITHUB];
+const PROVIDERS: &[&Provider] = &[
+    &aws::AWS,
+    &google::GOOGLE,
+    &github::GITHUB,
+    &azure::AZURE,
+    &cloudflare::CLOUDFLARE,
+    &datadog::DATADOG,
+    &digitalocean::DIGITALOCEAN,
+    &netlify::NETLIFY,
+    &okta::OKTA,
+    &vercel::VERCEL,
+];
+
+impl Provider {
+    /// `botocore 1.44.8`.
+    fn source(&self) -> String {
+        self.packages.iter().map(|(package, version)| format!("{package} {version}")).collect::<Vec<_>>().join(", ")
+    }
+}
 
 /// What one provider offers: by service.
 #[derive(Default)]
@@ -79,8 +105,8 @@ impl Operations {
             encoder.finish()?;
             index.push_str(&format!("{service} {begin} {}\n", blocks.len() - begin));
         }
-        let (package, version) = provider.package;
-        let mut file = format!("agentbox catalogue 1\n{} from {package} {version}, {}\n{index}\n", provider.name, provider.taken).into_bytes();
+        let source = provider.source();
+        let mut file = format!("agentbox catalogue 1\n{} from {source}, {}\n{index}\n", provider.name, provider.taken).into_bytes();
         file.extend_from_slice(&blocks);
         Ok(file)
     }
@@ -91,14 +117,23 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     let is_check = arguments.iter().any(|argument| argument == "--check");
     let folder = target()?.join("catalogue");
     for provider in PROVIDERS {
-        let (package, version) = provider.package;
-        let unpacked = folder.join(format!("{}-{version}", provider.name));
-        if !unpacked.join("whole").exists() {
+        let source = provider.source();
+        let unpacked = folder.join(provider.name);
+        // What was fetched last time, by its versions.
+        if fs::read_to_string(unpacked.join("whole")).ok().as_deref() != Some(&source) {
+            if unpacked.exists() {
+                fs::remove_dir_all(&unpacked)?;
+            }
             fs::create_dir_all(&unpacked)?;
-            (provider.fetch)(package, version, &unpacked).with_context(|| format!("fetching {package} {version}"))?;
-            fs::write(unpacked.join("whole"), "")?;
+            for (package, version) in provider.packages {
+                // Packages of one name space may not lie in one folder.
+                let into = if provider.packages.len() > 1 { unpacked.join(package) } else { unpacked.clone() };
+                fs::create_dir_all(&into)?;
+                (provider.fetch)(package, version, &into).with_context(|| format!("fetching {package} {version}"))?;
+            }
+            fs::write(unpacked.join("whole"), &source)?;
         }
-        let operations = (provider.read)(&unpacked).with_context(|| format!("reading {package} {version}"))?;
+        let operations = (provider.read)(&unpacked).with_context(|| format!("reading {source}"))?;
         let count: usize = operations.services.values().map(BTreeSet::len).sum();
         let made = operations.encode(provider)?;
         let file: PathBuf = root().join(FOLDER).join(format!("{}.bin", provider.name));
@@ -106,7 +141,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
         if !is_check {
             fs::write(&file, &made)?;
         } else if fs::read(&file)? != made {
-            bail!("{} is not what {package} {version} makes: run `cargo xtask catalogue` and commit it", file.display());
+            bail!("{} is not what {source} makes: run `cargo xtask catalogue` and commit it", file.display());
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -116,7 +151,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
 fn from_pypi(package: &str, version: &str, into: &Path) -> Result<()> {
     succeed(
         Command::new("python3")
-            .args(["-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--target"])
+            .args(["-m", "pip", "install", "--quiet", "--root-user-action=ignore", "--no-deps", "--no-compile", "--target"])
             .arg(into)
             .arg(format!("{package}=={version}")),
     )
@@ -142,4 +177,22 @@ fn pattern(template: &str) -> String {
     }
     pattern.push_str(rest);
     pattern
+}
+
+/// The same operation in all versions is told once: `/v1beta1/…` as `/*/…`.
+fn any_version(path: &str) -> String {
+    let is_version = |segment: &str| {
+        matches!(segment, "alpha" | "beta")
+            || (segment.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) && !segment.contains([':', '*']))
+    };
+    let mut seen = false;
+    let parts: Vec<&str> = path
+        .split('/')
+        .map(|segment| {
+            let first = !seen && is_version(segment);
+            seen |= first;
+            if first { "*" } else { segment }
+        })
+        .collect();
+    parts.join("/")
 }

@@ -3,6 +3,7 @@
 //! The data are facts of published packages, made by `cargo xtask catalogue`. A path that is not in it is judged by the general rules.
 
 mod book;
+mod shelves;
 
 use agentbox_core::{Effect, Operation};
 
@@ -20,15 +21,24 @@ use super::{
 use book::Book;
 
 static AWS: Book = Book::new(include_bytes!("aws.bin"));
+static AZURE: Book = Book::new(include_bytes!("azure.bin"));
+static CLOUDFLARE: Book = Book::new(include_bytes!("cloudflare.bin"));
+static DATADOG: Book = Book::new(include_bytes!("datadog.bin"));
+static DIGITALOCEAN: Book = Book::new(include_bytes!("digitalocean.bin"));
 static GCP: Book = Book::new(include_bytes!("gcp.bin"));
 static GITHUB: Book = Book::new(include_bytes!("github.bin"));
+static NETLIFY: Book = Book::new(include_bytes!("netlify.bin"));
+static OKTA: Book = Book::new(include_bytes!("okta.bin"));
+static VERCEL: Book = Book::new(include_bytes!("vercel.bin"));
 
 /// A provider of the catalogue.
 struct Provider {
     /// The first word of its actions.
     name: &'static str,
-    /// Which of its services a host is.
+    /// Whether a host is one of its own, and which service it is.
     service: fn(&str) -> Option<&str>,
+    /// Where one host has all services: which a path is of.
+    shelf: Option<fn(&Route) -> String>,
     /// What that service is called for people.
     called: fn(&str) -> &str,
     book: &'static Book,
@@ -48,9 +58,72 @@ enum Names {
 
 /// All of them. Adding one is its data and a line.
 const PROVIDERS: &[Provider] = &[
-    Provider { name: "aws", service: aws::full_service, called: aws::service, book: &AWS, names: Names::Whole, by_name: aws::by_name },
-    Provider { name: "gcp", service: google, called: whole, book: &GCP, names: Names::Verbs, by_name: by_last_words },
-    Provider { name: "github", service: github, called: whole, book: &GITHUB, names: Names::Verbs, by_name: by_last_words },
+    Provider { name: "aws", service: aws::full_service, shelf: None, called: aws::service, book: &AWS, names: Names::Whole, by_name: aws::by_name },
+    Provider { name: "gcp", service: google, shelf: None, called: whole, book: &GCP, names: Names::Verbs, by_name: by_last_words },
+    Provider { name: "github", service: github, shelf: None, called: whole, book: &GITHUB, names: Names::Verbs, by_name: by_last_words },
+    Provider {
+        name: "azure",
+        service: |host| (host == "management.azure.com").then_some(host),
+        shelf: Some(shelves::azure),
+        called: whole,
+        book: &AZURE,
+        names: Names::Verbs,
+        by_name: by_last_words,
+    },
+    Provider {
+        name: "cloudflare",
+        service: |host| (host == "api.cloudflare.com").then_some(host),
+        shelf: Some(shelves::first),
+        called: whole,
+        book: &CLOUDFLARE,
+        names: Names::Verbs,
+        by_name: by_last_words,
+    },
+    Provider {
+        name: "datadog",
+        service: |host| is_datadog(host).then_some(host),
+        shelf: Some(shelves::first),
+        called: whole,
+        book: &DATADOG,
+        names: Names::Verbs,
+        by_name: by_whole_name,
+    },
+    Provider {
+        name: "digitalocean",
+        service: |host| (host == "api.digitalocean.com").then_some(host),
+        shelf: Some(shelves::first),
+        called: whole,
+        book: &DIGITALOCEAN,
+        names: Names::Verbs,
+        by_name: by_last_words,
+    },
+    Provider {
+        name: "netlify",
+        service: |host| (host == "api.netlify.com").then_some(host),
+        shelf: Some(shelves::first),
+        called: whole,
+        book: &NETLIFY,
+        names: Names::Verbs,
+        by_name: by_whole_name,
+    },
+    Provider {
+        name: "okta",
+        service: |host| [".okta.com", ".oktapreview.com", ".okta-emea.com"].iter().any(|end| host.ends_with(end)).then_some(host),
+        shelf: Some(shelves::first),
+        called: whole,
+        book: &OKTA,
+        names: Names::Verbs,
+        by_name: by_whole_name,
+    },
+    Provider {
+        name: "vercel",
+        service: |host| (host == "api.vercel.com").then_some(host),
+        shelf: Some(shelves::first),
+        called: whole,
+        book: &VERCEL,
+        names: Names::Verbs,
+        by_name: by_whole_name,
+    },
 ];
 
 /// An operation of the catalogue.
@@ -65,7 +138,7 @@ impl Named<'_> {
     /// `aws.lambda.DeleteFunction`, `gcp.compute.instances.delete`, `github.repos.delete`.
     fn action(&self) -> String {
         match self.provider {
-            "aws" => format!("aws.{}.{}", self.service, self.operation),
+            "aws" | "azure" => format!("{}.{}.{}", self.provider, self.service, self.operation),
             provider => format!("{provider}.{}", self.operation),
         }
     }
@@ -89,6 +162,17 @@ fn whole(host: &str) -> &str {
 
 fn github(host: &str) -> Option<&str> {
     (host == "api.github.com").then_some("api")
+}
+
+/// Datadog's API has a host for each of its sites.
+fn is_datadog(host: &str) -> bool {
+    host.strip_prefix("api.")
+        .is_some_and(|rest| ["datadoghq.com", "datadoghq.eu", "ddog-gov.com"].iter().any(|site| rest == *site || rest.ends_with(&format!(".{site}"))))
+}
+
+/// What a name of verb and object says: `deleteProject`, `delete_monitor`.
+fn by_whole_name(_service: &str, operation: &str) -> Option<Found> {
+    words::effect_of(operation).map(|effect| (effect, format!("it is {}", safe(operation))))
 }
 
 /// What the last word of `compute.instances.delete` says of the one before.
@@ -122,10 +206,24 @@ impl Api for Catalogue {
         }
         let host = call.head.host.as_str();
         let (provider, service) = PROVIDERS.iter().find_map(|provider| Some((provider, (provider.service)(host)?)))?;
-        let operation = provider.book.find(service, call.head.method.as_str(), &call.route)?;
-        let called = (provider.called)(host);
+        let method = call.head.method.as_str();
+        let shelf = provider.shelf.map(|shelf| shelf(&call.route));
+        let operation = match &shelf {
+            // Azure takes paths in any case.
+            Some(shelf) if provider.name == "azure" => provider.book.find(shelf, method, &Route::of(&call.head.target.to_ascii_lowercase())),
+            Some(shelf) => provider.book.find(shelf, method, &call.route),
+            None => provider.book.find(service, method, &call.route),
+        }?;
+        let called = match &shelf {
+            Some(shelf) => shelf.strip_prefix("microsoft.").unwrap_or(shelf),
+            None => (provider.called)(host),
+        };
         let named = Named { provider: provider.name, service: called, operation };
-        let (effect, why) = judge(call, provider.names, (provider.by_name)(called, operation));
+        let by_name = (provider.by_name)(called, operation);
+        // `GET …/can_delete` is `check_can_delete`: an API that is described as resources reads by GET.
+        let by_name =
+            by_name.filter(|(effect, _)| provider.shelf.is_none() || *effect < Effect::Destroy || http_rules::effect_of(call.head.method) != Effect::Read);
+        let (effect, why) = judge(call, provider.names, by_name);
         let done = Operation::new(effect, &named.action(), http_rules::resource(call), why);
         // By the path as well, for what the name does not tell.
         Some(Reading::one(marks::of_path(marks::of_call(done, operation), call)))

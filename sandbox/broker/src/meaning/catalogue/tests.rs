@@ -18,7 +18,18 @@ fn one(method: &str, url: &str, body: &str) -> (String, Effect) {
 
 #[test]
 fn the_data_are_whole() {
-    for (book, at_least) in [(&AWS, 9_000), (&GCP, 14_000), (&GITHUB, 1_000)] {
+    for (book, at_least) in [
+        (&AWS, 9_000),
+        (&GCP, 14_000),
+        (&GITHUB, 1_000),
+        (&AZURE, 4_000),
+        (&CLOUDFLARE, 1_500),
+        (&DATADOG, 1_500),
+        (&DIGITALOCEAN, 700),
+        (&NETLIFY, 150),
+        (&OKTA, 600),
+        (&VERCEL, 300),
+    ] {
         let mut count = 0;
         for (service, line) in book.all() {
             let words: Vec<&str> = line.split(' ').collect();
@@ -65,6 +76,20 @@ fn a_name_tells_what_the_path_hides() {
         ("DELETE", "https://backup.eu-west-1.amazonaws.com/legal-holds/h?cancelDescription=x", "", "aws.backup.CancelLegalHold", Destroy),
         ("DELETE", "https://dataexchange.eu-west-1.amazonaws.com/v1/jobs/j", "", "aws.dataexchange.CancelJob", Write),
         ("DELETE", "https://api.github.com/repos/acme/shop", "", "github.repos.delete", Destroy),
+        (
+            "DELETE",
+            "https://management.azure.com/subscriptions/s/resourcegroups/rg/providers/Microsoft.Compute/Disks/d1?api-version=2025-01-01",
+            "",
+            "azure.compute.disks.delete",
+            Destroy,
+        ),
+        ("DELETE", "https://api.cloudflare.com/client/v4/accounts/a/d1/database/d", "", "cloudflare.d1.database.delete", Destroy),
+        ("GET", "https://api.datadoghq.eu/api/v1/slo/can_delete", "", "datadog.check_can_delete_slo", Read),
+        ("DELETE", "https://api.datadoghq.eu/api/v1/monitor/3", "", "datadog.delete_monitor", Destroy),
+        ("DELETE", "https://api.digitalocean.com/v2/droplets/3", "", "digitalocean.droplets.destroy", Destroy),
+        ("DELETE", "https://api.netlify.com/api/v1/sites/s", "", "netlify.deleteSite", Destroy),
+        ("DELETE", "https://acme.okta.com/api/v1/groups/g1", "", "okta.delete_group", Destroy),
+        ("DELETE", "https://api.vercel.com/v9/projects/shop", "", "vercel.deleteProject", Destroy),
     ] {
         assert_eq!(one(method, url, body), (action.to_owned(), effect), "{method} {url}");
     }
