@@ -171,7 +171,11 @@ pub(crate) fn called(call: &Call<'_>) -> Option<Found> {
     if *last == "preview" || *last == "dry-run" || *last == "dry_run" {
         return None;
     }
-    let around_last: Vec<String> = if last.contains(':') {
+    let stem = last.rsplit_once('.').filter(|(_, ending)| !PROGRAMS.contains(ending)).map(|(stem, _)| words::split(stem));
+    // `reactions.remove` is said of reactions.
+    let around_last: Vec<String> = if let Some(stem) = stem {
+        around.iter().cloned().chain(stem).collect()
+    } else if last.contains(':') {
         words::split(last.rsplit_once(':').map_or("", |(name, _)| name)).into_iter().chain(around.iter().rev().take(2).rev().cloned()).collect()
     } else {
         around.clone()
@@ -209,7 +213,7 @@ pub(crate) fn deletes(call: &Call<'_>) -> Option<Found> {
     if !call.route.is_plain() {
         return None;
     }
-    let segments: Vec<&str> = call.route.segments().filter(|segment| !matches!(*segment, "$ref" | "$value")).collect();
+    let segments: Vec<&str> = call.route.segments().filter(|segment| !matches!(*segment, "$ref" | "$value" | "@me")).collect();
     // A registry's upload that was never finished (OCI distribution, 4.3).
     if matches!(segments.as_slice(), ["v2", .., "blobs", "uploads", _]) {
         return Some((Effect::Write, "it gives up an upload that was never finished".to_owned()));

@@ -101,6 +101,16 @@ pub(crate) fn destroys(content: &Content, around: &Around) -> Option<Found> {
 }
 
 fn whole(value: &Value, around: &Around) -> Option<Found> {
+    // OpenStack: `POST …/servers/3/action {"rebuild": {…}}`, whatever the order is given.
+    if let Value::Object(fields) = value
+        && let Some(order) = fields.keys().next().filter(|_| fields.len() == 1)
+        && around.words.last().is_some_and(|last| last == "action" || last == "actions")
+    {
+        let order: Vec<String> = words::split(order).into_iter().filter(|word| word != "os").collect();
+        if words::of_words(&order, &around.words) == Some(Effect::Destroy) {
+            return Some((Effect::Destroy, format!("the body says {}", safe(&order.join(" ")))));
+        }
+    }
     in_value(value, around).or_else(|| match value {
         Value::Object(fields) => settings::capacity(fields).or_else(|| settings::goes_back(fields, around)),
         _ => None,
@@ -136,7 +146,9 @@ pub(crate) fn query_destroys(pairs: &[(String, String)], reads: Reads, around: &
         let lower = name.to_ascii_lowercase();
         let url = |effect| (effect, format!("the URL says {}", safe(name)));
         match lower.as_str() {
-            "action" | "op" | "cmd" | "command" | "verb" | "operation" if !looks && is_verb(value) => return Some(url(Effect::Destroy)),
+            "action" | "op" | "cmd" | "command" | "verb" | "operation" if !looks && (is_verb(value) || weakens(value, &lower)) => {
+                return Some(url(Effect::Destroy));
+            }
             "query" | "q" if around.words.iter().any(|word| word == "search") => {}
             "query" | "sql" | "q" | "statement" => {
                 return statements::sql(value, statements::Where::MayBeSearch).map(|(effect, why)| (effect, format!("{why}, in the URL's {}", safe(name))));
@@ -224,7 +236,7 @@ fn in_field(name: &str, value: &Value, around: &Around) -> Option<Found> {
         && !around.asks
         && VERB_FIELDS.contains(&lower.as_str())
         // A thing may be called `delete-test`.
-        && (lower != "name" || text.contains(['.', '_']) || !text.contains('-'))
+        && (lower != "name" || !text.contains('-') && words::split(text).len() > 1)
         && (is_verb(text) || settings::puts_back(text, &lower) || weakens(text, &lower))
     {
         return says(Effect::Destroy);
@@ -339,7 +351,7 @@ fn names_deletion(name: &str, value: &Value, around: &Around) -> bool {
         "in" => is_yes(value) && matches!(all.last().map(String::as_str), Some("trash" | "bin")),
         "delete" | "deletes" | "destroy" | "purge" | "wipe" | "truncate" | "erase" | "deletions" | "deletion" => true,
         // `{"remove_index": {…}}` beside `{"removeLabels": […]}`: by what is removed.
-        "remove" | "drop" if all.len() > skip + 1 => words::effect_of(name) == Some(Effect::Destroy) && value.is_object(),
+        "remove" | "drop" if all.len() > skip + 1 => words::effect_of(name) == Some(Effect::Destroy) && (value.is_object() || is_yes(value) && word == "drop"),
         "deleted" | "destroyed" | "removed" | "prune" | "overwrite" | "drop" => is_yes(value) && all.len() <= skip + 1,
         _ => false,
     }

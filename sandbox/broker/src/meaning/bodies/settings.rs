@@ -54,9 +54,16 @@ pub(super) fn judge(name: &str, value: &Value, around: &Around) -> Option<Found>
         return found("it is forced");
     }
     // `{"retention": {"days": 0}}`.
-    if let Value::Object(fields) = value
-        && around.changes
-        && fields.iter().any(|(inner, value)| !value.is_object() && shortens(&[all.clone(), words::split(inner)].concat(), value))
+    let inner = match value {
+        Value::Object(fields) => vec![fields],
+        Value::Array(items) => items.iter().filter_map(Value::as_object).collect(),
+        _ => Vec::new(),
+    };
+    if around.changes
+        && inner
+            .iter()
+            .flat_map(|fields| fields.iter())
+            .any(|(inner, value)| !value.is_object() && shortens(&[all.clone(), words::split(inner)].concat(), value))
     {
         return found("it shortens how long something is kept");
     }

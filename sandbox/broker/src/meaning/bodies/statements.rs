@@ -96,6 +96,14 @@ pub(crate) fn sql(text: &str, place: Where) -> Option<Found> {
     // One word is none.
     words.next()?;
     let is_commented = text.trim_start().starts_with(['-', '/', '#', ';', '(', '{', '`']);
+    // ArangoDB's `FOR u IN users REMOVE u IN users`, SurrealDB's `REMOVE TABLE person`, Fauna's `User.byId("1")!.delete()`.
+    let is = |word: &str, wanted: &[&str]| wanted.iter().any(|known| word.eq_ignore_ascii_case(known));
+    let second = words_of(text).nth(1).unwrap_or_default();
+    let aql = is(first, &["for"]) && words_of(text).any(|word| word == "IN") && words_of(text).any(|word| word == "REMOVE");
+    let surreal = is(first, &["remove"]) && is(second, &["table", "database", "namespace", "index", "field", "user", "function", "event", "access"]);
+    if aql || surreal || text.contains(".delete()") || text.contains(".deleteAll()") {
+        return Some((Effect::Destroy, "a query that removes".to_owned()));
+    }
     let begins = BEGINNINGS.iter().any(|known| first.eq_ignore_ascii_case(known));
     // An unknown beginning before a word that names a loss may be of a tongue that is not known here.
     if !begins && !((is_commented || place == Where::IsStatement) && says_loss(text)) {

@@ -63,6 +63,9 @@ fn at_word(dialect: Dialect, about: &About, part: &Part<'_>, whole: &Part<'_>, a
         () if is("off") && part.mentions(&["state"]) => Some((DESTROY, "unprotect", "switches it off, which may be an audit")),
         () if is("disable") && about.has("trigger") => Some((DESTROY, "unprotect", "switches a trigger off")),
         () if is("no") && part.are(at + 1, &["force", "row"]) => Some((DESTROY, "unprotect", "switches row security off for the owner")),
+        () if is("remove") && next(&["file", "filegroup", "replica", "member"]) && dialect == Dialect::MsSql && !about.has_any(&["role"]) => {
+            Some((DESTROY, "alterDrop", "takes a file or a replica away"))
+        }
         () if is("nocheck") => Some((DESTROY, "unprotect", "switches a check off")),
         () if is("exchange") && next(&["partition", "subpartition"]) => Some((DESTROY, "exchange", "puts other rows in a partition's place")),
         () if is("replace") && next(&["partition"]) => Some((DESTROY, "replacePartition", "replaces a partition's rows")),

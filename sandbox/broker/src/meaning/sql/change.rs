@@ -181,6 +181,13 @@ fn buries_all(part: &Part<'_>, condition: &Part<'_>) -> bool {
 }
 
 fn insert(judge: &mut Judge<'_>, part: &Part<'_>) {
+    // ClickHouse, Delta Lake: `REPLACE TABLE t (…)` is a new table in the old one's place.
+    if part.are(0, &["replace", "table"]) && part.begins_name(2) {
+        return match Name::read(part, 2, judge.dialect) {
+            Some((name, _)) => judge.add(Effect::Destroy, "replace", "table", &name, "puts a new table in the place of the old one"),
+            None => judge.add_here(Effect::Destroy, "replace", "puts a new table in the place of the old one"),
+        };
+    }
     let replaces = part.is_any(0, &["replace"]) || part.is(0, "insert") && part.are(1, &["or", "replace"]);
     let table = first_name(judge, part, 1);
     let from = table.as_ref().map_or(1, |(_, next)| *next);

@@ -9,6 +9,14 @@ fn what_guards_is_taken_away() {
     for (dialect, text, wanted) in [
         (Dialect::PostgreSql, "ALTER TABLE orders SET UNLOGGED", Destroy),
         (Dialect::PostgreSql, "ALTER TABLE orders SET LOGGED", Write),
+        (Dialect::PostgreSql, "SELECT pg_create_restore_point('before')", Write),
+        (Dialect::MsSql, "ALTER DATABASE shop REMOVE FILE f", Destroy),
+        (Dialect::MsSql, "ALTER LOGIN x DISABLE", Write),
+        (Dialect::MsSql, "DISABLE TRIGGER t ON orders", Destroy),
+        (Dialect::ClickHouse, "REPLACE TABLE e (a Int) ENGINE = Memory", Destroy),
+        (Dialect::MySql, "REPLACE INTO e VALUES (1)", Write),
+        (Dialect::Other, "PROFILE MATCH (n) RETURN n", Read),
+        (Dialect::Other, "PROFILE MATCH (n) DETACH DELETE n", Destroy),
         // A table that is called like a kind of thing.
         (Dialect::PostgreSql, "ALTER TABLE users DISABLE ROW LEVEL SECURITY", Destroy),
         (Dialect::PostgreSql, "ALTER TABLE users ENABLE ROW LEVEL SECURITY", Write),

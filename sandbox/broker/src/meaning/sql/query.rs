@@ -129,7 +129,8 @@ pub(super) fn statement(judge: &mut Judge<'_>, verb: &str, part: Part<'_>) -> bo
         "explain" => explain(judge, part),
         "describe" | "desc" if part.is_any(1, CHANGES) || part.is_any(1, VERBS) => judge.add_here(Effect::Read, "explain", "shows a plan"),
         "analyze" | "analyse" => analyze(judge, part),
-        // Cypher.
+        // Cypher: it runs what it measures.
+        "profile" if part.len() > 1 => judge.statement(part.from(1)),
         "match" | "unwind" | "optional" => cypher(judge, part),
         _ => return false,
     }

@@ -59,7 +59,9 @@ const CHANGES: &[&str] = &[
     "migrate",
     "sync",
     "recover",
+    "save",
     "savepoint",
+    "disable",
     "stop",
     "start",
 ];
@@ -140,7 +142,8 @@ fn destroys(dialect: Dialect, verb: &str, part: &Part<'_>) -> Option<&'static st
             Some("overwrites the backups that the medium holds")
         }
         "dbcc" if part.mentions(&["repair_allow_data_loss", "repair_rebuild", "writepage"]) => Some("may lose data to repair"),
-        "disable" => Some("switches a trigger off"),
+        // `ALTER LOGIN x DISABLE` ends in the same word.
+        "disable" if part.len() > 1 => Some("switches a trigger off"),
         "cancel" | "pause" if (0..part.len()).any(|at| part.string(at).is_some_and(|text| text.eq_ignore_ascii_case(b"backup"))) => Some("stops backups"),
         // Delta Lake and Iceberg: old versions go for good.
         "vacuum" if part.has(&["retain"]) || dialect == Dialect::Other && part.is_mark(1, "'") => Some("removes old versions"),

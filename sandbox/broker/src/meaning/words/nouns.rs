@@ -62,6 +62,9 @@ const GUARDS: &[&str] = &[
 /// What is made again at will.
 const LIGHT: &[&str] = &[
     "acknowledgement",
+    "approval",
+    "approve",
+    "archived",
     "cache",
     "caches",
     "credential",
@@ -76,6 +79,7 @@ const LIGHT: &[&str] = &[
     "password",
     "pit",
     "presence",
+    "published",
     "scroll",
     "session",
     "silence",

@@ -7,7 +7,7 @@ pub(super) const LONGEST: usize = 200;
 const MOST: usize = 24;
 
 /// Verbs that some APIs glue to what follows (`/v1/deleteschedulingpolicy`). None of them begins another word's stem.
-const GLUED: &[&str] = &["delete", "destroy", "terminate", "truncate", "purge", "reimage"];
+const GLUED: &[&str] = &["delete", "destroy", "terminate", "truncate", "purge", "reimage", "wipe"];
 
 /// What may follow such a verb inside one word: `deleted`, `deletes`, `deletion`.
 const INFLECTIONS: &[&str] = &["d", "r", "s", "rs", "ing", "ion", "ions", "able", "or", "d_at", "marker", "dat", "dby"];

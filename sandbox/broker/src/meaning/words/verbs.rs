@@ -17,6 +17,7 @@ pub(super) const DESTROYING: &[&str] = &[
     "dispose",
     "drop",
     "erase",
+    "erasure",
     "expunge",
     "factoryreset",
     "forceremove",
@@ -101,6 +102,7 @@ pub(super) const WEAKENING: &[&str] = &[
     "silence",
     "snooze",
     "bypass",
+    "expire",
     "disarm",
     "opt",
 ];

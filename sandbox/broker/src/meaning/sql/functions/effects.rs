@@ -56,6 +56,7 @@ const POSTGRES: &[(&str, Fact)] = &[
     ("nextval", Fact::Writes("takes a number from a sequence")),
     ("pg_advisory_unlock_all", Fact::Writes(SESSION)),
     ("pg_cancel_backend", Fact::Writes(SESSION)),
+    ("pg_create_restore_point", Fact::Writes("names a point in the log")),
     ("pg_drop_replication_slot", Fact::Destroys("removes a replica's place in the log")),
     ("pg_file_rename", Fact::Destroys(FILE)),
     ("pg_file_unlink", Fact::Destroys(FILE)),
