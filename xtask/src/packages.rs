@@ -10,7 +10,7 @@ pub(crate) struct Tool {
     pub(crate) name: &'static str,
     /// How it is seen to be there.
     pub(crate) there: There,
-    /// Debian's and Ubuntu's package; or npm's with its version, after `npm:`.
+    /// Debian's and Ubuntu's package; or one of npm's or pip's with its version, after `npm:` or `pip:`.
     pub(crate) package: &'static str,
     /// What it is for.
     pub(crate) why: &'static str,
@@ -95,6 +95,14 @@ pub(crate) const TOOLS: &[Tool] = &[
     Tool { name: "pymongo", there: There::Runs(&["/usr/bin/python3", "-c", "import pymongo"]), package: "python3-pymongo", why: "MongoDB as programs use it" },
     Tool { name: "PyMySQL", there: There::Runs(&["/usr/bin/python3", "-c", "import pymysql"]), package: "python3-pymysql", why: "MySQL as programs use it" },
     Tool { name: "chromium", there: There::Program("chromium"), package: "chromium", why: "the page in a real browser" },
+    Tool { name: "kubectl", there: There::Program("kubectl"), package: "kubernetes-client", why: "Kubernetes as people use it" },
+    Tool { name: "aws", there: There::Program("aws"), package: "awscli", why: "AWS as people use it" },
+    Tool {
+        name: "moto",
+        there: There::Runs(&["test", "-x", "/usr/local/lib/agentbox-tools/bin/moto_server"]),
+        package: "pip:moto[server]==5.1.4",
+        why: "the far side of `aws`",
+    },
     Tool { name: "npm", there: There::Program("npm"), package: "npm", why: "what agents install with, and are installed with" },
     Tool { name: "Claude Code", there: There::Program("claude"), package: "npm:@anthropic-ai/claude-code@2.1.197", why: "a day's work of a real agent" },
     Tool { name: "Codex", there: There::Program("codex"), package: "npm:@openai/codex@0.169.0", why: "as Claude Code" },

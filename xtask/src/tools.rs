@@ -15,12 +15,17 @@ const COMPONENTS: &[(&str, &str)] = &[("fmt", "rustfmt"), ("clippy", "clippy")];
 pub(crate) fn run(_: &[String]) -> Result<ExitCode> {
     let (there, missing): (Vec<&Tool>, Vec<&Tool>) = TOOLS.iter().partition(|tool| tool.is_there());
     tell(&format!("there already: {}", names(&there)));
-    let (of_npm, of_debian): (Vec<&Tool>, Vec<&Tool>) = missing.iter().partition(|tool| tool.package.starts_with(NPM));
+    let of = |prefix: &str| missing.iter().copied().filter(|tool| tool.package.starts_with(prefix)).collect::<Vec<&Tool>>();
+    let (of_npm, of_pip) = (of(NPM), of(PIP));
+    let of_debian: Vec<&Tool> = missing.iter().copied().filter(|tool| !tool.package.starts_with(NPM) && !tool.package.starts_with(PIP)).collect();
     if !of_debian.is_empty() && is_root() && find("apt-get").is_some() {
         install(&of_debian);
     }
     if !of_npm.is_empty() && is_root() && find("npm").is_some() {
         npm_install(&of_npm);
+    }
+    if !of_pip.is_empty() && is_root() {
+        pip_install(&of_pip);
     }
     let (installed, lacking): (Vec<&Tool>, Vec<&Tool>) = missing.into_iter().partition(|tool| tool.is_there());
     if !installed.is_empty() {
@@ -37,7 +42,12 @@ pub(crate) fn run(_: &[String]) -> Result<ExitCode> {
     for component in &unready {
         tell(&format!("  {component:<24} rustup component add {component}"));
     }
-    let (of_npm, of_debian): (Vec<&str>, Vec<&str>) = lacking.iter().map(|tool| tool.package).partition(|package| package.starts_with(NPM));
+    let all = || lacking.iter().map(|tool| tool.package);
+    let of_npm: Vec<&str> = all().filter(|package| package.starts_with(NPM)).collect();
+    let of_debian: Vec<&str> = all().filter(|package| !package.starts_with(NPM) && !package.starts_with(PIP)).collect();
+    for package in all().filter(|package| package.starts_with(PIP)) {
+        tell(&format!("with pip: sudo python3 -m venv {VENV} && sudo {VENV}/bin/pip install '{}'", package.trim_start_matches(PIP)));
+    }
     if !of_debian.is_empty() {
         tell(&format!("on Debian and Ubuntu: sudo apt-get install -y --no-install-recommends {}", of_debian.join(" ")));
     }
@@ -51,6 +61,22 @@ pub(crate) fn run(_: &[String]) -> Result<ExitCode> {
 
 /// What stands before the name of a package of npm's.
 const NPM: &str = "npm:";
+
+/// The same of pip's.
+const PIP: &str = "pip:";
+
+/// Where pip's packages lie: the system's Python is its distribution's.
+const VENV: &str = "/usr/local/lib/agentbox-tools";
+
+fn pip_install(missing: &[&Tool]) {
+    let packages: Vec<&str> = missing.iter().map(|tool| tool.package.trim_start_matches(PIP)).collect();
+    tell(&format!("pip install {}", packages.join(" ")));
+    let quiet = |command: &mut Command| command.stdin(Stdio::null()).stdout(Stdio::null()).status().is_ok_and(|status| status.success());
+    let made = quiet(Command::new("/usr/bin/python3").args(["-m", "venv", VENV]));
+    if !(made && quiet(Command::new(format!("{VENV}/bin/pip")).args(["install", "-q"]).args(&packages))) {
+        tell(&format!("pip could not install {}", packages.join(" ")));
+    }
+}
 
 /// For the whole machine, from wherever its npm is told to fetch.
 fn npm_install(missing: &[&Tool]) {

@@ -3,12 +3,13 @@
 use agentbox_core::{Effect, Operation, Resource};
 
 use super::{
-    Body, BodyWant, Head, Meaning, ReplyStyle,
+    Body, BodyWant, Head, Meaning, ReplyStyle, aws,
     call::Call,
     credentials, excerpt,
     http_rules::{self, HttpRules},
     override_methods,
     route::Route,
+    rpc,
 };
 
 /// One tongue on top of HTTP. Adding one is a file and a line in [`APIS`].
@@ -66,6 +67,8 @@ pub(super) fn understand(head: &Head<'_>, body: Body<'_>) -> Meaning {
     let call = Call::new(head, body);
     let reading = APIS.iter().find_map(|api| api.read(&call));
     let Reading { mut operations, reply } = reading.unwrap_or_else(|| Reading::one(http_rules::opaque(&call, "nobody recognised this request")));
+    // Whichever room has read it: AWS's clients show no other error.
+    let reply = if reply == ReplyStyle::Json && rpc::is_aws(head) { ReplyStyle::Aws(aws::answer(&call)) } else { reply };
     // A framework behind the API may act on another method than the one in the request line: both are judged.
     operations.extend(override_methods::overridden(&call));
     if operations.len() > MOST_OPERATIONS {

@@ -11,6 +11,7 @@ use super::{
     content::{Content, Kind, Media},
     http_rules::{self, safe},
     marks, paths,
+    refusal_clouds::AwsAnswer,
     route::Route,
     rpc, words,
 };
@@ -154,6 +155,19 @@ pub(crate) fn by_name(service: &str, name: &str) -> Option<Found> {
         .map(|(_, _, effect, why)| (*effect, (*why).to_owned()))
         .or_else(|| words::effect_of(name).map(said))
         .or_else(|| ends_a_guard(service, name).then(|| said(Effect::Destroy)))
+}
+
+/// In which of AWS's protocols a refusal is read.
+#[must_use]
+pub(crate) fn answer(call: &Call<'_>) -> AwsAnswer {
+    let service = service(call.head.host.as_str());
+    let is_query = call.route.values("Action").next().is_some() || call.media.essence == "application/x-www-form-urlencoded";
+    match () {
+        () if is_s3(call.head) => AwsAnswer::S3,
+        () if service == "ec2" => AwsAnswer::Ec2,
+        () if is_query || matches!(service, "route53" | "cloudfront" | "s3-control") => AwsAnswer::Xml,
+        () => AwsAnswer::Json,
+    }
 }
 
 /// The operation's own name, where the request tells it: a name of letters and digits, or none.

@@ -4,7 +4,7 @@ use agentbox_core::{Delegation, Effect, Lineage, Operation, Reach, Resource, Res
 use serde_json::{Map, Value};
 
 use super::{
-    BodyWant, Head,
+    BodyWant, Head, ReplyStyle,
     api::{Api, Reading},
     bodies::{self, Around, Found, Reads},
     call::Call,
@@ -120,7 +120,7 @@ impl Api for Kubernetes {
         if object.sub.is_some_and(|sub| INTO.contains(&sub)) || makes_runner {
             operation.delegates = Some(Delegation { reach: Reach::Anywhere, why: "a container of the cluster runs it".to_owned() });
         }
-        Some(Reading::one(operation))
+        Some(Reading { operations: vec![operation], reply: ReplyStyle::Kubernetes })
     }
 }
 

@@ -27,6 +27,7 @@ mod paths;
 mod providers;
 mod railway;
 mod refusal;
+mod refusal_clouds;
 mod route;
 mod rpc;
 mod shell;
@@ -41,6 +42,7 @@ pub(crate) use credentials::{Position, in_header, in_target, named as named_cred
 pub use example::{example, remote_command, request, websocket_message};
 pub(crate) use railway::{is_railway, may_lose};
 pub use refusal::{GitAnswer, ReplyStyle, refusal_response};
+pub use refusal_clouds::AwsAnswer;
 pub(crate) use websocket::Dialect;
 pub use websocket::Kind as MessageKind;
 

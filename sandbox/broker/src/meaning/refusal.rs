@@ -5,6 +5,8 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
+use super::refusal_clouds::{AwsAnswer, DENIED, aws, kubernetes};
+
 /// The tongue of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyStyle {
@@ -20,6 +22,10 @@ pub enum ReplyStyle {
     ConnectStream,
     /// Connect's error object.
     ConnectUnary,
+    /// Kubernetes' `Status`.
+    Kubernetes,
+    /// An error of AWS.
+    Aws(AwsAnswer),
 }
 
 /// Which answer of git's smart HTTP a refusal stands in for: git shows it only in the right one.
@@ -74,6 +80,12 @@ pub fn refusal_response(style: ReplyStyle, refusal: &Refusal) -> Response<Bytes>
         }
         // A stream's client looks for the error in its last message only, behind status 200.
         ReplyStyle::ConnectStream => answer(StatusCode::OK, "application/connect+json", end_of_stream(&json!({ "error": connect(refusal) }))),
+        ReplyStyle::Kubernetes => answer(status(refusal.kind), "application/json", kubernetes(refusal).to_string().into_bytes()),
+        ReplyStyle::Aws(which) => {
+            let mut response = answer(status(refusal.kind), which.content_type(), aws(which, refusal));
+            response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(DENIED));
+            response
+        }
         ReplyStyle::ConnectUnary => answer(status(refusal.kind), "application/json", connect(refusal).to_string().into_bytes()),
     }
 }
@@ -89,7 +101,7 @@ fn answer(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Resp
     response
 }
 
-const fn status(kind: RefusalKind) -> StatusCode {
+pub(super) const fn status(kind: RefusalKind) -> StatusCode {
     match kind {
         RefusalKind::AlreadyDone => StatusCode::CONFLICT,
         RefusalKind::Pending | RefusalKind::Denied | RefusalKind::Failed => StatusCode::FORBIDDEN,
@@ -104,7 +116,7 @@ const fn word(kind: RefusalKind) -> &'static str {
     }
 }
 
-fn object(refusal: &Refusal) -> Value {
+pub(super) fn object(refusal: &Refusal) -> Value {
     json!({
         "error": word(refusal.kind),
         "operation": refusal.operation,
@@ -165,7 +177,7 @@ fn end_of_stream(value: &Value) -> Vec<u8> {
     bytes
 }
 
-fn sentence(refusal: &Refusal) -> String {
+pub(super) fn sentence(refusal: &Refusal) -> String {
     let id = refusal.approval_id.as_deref().map_or_else(String::new, |id| format!(" [{id}]"));
     let text = format!("agentbox: {}{id} {}", refusal.reason, refusal.guidance);
     agentbox_core::safe::line(text.trim_end(), LONGEST_MESSAGE)
