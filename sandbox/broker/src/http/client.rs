@@ -221,5 +221,7 @@ fn reason(error: &hyper::Error) -> String {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
-    agentbox_core::safe::line(&text, 200)
+    // Libraries send their readers to their manuals; whoever reads this has another concern.
+    let told = text.split(": https://").next().unwrap_or_default();
+    agentbox_core::safe::line(told, 200)
 }
