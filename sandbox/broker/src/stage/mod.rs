@@ -11,7 +11,9 @@ mod mysql;
 mod passing;
 mod redis;
 mod resolving;
+mod round_trip;
 mod smuggling;
+mod smuggling_http2;
 mod streaming;
 mod tls;
 
@@ -304,6 +306,8 @@ pub(crate) struct Received {
     pub(crate) line: String,
     pub(crate) headers: http::HeaderMap,
     pub(crate) length: usize,
+    /// Its first bytes.
+    pub(crate) body: Vec<u8>,
     pub(crate) trailers: Option<http::HeaderMap>,
 }
 
@@ -323,6 +327,9 @@ pub(crate) enum Cloth {
     Tls(&'static [&'static str]),
 }
 
+/// So much of a body is remembered.
+const KEPT: usize = 16 << 10;
+
 type Told = http::Response<BoxBody<Bytes, std::convert::Infallible>>;
 
 async fn far_answer(received: Arc<Mutex<Vec<Received>>>, request: http::Request<Incoming>) -> Result<Told, hyper::Error> {
@@ -335,14 +342,14 @@ async fn far_answer(received: Arc<Mutex<Vec<Received>>>, request: http::Request<
         match frame?.into_data() {
             Ok(data) => {
                 length += data.len();
-                if path == "/echo" {
+                if path == "/echo" || kept.len() < KEPT {
                     kept.extend_from_slice(&data);
                 }
             }
             Err(frame) => trailers = frame.into_trailers().ok(),
         }
     }
-    received.lock().unwrap().push(Received { line: format!("{} {}", parts.method, parts.uri), headers: parts.headers, length, trailers });
+    received.lock().unwrap().push(Received { line: format!("{} {}", parts.method, parts.uri), headers: parts.headers, length, body: kept.clone(), trailers });
     let whole = |bytes: Vec<u8>| Full::new(Bytes::from(bytes)).boxed();
     let mut response = http::Response::new(whole(b"ok".to_vec()));
     if path == "/echo" {
