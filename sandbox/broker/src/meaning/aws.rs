@@ -55,6 +55,7 @@ const GUARDS: &[&str] = &[
     "cloudtrail",
     "config",
     "detective",
+    "dlm",
     "guardduty",
     "inspector2",
     "macie2",

@@ -73,7 +73,6 @@ const VERB_FIELDS: &[&str] = &[
     "type",
     "requesttype",
     "_op_type",
-    "name",
     "event",
     "changetype",
     "do",
@@ -205,6 +204,23 @@ fn in_fields(fields: &Map<String, Value>, around: &Around) -> Option<Found> {
         }
         return in_value(arguments, &Around { about: words::split(tool), ..Around::name(tool) });
     }
+    // `{"name": "deleteUser", "params": [3]}`; `{"name": "delete_confirmation"}` is what a thing is called.
+    // Of the Model Context Protocol a tool may be called without arguments.
+    let tool = fields.get("params").filter(|_| fields.get("method").is_some_and(|method| method == "tools/call"));
+    if let Some(name) = tool.and_then(|params| params.get("name")?.as_str()).filter(|name| words::effect_of(name) == Some(Effect::Destroy)) {
+        return Some((Effect::Destroy, format!("it calls {}", safe(name))));
+    }
+    let called = fields.get("name").and_then(Value::as_str).filter(|_| fields.keys().any(|name| PARAMETERS.contains(&name.as_str())));
+    if let Some(name) = called.filter(|name| is_verb(name)) {
+        return Some((Effect::Destroy, format!("it calls {}", safe(name))));
+    }
+    // `{"kind": "delete_user"}`; `{"kind": "DeleteOptions"}` is a type.
+    let kind = fields.get("kind").and_then(Value::as_str).unwrap_or_default();
+    let orders =
+        words::split(kind).first().is_some_and(|first| matches!(first.as_str(), "delete" | "destroy" | "purge" | "drop" | "truncate" | "terminate" | "wipe"));
+    if !around.asks && orders && kind.starts_with(|first: char| first.is_ascii_lowercase()) && is_verb(kind) {
+        return Some((Effect::Destroy, format!("the body says {}", safe(kind))));
+    }
     if let Some(found) = settings::machines(fields) {
         return Some(found);
     }
@@ -217,6 +233,9 @@ fn tool(fields: &Map<String, Value>) -> Option<(&str, &Value)> {
     let name = fields.get("name").or_else(|| fields.get("tool"))?.as_str()?;
     is_call.then_some((name, fields.get("arguments").filter(|arguments| arguments.is_object())?))
 }
+
+/// What stands beside the name of a call.
+const PARAMETERS: &[&str] = &["args", "arguments", "params", "parameters", "input", "inputs", "payload"];
 
 /// Fields that say which are meant, not what becomes of them.
 const QUESTIONS: &[&str] = &["filter", "filters", "where", "selector", "match", "criteria", "search", "condition", "filterby", "querystring"];
@@ -235,8 +254,6 @@ fn in_field(name: &str, value: &Value, around: &Around) -> Option<Found> {
     if let Value::String(text) = value
         && !around.asks
         && VERB_FIELDS.contains(&lower.as_str())
-        // A thing may be called `delete-test`.
-        && (lower != "name" || !text.contains('-') && words::split(text).len() > 1)
         && (is_verb(text) || settings::puts_back(text, &lower) || weakens(text, &lower))
     {
         return says(Effect::Destroy);
@@ -350,6 +367,7 @@ fn names_deletion(name: &str, value: &Value, around: &Around) -> bool {
         "trashed" => is_yes(value) && all.len() <= skip + 1,
         "in" => is_yes(value) && matches!(all.last().map(String::as_str), Some("trash" | "bin")),
         "delete" | "deletes" | "destroy" | "purge" | "wipe" | "truncate" | "erase" | "deletions" | "deletion" => true,
+        "reinstall" | "rebuild" | "reimage" => is_yes(value) && all.len() <= skip + 1,
         // `{"remove_index": {…}}` beside `{"removeLabels": […]}`: by what is removed.
         "remove" | "drop" if all.len() > skip + 1 => words::effect_of(name) == Some(Effect::Destroy) && (value.is_object() || is_yes(value) && word == "drop"),
         "deleted" | "destroyed" | "removed" | "prune" | "overwrite" | "drop" => is_yes(value) && all.len() <= skip + 1,

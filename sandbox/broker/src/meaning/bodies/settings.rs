@@ -145,12 +145,12 @@ pub(super) fn switches_off(name: &str, value: &Value, around: &Around) -> Option
         let weakens = |own: &str| match own {
             "required" | "require" | "requires" | "enforce" | "restrict" | "restrictions" | "enabled" | "enable" | "active" | "status" | "state" | "delete"
             | "rebuild" | "destroy" | "value" | "mode" | "on" | "enforcement" | "scan" => is_off(value, false, 0) || value.is_null(),
-            "disabled" | "disable" | "allow" | "suspend" | "suspended" | "pause" | "paused" | "muted" => is_yes(value),
+            "disabled" | "deactivated" | "disable" | "allow" | "suspend" | "suspended" | "pause" | "paused" | "muted" => is_yes(value),
             _ => false,
         };
         // `new_status`, `isEnabled`, `ActionsEnabled`: or by its last word.
-        let by_last =
-            all.last().is_some_and(|last| matches!(last.as_str(), "enabled" | "status" | "state" | "enforcement" | "active")) && is_off(value, false, 0);
+        let by_last = all.last().is_some_and(|last| matches!(last.as_str(), "enabled" | "status" | "state" | "enforcement" | "active" | "mode"))
+            && is_off(value, false, 0);
         let weakens = by_last || all.first().is_some_and(|first| weakens(first));
         let empties = is_emptied && all.last().is_some_and(|last| GUARDING_LISTS.contains(&words::singular(last)));
         return (weakens || empties).then_some(OFF);
@@ -228,7 +228,7 @@ fn is_off(value: &Value, negated: bool, depth: usize) -> bool {
         }
         Value::Object(fields) => fields.iter().any(|(name, value)| {
             let name = name.to_ascii_lowercase();
-            let is_switch = name.contains("enable") || matches!(name.as_str(), "status" | "state" | "active" | "value" | "on");
+            let is_switch = name.contains("enable") || matches!(name.as_str(), "status" | "state" | "active" | "value" | "on" | "required" | "enforced");
             let lists_nothing = name.contains("enable") && matches!(value, Value::Array(items) if items.is_empty());
             let is_inner = depth < DEEPEST_SWITCH && matches!(value, Value::Object(_) | Value::Array(_)) && is_off(value, negated, depth + 1);
             (is_switch && (lists_nothing || is_off(value, negated, depth + 1))) || is_inner

@@ -123,6 +123,7 @@ fn azure(call: &Call<'_>) -> Option<Found> {
     }
     if call.head.method == http::Method::POST {
         let why = match parts.as_slice() {
+            [.., "redis", _, "flush"] | [.., "redisenterprise", _, "databases", _, "flush"] => Some("it removes every key"),
             [.., "storageaccounts", _, "restoreblobranges"] => Some("it puts older blobs in the place of the present ones"),
             [.., "disasterrecoveryconfigs", _, "breakpairing"] => Some("the other side is no copy any more"),
             ["subscriptions", _, "providers", "microsoft.subscription", "cancel"] => Some("it cancels the subscription with all that is in it"),

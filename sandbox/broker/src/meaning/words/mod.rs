@@ -147,6 +147,10 @@ fn restoring(words: &[String], around: &[String]) -> Option<Effect> {
     }
     let older = |word: &String| OLDER.contains(&singular(word)) || is_guard(word);
     let is_older = words.iter().any(older) || around.iter().rev().take(4).any(older);
+    // Data that is rolled back; a deployment of programs that is loses none.
+    let rolls_back = words.get(at).is_some_and(|verb| verb != "restore" && verb != "revert");
+    let is_data = around.last().is_some_and(|last| matches!(singular(last), "store" | "dataset" | "table" | "collection" | "index" | "bucket"));
+    let is_older = is_older || (rolls_back && words.len() == 1 && is_data);
     let is_new = words.iter().any(|word| word == "new" || word == "clone" || word == "copy");
     Some(if is_older && !is_new { Effect::Destroy } else { Effect::Write })
 }
