@@ -59,7 +59,8 @@ fn python_by_its_standard_library_and_by_event_loop() {
 }
 
 const REQUESTS: &str = r#"
-import requests
+import httpx, requests
+assert httpx.get("https://tls.example/httpx").json()["target"] == "/httpx"
 assert requests.get("https://tls.example/requests").json()["target"] == "/requests"
 with requests.Session() as session:
     for number in range(20):
@@ -70,14 +71,15 @@ with requests.Session() as session:
 "#;
 
 #[test]
-fn python_requests() {
+fn python_requests_and_httpx() {
     let Some(origin) = Origin::start() else { return };
     let home = Home::new(&origin.policy());
     let made = finish(home.program("python3").args(["-m", "venv", "venv"]));
-    let installed = (made.code == 0)
-        .then(|| finish(home.program("venv/bin/pip").args(["install", "--quiet", "--disable-pip-version-check", "--no-cache-dir", "requests"]).envs(pip())));
+    let installed = (made.code == 0).then(|| {
+        finish(home.program("venv/bin/pip").args(["install", "--quiet", "--disable-pip-version-check", "--no-cache-dir", "requests", "httpx"]).envs(pip()))
+    });
     if installed.is_none_or(|installed| installed.code != 0) {
-        skip::skip("pip cannot install `requests`");
+        skip::skip("pip cannot install `requests` and `httpx`");
         return;
     }
     home.write("work/requests_test.py", REQUESTS);
@@ -113,6 +115,54 @@ fn node_fetch() {
         home.write("work/fetch.mjs", FETCH);
         let ended = finish(&mut home.script(&["--unattended", "--exit-code", "agent"], "node fetch.mjs"));
         assert_eq!(ended.out(), "50\n403 false agentbox_denied\n", "{}", ended.err());
+    }
+}
+
+/// Both clients of Java's own library, by the virtual machine's own keystore.
+const JAVA: &str = r#"
+import java.net.*;
+import java.net.http.*;
+
+public class Fetch {
+    public static void main(String[] arguments) throws Exception {
+        var old = (HttpURLConnection) new URL("https://tls.example/old").openConnection();
+        var client = HttpClient.newHttpClient();
+        var answer = client.send(HttpRequest.newBuilder(URI.create("https://tls.example/new")).build(), HttpResponse.BodyHandlers.ofString());
+        System.out.println(old.getResponseCode() + " " + answer.statusCode() + " " + answer.body().contains("/new"));
+    }
+}
+"#;
+
+#[test]
+fn java_by_its_keystores() {
+    let Some(origin) = Origin::start() else { return };
+    if !skip::have(&["java", "javac", "keytool"]) {
+        return;
+    }
+    for who in Who::each() {
+        let home = Home::of(who, &origin.policy());
+        home.write("work/Fetch.java", JAVA);
+        // Another virtual machine in the home, whose keystore is of the other format.
+        let own = home.path(".jdks/own/lib/security/cacerts");
+        let script = format!(
+            "mkdir -p {} && keytool -importcert -noprompt -storetype PKCS12 -storepass changeit -alias own -file {} -keystore {}",
+            own.parent().expect("a folder").display(),
+            origin.folder().join("ca.pem").display(),
+            own.display()
+        );
+        finish(home.program("bash").args(["-c", &script])).ended(0);
+        let outside = fs::read(&own).expect("the keystore");
+        let before = finish(home.program("keytool").args(["-list", "-cacerts", "-storepass", "changeit"])).ended(0).out();
+        let script = format!(
+            "javac -nowarn Fetch.java 2>&1; java Fetch; java -Djavax.net.ssl.trustStore={own} Fetch; \
+             keytool -list -cacerts -storepass changeit 2>&1 | grep -c trustedCertEntry; keytool -list -keystore {own} -storepass changeit | grep -c agentbox",
+            own = own.display()
+        );
+        let ended = home.run(&script).ended(0);
+        // keytool checks the sum with the password.
+        let roots = before.matches("trustedCertEntry").count() + 1;
+        assert_eq!(ended.out(), format!("200 200 true\n200 200 true\n{roots}\n1\n"), "{}", ended.err());
+        assert_eq!(fs::read(&own).expect("the keystore"), outside, "nothing changes outside");
     }
 }
 

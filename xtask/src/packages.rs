@@ -33,6 +33,7 @@ pub(crate) const TOOLS: &[Tool] = &[
     Tool { name: "python3", there: There::Program("python3"), package: "python3", why: "scripts in the box that try to get out" },
     Tool { name: "python3's venv", there: There::Runs(&["python3", "-c", "import venv, ensurepip"]), package: "python3-venv", why: "pip as people use it" },
     Tool { name: "node", there: There::Program("node"), package: "nodejs", why: "fetch() as agents use it" },
+    Tool { name: "javac, keytool", there: There::Program("javac"), package: "default-jdk-headless", why: "Java's own keystores of roots" },
     Tool { name: "openssl", there: There::Program("openssl"), package: "openssl", why: "certificates of stand-ins, and a TLS client of another make" },
     Tool {
         name: "CA certificates",

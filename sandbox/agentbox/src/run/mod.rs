@@ -11,6 +11,7 @@ pub(crate) mod globs;
 mod guarded;
 mod hand;
 mod keeping;
+mod keystores;
 mod launchable;
 mod reins;
 pub(crate) mod supervise;

@@ -42,7 +42,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::{
     addresses, approvers, attend, brokering, couriers, doors, globs,
     guarded::{Guard, Loose, guarded},
-    keeping,
+    keeping, keystores,
     launchable::{self, Found, Why},
     reins::Bridle,
     traces, trust,
@@ -224,8 +224,9 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     };
     let unguarded: Vec<PathBuf> =
         policy.settings().files.read_only.iter().map(|path| path.pattern.clone()).filter(|path| path.symlink_metadata().is_err()).collect();
+    let stores = keystores::find();
     // Last, since the broker makes it meanwhile.
-    fence.provided = provided(&certificate(&broker)?);
+    fence.provided = provided(&certificate(&broker)?, stores);
     let started = (told(&command), workspace.display().to_string());
     let kept = keeping::show(&policy, keeper, &mut environment, &mut fence, voice).map_err(|why| (crate::cli::FAILED, why))?;
     let (looker, releases) = kept.unzip();
@@ -646,8 +647,10 @@ fn fence(policy: &Policy, own: Vec<PathBuf>, policy_files: &[PathBuf]) -> Result
 }
 
 /// Files of ours that the box sees: whom to trust, whom to ask for names.
-fn provided(certificate: &str) -> Vec<Provided> {
-    let mut provided: Vec<Provided> = trust::files(certificate).into_iter().map(|(path, contents)| Provided { path, contents }).collect();
+fn provided(certificate: &str, stores: Vec<keystores::Store>) -> Vec<Provided> {
+    let (bundle, mut files) = trust::files(certificate);
+    files.extend(keystores::covers(stores, certificate, &bundle));
+    let mut provided: Vec<Provided> = files.into_iter().map(|(path, contents)| Provided { path, contents }).collect();
     provided.push(Provided {
         path: "/etc/resolv.conf".into(),
         contents: format!("# agentbox: every address leads to the broker\nnameserver {RESOLVER}\noptions timeout:10 attempts:2\n").into_bytes().into(),

@@ -36,7 +36,14 @@ const REPLACING: &[&str] = &[
     "CARGO_HTTP_CAINFO",  // cargo
     "NPM_CONFIG_CAFILE",  // npm
     "AWS_CA_BUNDLE",      // AWS CLI and SDKs
-    "PGSSLROOTCERT",      // libpq, whose default is a file that seldom exists
+    "NIX_SSL_CERT_FILE",  // what Nix has built, and curl on NixOS
+    "HTTPLIB2_CA_CERTS",  // Python httplib2
+    "BUNDLE_SSL_CA_CERT", // Ruby's bundler
+    "HEX_CACERTS_PATH",   // Elixir's hex
+    "JULIA_SSL_CA_ROOTS_PATH",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",   // gRPC's C core: Python, Ruby, PHP, C++
+    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", // gcloud
+    "PGSSLROOTCERT",                      // libpq, whose default is a file that seldom exists
 ];
 
 /// Variables that *add* to a client's roots: they get our certificate alone.
@@ -49,12 +56,15 @@ const ADDING: &[&str] = &[
 /// it to ours, and one that merely says it could is refused by the server.
 const OTHERS: &[(&str, &str)] = &[("PGCHANNELBINDING", "disable")];
 
-/// The files to put into the box.
-pub(crate) fn files(certificate: &str) -> Vec<(PathBuf, Arc<Vec<u8>>)> {
+/// A file of the box: where, and what.
+pub(crate) type File = (PathBuf, Arc<Vec<u8>>);
+
+/// The whole bundle, and the files to put into the box.
+pub(crate) fn files(certificate: &str) -> (Arc<Vec<u8>>, Vec<File>) {
     files_over(certificate, SYSTEM_BUNDLES.iter().map(Path::new))
 }
 
-fn files_over<'a>(certificate: &str, bundles: impl Iterator<Item = &'a Path>) -> Vec<(PathBuf, Arc<Vec<u8>>)> {
+fn files_over<'a>(certificate: &str, bundles: impl Iterator<Item = &'a Path>) -> (Arc<Vec<u8>>, Vec<File>) {
     let mut targets: Vec<PathBuf> = Vec::new();
     // Ours first: one box's clients meet no other certificate, so the search ends at once.
     let mut whole = format!("{}\n", certificate.trim_end()).into_bytes();
@@ -72,7 +82,7 @@ fn files_over<'a>(certificate: &str, bundles: impl Iterator<Item = &'a Path>) ->
     let whole = Arc::new(whole);
     let mut files = vec![(BUNDLE.into(), whole.clone()), (CERTIFICATE.into(), Arc::new(certificate.as_bytes().to_vec()))];
     files.extend(targets.into_iter().map(|target| (target, whole.clone())));
-    files
+    (whole, files)
 }
 
 /// The variables to set in the box.
@@ -95,11 +105,11 @@ mod tests {
         let link = folder.path().join("link.pem");
         std::os::unix::fs::symlink(&real, &link).unwrap();
         let missing = folder.path().join("missing.pem");
-        let files = files_over("OURS\n", [link.as_path(), real.as_path(), missing.as_path()].into_iter());
+        let (whole, files) = files_over("OURS\n", [link.as_path(), real.as_path(), missing.as_path()].into_iter());
         let names: Vec<_> = files.iter().map(|(path, _)| path.clone()).collect();
         assert_eq!(names, [BUNDLE.into(), CERTIFICATE.into(), real]);
         assert_eq!(files[0].1.as_slice(), b"OURS\nSYSTEM\n");
         assert_eq!(files[1].1.as_slice(), b"OURS\n");
-        assert!(Arc::ptr_eq(&files[0].1, &files[2].1), "the bundle is written twice");
+        assert!(Arc::ptr_eq(&whole, &files[0].1) && Arc::ptr_eq(&whole, &files[2].1), "the bundle is written twice");
     }
 }
