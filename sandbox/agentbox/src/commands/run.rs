@@ -27,7 +27,7 @@ pub(crate) struct RunArguments {
     /// A policy file or the name of a shipped profile; counts as the user's layer
     #[arg(long, value_name = "POLICY")]
     policy: Option<String>,
-    /// Bind the box to one environment of the policy: what belongs to another is denied, and another's credentials are not in the box
+    /// Bind the box to one environment of the policy: what belongs to another is denied, with every use of another's credentials
     #[arg(long, value_name = "ENVIRONMENT")]
     env: Option<String>,
     /// Nobody can be asked: what would wait for a person is refused, and the exit code tells

@@ -417,7 +417,10 @@ impl Table {
             })
         };
         let place = line.steps.first().map(|step| step.place);
-        if elsewhere {
+        let is_anothers = circumstances.environment.is_some_and(|own| bound.environment.as_deref().is_some_and(|other| other != own));
+        if is_anothers {
+            Some(Voice { verdict: Verdict::Deny, ..voice(place, Why::Beyond(credential, "it is of another environment than this box")) })
+        } else if elsewhere {
             // Nothing there could use its placeholder, and nobody would send it by mistake alone.
             Some(Voice { verdict: Verdict::Deny, ..voice(place, Why::Beyond(credential, "it is not for this host")) })
         } else if circumstances.is_over(bound.expires) {

@@ -125,7 +125,8 @@ impl Policy {
         &self.settings
     }
 
-    /// Binds the box to one environment: what belongs to another is denied, and another's credentials are not in the box.
+    /// Binds the box to one environment: what belongs to another is denied, and so is every use of another's credentials. They keep
+    /// their rules: it is by these that the box is shown placeholders in the secrets' place.
     ///
     /// # Errors
     /// The policy names no such environment; the names that it has.
@@ -138,7 +139,6 @@ impl Policy {
         if !known.iter().any(|known| known == name) {
             return Err(known);
         }
-        self.settings.credentials.retain(|credential| credential.environment.as_deref().is_none_or(|own| own == name));
         self.settings.files = files::derive(&self.tables, Some(name));
         self.environment = Some(name.to_owned());
         Ok(())

@@ -139,7 +139,7 @@ pub struct CredentialRule {
     pub env: Vec<String>,
     /// Files in which the box sees its placeholder instead of the secret, besides the one that the secret is read from; absolute.
     pub files: Vec<PathBuf>,
-    /// The environment that it is for; a box of another one has not got it.
+    /// The environment that it is for; a box of another one has a placeholder that is denied everywhere.
     pub environment: Option<String>,
 }
 

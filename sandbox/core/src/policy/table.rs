@@ -91,6 +91,8 @@ pub(super) struct CredentialBound {
     pub(super) allow: Option<Vec<Glob>>,
     pub(super) expires: Option<Duration>,
     pub(super) origin: Arc<str>,
+    /// The environment that it is for: of no use in a box of another one.
+    pub(super) environment: Option<String>,
 }
 
 /// The widest ranges that are near as a whole: 10.0.0.0/8 and fc00::/7.
@@ -200,9 +202,16 @@ impl Table {
         }
         for (name, raw) in layers.iter().flat_map(|layer| &layer.credentials) {
             let allow = raw.allow.as_ref().map(|words| words.iter().filter_map(|word| Glob::parse(word).ok()).collect());
-            table
-                .credentials
-                .insert(name.clone(), CredentialBound { hosts: raw.hosts.clone(), allow, expires: raw.expires, origin: Arc::clone(&raw.mark.label) });
+            table.credentials.insert(
+                name.clone(),
+                CredentialBound {
+                    hosts: raw.hosts.clone(),
+                    allow,
+                    expires: raw.expires,
+                    origin: Arc::clone(&raw.mark.label),
+                    environment: raw.environment.clone(),
+                },
+            );
         }
         table
     }

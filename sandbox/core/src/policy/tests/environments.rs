@@ -98,10 +98,18 @@ fn what_nobody_placed_is_a_question_unless_it_reads() {
 }
 
 #[test]
-fn credentials_and_files_of_another_are_not_in_the_box() {
+fn credentials_and_files_of_another_are_of_no_use() {
     let policy = bound(TABLE, "staging");
+    let with = |name: &str, host: &str| {
+        let mut request = at_host(Effect::Read, host, 443);
+        request.evidence.credentials.push(credential(name, true));
+        verdict(&policy, request)
+    };
+    assert_eq!(with("theirs", "backboard.railway.com"), Deny);
+    assert_eq!((with("ours", "backboard.railway.com"), with("anybodys", "backboard.railway.com")), (Allow, Allow));
+    // Their rules stay: it is by these that secrets are hidden from the box.
     let names: Vec<&str> = policy.credential_rules().iter().map(|rule| rule.name.as_str()).collect();
-    assert_eq!(names, ["anybodys", "ours"]);
+    assert_eq!(names, ["anybodys", "ours", "theirs"]);
     let masked = |policy: &Policy| policy.settings().files.masked.iter().map(|path| path.pattern.display().to_string()).collect::<Vec<_>>();
     assert_eq!(masked(&policy), ["/w/deploy/production"]);
     assert!(masked(&user(TABLE)).is_empty());
