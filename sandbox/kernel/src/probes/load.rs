@@ -11,7 +11,6 @@ use aya::{
     maps::{HashMap, Map, MapData, RingBuf},
     programs::{CgroupAttachMode, Program, ProgramError},
 };
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::{
     gate,
@@ -49,8 +48,9 @@ pub(super) fn load(cgroup: &OwnedFd, network: u64, strict: bool, wanted: Wanted)
         Wanted::Connections => Err("nobody asked for it".to_owned()),
         Wanted::FilesToo => gate::look(),
     };
-    let mut loader = plain_loader();
-    loader.override_global("BOX_NETWORK", &network, true).override_global("STRICT", &strict, true);
+    let mut loader = EbpfLoader::new();
+    // Where a field of the kernel's lies we read ourselves.
+    loader.btf(None).override_global("BOX_NETWORK", &network, true).override_global("STRICT", &strict, true);
     for (name, offset) in kernel.iter().flat_map(|kernel| &kernel.offsets) {
         loader.override_global(name, offset, true);
     }
@@ -68,21 +68,6 @@ pub(super) fn load(cgroup: &OwnedFd, network: u64, strict: bool, wanted: Wanted)
     let mut ring = |name| map(name).and_then(|map: Map| RingBuf::try_from(map).map_err(wrong));
     let (breaches, bypasses) = (ring("BREACHES")?, ring("BYPASSES")?);
     Ok((Probes { connections, breaches, bypasses, _programs: programs }, files))
-}
-
-/// A loader without the kernel's types: where a field of the kernel's lies we read ourselves.
-///
-/// `EbpfLoader::new` always reads and parses them all first, 5 MB of them, which takes tens of milliseconds and stays as
-/// megabytes of heap; it does without when it cannot open them. No other thread runs in the processes that load.
-fn plain_loader<'a>() -> EbpfLoader<'a> {
-    let limit = getrlimit(Resource::RLIMIT_NOFILE).ok();
-    let closed = limit.is_some_and(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, 0, most).is_ok());
-    let mut loader = EbpfLoader::new();
-    if let (true, Some((soft, most))) = (closed, limit) {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, most);
-    }
-    loader.btf(None);
-    loader
 }
 
 fn attach(program: &mut Program, cgroup: &OwnedFd) -> Result<(), ProgramError> {
