@@ -201,6 +201,8 @@ pub(crate) const PROBER_CALLS: &[Allowed] = &[
     always(libc::SYS_madvise),
     always(libc::SYS_getrandom),
     always(libc::SYS_sigaltstack),
+    // Rust's handler of SIGSEGV puts the kernel's own back and lets it happen again: without that a crash would never end.
+    always(libc::SYS_rt_sigaction),
     always(libc::SYS_rt_sigreturn),
     always(libc::SYS_rt_sigprocmask),
     always(libc::SYS_restart_syscall),

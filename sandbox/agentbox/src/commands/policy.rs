@@ -8,7 +8,7 @@ use std::{
 };
 
 use agentbox_core::{
-    policy::{Explanation, LayerKind, PlaceExplained},
+    policy::{CredentialExplained, Explanation, LayerKind, PlaceExplained},
     safe,
 };
 
@@ -23,7 +23,7 @@ pub(crate) enum PolicyCommand {
     /// Read it whole, and warn of what is likely not meant
     Check(Which),
     /// The effective table, with the origin of every cell
-    Explain(Which),
+    Explain(ExplainArguments),
     /// Run its examples and show how each comes out
     Test(Which),
     /// Show what the repository's policy says, and let what it loosens count
@@ -45,6 +45,16 @@ pub(crate) struct Which {
     /// For machines
     #[arg(long)]
     json: bool,
+}
+
+/// Arguments of `agentbox policy explain`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExplainArguments {
+    #[command(flatten)]
+    which: Which,
+    /// As a box that is started with `--env NAME` is judged
+    #[arg(long, value_name = "NAME")]
+    env: Option<String>,
 }
 
 /// Arguments of `agentbox policy trust`.
@@ -74,7 +84,7 @@ fn data(text: &str) {
 pub(crate) fn run(command: &PolicyCommand) -> ExitCode {
     let answer = match command {
         PolicyCommand::Check(which) => check(which),
-        PolicyCommand::Explain(which) => explain(which),
+        PolicyCommand::Explain(arguments) => explain(arguments),
         PolicyCommand::Test(which) => test(which),
         PolicyCommand::Trust(arguments) => trust(arguments),
     };
@@ -82,7 +92,7 @@ pub(crate) fn run(command: &PolicyCommand) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             let is_json = match command {
-                PolicyCommand::Check(which) | PolicyCommand::Explain(which) | PolicyCommand::Test(which) => which.json,
+                PolicyCommand::Check(which) | PolicyCommand::Explain(ExplainArguments { which, .. }) | PolicyCommand::Test(which) => which.json,
                 PolicyCommand::Trust(_) => false,
             };
             if is_json {
@@ -134,8 +144,14 @@ fn check(which: &Which) -> Result<ExitCode, PolicyFilesError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn explain(which: &Which) -> Result<ExitCode, PolicyFilesError> {
-    let loaded = policy_files::load(&which.arguments(), policy_files::decode)?;
+fn explain(ExplainArguments { which, env }: &ExplainArguments) -> Result<ExitCode, PolicyFilesError> {
+    let mut loaded = policy_files::load(&which.arguments(), policy_files::decode)?;
+    if let Some(name) = env
+        && let Err(why) = super::run::bind(&mut loaded, name)
+    {
+        eprintln!("agentbox: {why}");
+        return Ok(ExitCode::from(WRONG));
+    }
     let explanation = loaded.policy.explain();
     if which.json {
         data(&serde_json::to_string_pretty(&explanation).unwrap_or_default());
@@ -154,6 +170,12 @@ fn table(explanation: &Explanation) -> String {
             out.push_str(&format!("  {:<8} {:<6} {from}{}\n", cell.effect, cell.verdict.word(), cell.origin));
         }
         out.push('\n');
+    }
+    if !explanation.credentials.is_empty() {
+        out.push_str("credentials, of which the box has placeholders\n");
+    }
+    for credential in &explanation.credentials {
+        out.push_str(&credential_line(credential));
     }
     if !explanation.rules.is_empty() {
         out.push_str("rules, the first match wins\n");
@@ -174,6 +196,14 @@ fn table(explanation: &Explanation) -> String {
     out
 }
 
+fn credential_line(credential: &CredentialExplained) -> String {
+    let mut conditions = vec![format!("for {}", credential.hosts.join(", "))];
+    conditions.extend(credential.environment.as_ref().map(|name| format!("of the environment {name}")));
+    conditions.extend(credential.expires_seconds.map(|seconds| format!("for {seconds} s")));
+    let may = if credential.denied { "denied everywhere: the box is of another environment".to_owned() } else { credential.allow.join(", ") };
+    format!("  {} from {} {}: {may}  {}\n", credential.name, credential.source, conditions.join(" "), credential.origin)
+}
+
 fn heading(place: &PlaceExplained) -> String {
     /// More than this does not fit a line.
     const SHOWN: usize = 4;
@@ -189,6 +219,9 @@ fn heading(place: &PlaceExplained) -> String {
     }
     if place.quorum == agentbox_core::verdict::Quorum::SomebodyElse {
         out.push_str(", somebody else than who started the box");
+    }
+    if let Some(environment) = &place.environment {
+        out.push_str(&format!(", of the environment {environment}"));
     }
     let mut holds: Vec<String> = place.holds.iter().take(SHOWN).cloned().collect();
     if place.holds.len() > SHOWN {

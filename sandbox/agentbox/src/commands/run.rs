@@ -130,7 +130,8 @@ fn start(arguments: RunArguments) -> Result<u8, String> {
     })
 }
 
-fn bind(loaded: &mut Loaded, name: &str) -> Result<(), String> {
+/// Binds the box to one of the policy's environments.
+pub(crate) fn bind(loaded: &mut Loaded, name: &str) -> Result<(), String> {
     loaded.policy.bind_to_environment(name).map_err(|known| {
         let name = agentbox_core::safe::line(name, 64);
         let hint = if known.is_empty() { "none: give places and credentials an `environment`".to_owned() } else { known.join(", ") };

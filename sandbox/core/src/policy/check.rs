@@ -85,7 +85,7 @@ fn inherited(table: &Table, place: &Place, warnings: &mut Vec<String>) {
         if place.cell(effect).is_some() {
             continue;
         }
-        let from = effective(table, &place.name, effect).into_iter().find_map(|(verdict, _, from)| {
+        let from = effective(table, &place.name, effect, None).into_iter().find_map(|(verdict, _, from)| {
             let from = from?;
             let other = table.place(&from)?;
             catches_all(other).then_some((from, verdict))

@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use super::{
     Policy,
-    judge::{Floor, Line, Secret, weigh},
+    judge::{Floor, Line, Placed, Secret, elsewhere, weigh},
     pattern::HostKind,
+    settings::{CredentialRule, Source},
     table::{COLUMNS, Place, Step, Table},
 };
 use crate::{
@@ -44,6 +45,9 @@ pub struct PlaceExplained {
     pub confirm: Confirm,
     /// Who must be among them.
     pub quorum: Quorum,
+    /// The environment that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
     /// The only credentials that belong here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Vec<String>>,
@@ -77,11 +81,38 @@ pub struct RuleExplained {
     pub expires_seconds: Option<u64>,
 }
 
+/// One credential; never its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CredentialExplained {
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub origin: String,
+    /// Where its secret is read from: `env:NAME`, `file:PATH`; of a command, that it is one.
+    pub source: String,
+    /// Hosts that may see it.
+    #[serde(rename = "for")]
+    pub hosts: Vec<String>,
+    /// Actions or effects that it may be used for.
+    pub allow: Vec<String>,
+    /// Seconds after the start of the box.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_seconds: Option<u64>,
+    /// The environment that it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    /// Whether a box of the environment that was asked about is denied every use of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub denied: bool,
+}
+
 /// The whole table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation {
     /// By name; at last the built-in `local`.
     pub places: Vec<PlaceExplained>,
+    /// By name.
+    pub credentials: Vec<CredentialExplained>,
     /// In the order in which they are asked.
     pub rules: Vec<RuleExplained>,
     /// What happens where no place says anything.
@@ -92,7 +123,7 @@ pub struct Explanation {
 
 pub(super) fn explain(policy: &Policy) -> Explanation {
     let Some(full) = policy.tables.first() else {
-        return Explanation { places: Vec::new(), rules: Vec::new(), floor: Vec::new(), warnings: Vec::new() };
+        return Explanation { places: Vec::new(), credentials: Vec::new(), rules: Vec::new(), floor: Vec::new(), warnings: Vec::new() };
     };
     let places = full.places.iter().chain([&full.local]).map(|place| explain_place(policy, place)).collect();
     let rules = full.rules.iter().map(|rule| RuleExplained {
@@ -105,8 +136,11 @@ pub(super) fn explain(policy: &Policy) -> Explanation {
         verdict: rule.verdict,
         expires_seconds: rule.expires.map(|expires| expires.as_secs()),
     });
+    let mut credentials: Vec<_> = policy.settings.credentials.iter().map(|rule| explain_credential(policy, full, rule)).collect();
+    credentials.sort_by(|a, b| a.name.cmp(&b.name));
     Explanation {
         places,
+        credentials,
         rules: rules.collect(),
         floor: vec!["files: read allow, write deny, destroy deny".to_owned(), "hosts: read hold, write hold, destroy hold".to_owned()],
         warnings: policy.warnings.clone(),
@@ -123,7 +157,7 @@ fn explain_place(policy: &Policy, place: &Place) -> PlaceExplained {
         .map(|text| crate::safe::line(&text, 200))
         .collect();
     let cells = COLUMNS.iter().zip([Effect::Read, Effect::Write, Effect::Destroy]).map(|(word, effect)| {
-        let all = policy.tables.iter().flat_map(|table| effective(table, &place.name, effect));
+        let all = policy.tables.iter().flat_map(|table| effective(table, &place.name, effect, policy.environment.as_deref()));
         let (verdict, origin, from) = all.max_by_key(|(verdict, ..)| *verdict).unwrap_or((Verdict::Deny, "floor".to_owned(), None));
         CellExplained { effect: (*word).to_owned(), verdict, origin, from: from.filter(|from| **from != *place.name) }
     });
@@ -135,13 +169,32 @@ fn explain_place(policy: &Policy, place: &Place) -> PlaceExplained {
         approvers: place.approvers,
         confirm: place.confirm,
         quorum: place.quorum,
+        environment: place.environment.as_deref().map(|name| crate::safe::line(name, 64)),
         credentials: place.credentials.clone(),
         cells: cells.collect(),
     }
 }
 
-/// What the table says of each thing that the place names: verdict, origin, and the place that spoke.
-pub(super) fn effective(table: &Table, name: &str, effect: Effect) -> Vec<(Verdict, String, Option<String>)> {
+fn explain_credential(policy: &Policy, table: &Table, rule: &CredentialRule) -> CredentialExplained {
+    CredentialExplained {
+        name: crate::safe::line(&rule.name, 64),
+        origin: table.credentials.get(&rule.name).map_or_else(String::new, |bound| bound.origin.to_string()),
+        source: match &rule.source {
+            Source::Env(name) => crate::safe::line(&format!("env:{name}"), 200),
+            Source::File(path) => crate::safe::line(&format!("file:{}", path.display()), 200),
+            // A line of a shell may have a secret in it.
+            Source::Command(_) => "command".to_owned(),
+        },
+        hosts: rule.hosts.iter().map(ToString::to_string).collect(),
+        allow: rule.allow.iter().map(|word| crate::safe::line(word, 100)).collect(),
+        expires_seconds: rule.expires.map(|expires| expires.as_secs()),
+        environment: rule.environment.as_deref().map(|name| crate::safe::line(name, 64)),
+        denied: policy.environment.as_deref().is_some_and(|own| rule.environment.as_deref().is_some_and(|other| other != own)),
+    }
+}
+
+/// What the table says of each thing that the place names: verdict, origin, and the place that spoke; in a box of `environment`, where one is given.
+pub(super) fn effective(table: &Table, name: &str, effect: Effect, environment: Option<&str>) -> Vec<(Verdict, String, Option<String>)> {
     if *name == *table.local.name {
         return vec![(Verdict::Deny, "built in".to_owned(), None)];
     }
@@ -150,6 +203,7 @@ pub(super) fn effective(table: &Table, name: &str, effect: Effect) -> Vec<(Verdi
         .iter()
         .map(|line| {
             let voice = weigh(line, effect, None, Secret::Kept);
+            let voice = elsewhere(line, effect, Placed::Known, environment).map_or(voice, |other| voice.or_stricter(other));
             (voice.verdict, voice.origin(), voice.spoken_by())
         })
         .collect()

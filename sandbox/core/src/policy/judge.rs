@@ -111,7 +111,7 @@ impl<'t> Voice<'t> {
         (self.verdict, self.place.is_some_and(|place| place.protected))
     }
 
-    fn or_stricter(self, other: Self) -> Self {
+    pub(super) fn or_stricter(self, other: Self) -> Self {
         if other.rank() > self.rank() { other } else { self }
     }
 

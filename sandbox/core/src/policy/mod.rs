@@ -26,7 +26,7 @@ use std::{
 };
 
 pub use example::ExampleReport;
-pub use explain::{CellExplained, Explanation, PlaceExplained, RuleExplained};
+pub use explain::{CellExplained, CredentialExplained, Explanation, PlaceExplained, RuleExplained};
 pub use keys::LAYERS;
 pub use layers::{Binding, bind};
 pub use settings::{Settings, Spoken};
