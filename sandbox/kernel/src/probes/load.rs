@@ -11,6 +11,7 @@ use aya::{
     maps::{HashMap, Map, MapData, RingBuf},
     programs::{CgroupAttachMode, Program, ProgramError},
 };
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 
 use super::{
     gate,
@@ -48,9 +49,8 @@ pub(super) fn load(cgroup: &OwnedFd, network: u64, strict: bool, wanted: Wanted)
         Wanted::Connections => Err("nobody asked for it".to_owned()),
         Wanted::FilesToo => gate::look(),
     };
-    let mut loader = EbpfLoader::new();
-    // Where a field of the kernel's lies we read ourselves.
-    loader.btf(None).override_global("BOX_NETWORK", &network, true).override_global("STRICT", &strict, true);
+    let mut loader = plain_loader();
+    loader.override_global("BOX_NETWORK", &network, true).override_global("STRICT", &strict, true);
     for (name, offset) in kernel.iter().flat_map(|kernel| &kernel.offsets) {
         loader.override_global(name, offset, true);
     }
@@ -68,6 +68,41 @@ pub(super) fn load(cgroup: &OwnedFd, network: u64, strict: bool, wanted: Wanted)
     let mut ring = |name| map(name).and_then(|map: Map| RingBuf::try_from(map).map_err(wrong));
     let (breaches, bypasses) = (ring("BREACHES")?, ring("BYPASSES")?);
     Ok((Probes { connections, breaches, bypasses, _programs: programs }, files))
+}
+
+/// A loader without the kernel's types: where a field of the kernel's lies we read ourselves.
+///
+/// `EbpfLoader::new` always reads and parses them all first, 5 MB of them, which takes tens of milliseconds and stays as
+/// megabytes of heap; it does without when it cannot open them. A process with other threads, as tests have, lets it.
+fn plain_loader<'a>() -> EbpfLoader<'a> {
+    let _closed = is_alone().then(NoMoreDescriptors::begin).flatten();
+    let mut loader = EbpfLoader::new();
+    loader.btf(None);
+    loader
+}
+
+/// Whether this process has one thread.
+fn is_alone() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
+}
+
+/// As long as it lives, this process opens nothing.
+struct NoMoreDescriptors(rlim_t);
+
+impl NoMoreDescriptors {
+    fn begin() -> Option<Self> {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+        setrlimit(Resource::RLIMIT_NOFILE, 0, hard).ok().map(|()| Self(soft))
+    }
+}
+
+impl Drop for NoMoreDescriptors {
+    fn drop(&mut self) {
+        if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+            // What it was a moment ago it may be again.
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, self.0, hard);
+        }
+    }
 }
 
 fn attach(program: &mut Program, cgroup: &OwnedFd) -> Result<(), ProgramError> {
