@@ -72,6 +72,13 @@ fn what_the_agent_made_itself_it_may_unmake_and_append_anywhere() {
     let ended = finish(&mut home.script(&["--unattended"], script)).ended(0);
     assert_eq!(ended.out(), "fine\n", "{}", ended.err());
     assert_eq!(fs::read_to_string(home.path("work/kept/a")).expect("it is there"), "precious\nline\n");
+    // Git writes its settings anew for each of them, in a place where the policy holds what is written.
+    let script = "git init -q . && git config user.name us && git config user.email us@example.org && git add free && git commit -qm one && git commit -q --amend -m two && git log --format=%s";
+    let ended = finish(&mut home.script(&["--unattended"], script)).ended(0);
+    assert_eq!(ended.out(), "two\n", "{}", ended.err());
+    // In the next box they are somebody's, and read-only.
+    let ended = finish(&mut home.script(&["--unattended"], "git config user.name them; git config user.name")).ended(0);
+    assert!(ended.err().contains("could not write config file") && ended.out() == "us\n", "{}{}", ended.out(), ended.err());
 }
 
 #[test]

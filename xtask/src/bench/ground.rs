@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use crate::commands::{cargo, find, succeed, target};
@@ -64,9 +64,12 @@ pub(crate) struct Ground {
 impl Ground {
     /// Builds the programs, and makes the folders beside them: not below `/tmp`, which is memory in a box.
     pub(crate) fn prepare() -> Result<Self> {
+        let target = target()?;
+        if target.starts_with("/tmp") {
+            bail!("the box has a /tmp of its own and would not see the probe in {}: run the bench with another CARGO_TARGET_DIR", target.display());
+        }
         succeed(cargo().args(["build", "--release", "--locked", "--package", "agentbox"]))?;
         succeed(cargo().args(["build", "--release", "--locked", "--package", "xtask", "--example", "probe"]))?;
-        let target = target()?;
         let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(&target)?;
         for name in ["workspace", "state", "config", "run"] {
             fs::DirBuilder::new().mode(0o700).create(folder.path().join(name))?;

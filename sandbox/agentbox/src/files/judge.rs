@@ -91,6 +91,10 @@ impl<'p> Judge<'p> {
     pub(super) fn judge(&self, touches: &[(Touched<'_>, Since)], tid: i32, world: &World) -> Word {
         let (meanings, still) = self.meanings(touches, world);
         let request = self.request(touches, &meanings, tid);
+        if request.operations.is_empty() {
+            self.remember(touches);
+            return Word::Yes(still);
+        }
         match self.policy.judge(request.clone()) {
             // Only counted: these are the agent's own works in a place that was given to it, and the vault's journal tells of each.
             Judgement::Allow(granted) => match ledger::commit(granted, self.session, &mut Counted) {
@@ -169,10 +173,12 @@ impl<'p> Judge<'p> {
                 | What::Link
                 | What::Attributes => meanings.target.as_ref(),
             };
-            operations.push(match meaning {
-                Some(meaning) => by_git(meaning, &touch.path),
-                None => self.operation(touch, *since),
-            });
+            match meaning {
+                Some(meaning) => operations.push(by_git(meaning, &touch.path)),
+                // As in `is_free`: else a file that `git init` has just made in a place whose writes are held could not be written twice.
+                None if *since == Since::Session && !may_hold_older(touch.what, &touch.stat, touch.own) => {}
+                None => operations.push(self.operation(touch, *since)),
+            }
             // A free name to which something is moved can be git's matter, too.
             if let (What::Move | What::Link, Some((to, _)), Some(meaning), 1) = (touch.what, &touch.to, &meanings.target, touches.len()) {
                 operations.push(by_git(meaning, to));
