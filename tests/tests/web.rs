@@ -241,3 +241,35 @@ fn hostile_text_is_no_markup_and_a_signature_is_taken_from_the_page() {
     assert!(status(&said) == 200 && said.contains("is approved"), "{said}");
     going.says(" 200\n");
 }
+
+/// The worst case: the agent has read the link on its owner's screen.
+#[test]
+fn an_agent_that_knows_the_link_does_not_get_to_the_page() {
+    let Some(origin) = Origin::start() else { return };
+    for who in Who::each() {
+        let home = Home::of(who, &origin.policy());
+        let page = Page::open(&home);
+        let (_, address) = page.origin.split_once("//").expect("a scheme");
+        let (_, port) = address.rsplit_once(':').expect("a port");
+        let secret = page.link.rsplit('=').next().expect("a secret");
+        let entrances: Vec<String> =
+            ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "127.1.2.3", "[::ffff:127.0.0.1]", "10.0.2.2", "host.docker.internal", "host"]
+                .iter()
+                .map(|host| format!("'http://{host}:{port}/login'"))
+                .collect();
+        let script = format!(
+            "for url in {}; do curl -s -i --max-time 5 -H 'Host: {address}' -H 'Origin: {}' -d link={secret} \"$url\" & done; wait; \
+             for proxy in \"$HTTP_PROXY\" \"$http_proxy\"; do [ -z \"$proxy\" ] || curl -s -i --max-time 5 -x \"$proxy\" -d link={secret} {}/login; done; echo end",
+            entrances.join(" "),
+            page.origin,
+            page.origin
+        );
+        for doors in [&["--unattended"][..], &["--unattended", "--forward", port]] {
+            let said = finish(&mut home.script(doors, &script)).out();
+            assert!(said.ends_with("end\n"), "{said}");
+            assert!(!said.to_lowercase().contains("set-cookie") && !said.contains("url=/"), "{doors:?}: {said}");
+        }
+        // The link was not used up, and still is its owner's.
+        let _ = page.enter();
+    }
+}
