@@ -1,6 +1,9 @@
 //! The first packets: what the server says of itself, without what is not spoken here, and how the client answers.
 
-use super::packets::{Body, Malformed, counted, utf8};
+use super::{
+    packets::{Body, Malformed, counted, utf8},
+    proofs::NONCE,
+};
 
 /// What client and server may agree on (`mysql_com.h`).
 pub(super) mod can {
@@ -32,6 +35,8 @@ pub(super) struct Greeting {
     /// What is offered to the client.
     pub(super) capabilities: u32,
     pub(super) plugin: String,
+    /// What a password is proven with.
+    pub(super) nonce: Vec<u8>,
 }
 
 impl Greeting {
@@ -42,7 +47,9 @@ impl Greeting {
             return Err(Malformed::Version);
         }
         rest.text()?;
-        rest.take(4 + 8 + 1)?;
+        rest.take(4)?;
+        let mut nonce = rest.take(8)?.to_vec();
+        rest.take(1)?;
         let low_at = body.len() - rest.0.len();
         let low = rest.number(2)?;
         rest.take(3)?;
@@ -55,7 +62,8 @@ impl Greeting {
         rest.take(6)?;
         let own_at = body.len() - rest.0.len();
         let own = rest.number(4)?;
-        rest.take(scramble.saturating_sub(8).max(13))?;
+        let more = rest.take(scramble.saturating_sub(8).max(13))?;
+        nonce.extend_from_slice(more.get(..NONCE - nonce.len()).unwrap_or_default());
         let plugin = if capabilities & can::PLUGIN_AUTH == 0 { "mysql_native_password" } else { utf8(rest.last_text())? };
         if !rest.0.is_empty() {
             return Err(Malformed::Long);
@@ -73,7 +81,7 @@ impl Greeting {
         put(low_at + 5, bits.get(2..).unwrap_or_default());
         // MySQL keeps these bytes empty, and says by a bit that it is MySQL.
         put(own_at, &if capabilities & can::LONG_PASSWORD == 0 { own.to_le_bytes() } else { [0; 4] });
-        Ok(Self { body, capabilities: offered, plugin: plugin.to_owned() })
+        Ok(Self { body, capabilities: offered, plugin: plugin.to_owned(), nonce })
     }
 
     pub(super) fn has_tls(&self) -> bool {
@@ -155,6 +163,11 @@ impl Answer {
 }
 
 impl Login {
+    /// The same of a client that has proven nothing.
+    pub(super) fn without_proof(&self) -> Self {
+        Self { proof: Vec::new(), ..self.clone() }
+    }
+
     /// The body to send on: what was read, and nothing else.
     pub(super) fn body(&self) -> Vec<u8> {
         let mut capabilities = self.capabilities & !(can::CONNECT_WITH_DB | can::PLUGIN_AUTH | can::CONNECT_ATTRIBUTES | can::COUNTED_AUTH);

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use agentbox_core::{Destination, Effect, Operation, RefusalKind};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::{
     io::AsyncWriteExt as _,
     time::{Instant, timeout},
@@ -12,6 +12,7 @@ use tokio::{
 use super::{
     facts::{Facts, QUESTION},
     greeting::{Answer, Greeting, LONGEST, Login, can, tls_wish},
+    keyed,
     login::{LoggedIn, Pair, exchange, may_show, own_question},
     packets::{Malformed, packet},
     refusal,
@@ -178,6 +179,13 @@ async fn log_in(mut asking: Asking, mut pair: Pair, login: &Login, greeting: &Gr
         Err(No::Gone) => return Ok(()),
         Err(No::Refused(why) | No::TooLong(why)) => return last_words(pair.client.stream(), &refusal::error(number, &why)).await,
     }
+    if let Some(name) = keyed::named(&asking.broker, login, greeting) {
+        let Pair { client, far } = pair;
+        // The holder meets the server anew.
+        drop(far);
+        let Some((pair, number, ok)) = keyed::log_in(&mut asking, client, login, greeting, &name, number).await? else { return Ok(()) };
+        return begun(asking, pair, login, number, ok).await;
+    }
     if !login.proof.is_empty() {
         let is_plain = login.plugin.as_deref() == Some("mysql_clear_password");
         let plain = is_plain.then(|| login.proof.strip_suffix(b"\0").unwrap_or(&login.proof));
@@ -190,6 +198,12 @@ async fn log_in(mut asking: Asking, mut pair: Pair, login: &Login, greeting: &Gr
     let LoggedIn::Yes(number, ok) = exchange(&mut asking, &mut pair, plugin, Instant::now() + LOGIN).await? else {
         return timeout(FAREWELL, pair.client.shutdown()).await?;
     };
+    begun(asking, pair, login, number, ok).await
+}
+
+/// The session, once the server has said yes.
+async fn begun(mut asking: Asking, mut pair: Pair, login: &Login, number: u8, ok: Bytes) -> io::Result<()> {
+    let database = login.database.as_deref().map(|name| String::from_utf8_lossy(name).into_owned());
     let without_eof = login.capabilities & can::DEPRECATE_EOF != 0;
     let mut facts = Facts::new(&asking.user);
     facts.begins(&asking.user, database.as_deref(), u64::from(login.collation));

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use agentbox_core::{Credential, Destination, Digest, Effect, Operation, RefusalKind};
+use agentbox_core::{Destination, Digest, RefusalKind};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
@@ -13,13 +13,8 @@ use super::{
     refusal,
 };
 use crate::{
-    http::{
-        Right,
-        carrier::{Instead, Session},
-        permit, refusal as no,
-    },
-    meaning::named_credential,
-    session::{Asking, Duplex, Question},
+    http::{carrier::Wish, refusal as no},
+    session::{Asking, Duplex, NotKeyed, keyed},
     upstream::UpstreamStream,
 };
 
@@ -55,54 +50,20 @@ pub(crate) fn names(startup: &[u8]) -> Option<(String, String)> {
 pub(super) async fn login(asking: &mut Asking, client: &mut Box<dyn Duplex>, startup: &[u8]) -> io::Result<Result<UpstreamStream, Option<Vec<u8>>>> {
     let told = |bytes| Ok(Err(Some(bytes)));
     let Some(password) = timeout(PATIENCE, shown(client)).await?? else { return Ok(Err(None)) };
-    let broker = asking.broker.clone();
-    let name = broker.issued.named(&password).map(str::to_owned);
-    let credential = Credential {
-        position: format!("PostgreSQL password of the user {}", asking.user),
-        name: name.clone().unwrap_or_else(|| named_credential(&password)),
-        issued: name.is_some(),
-    };
-    asking.credentials.push(credential);
-    let (Some(name), Some(carrier)) = (name, &broker.carrier) else {
+    let Some(name) = asking.broker.issued.named(&password).map(str::to_owned).filter(|_| asking.broker.carrier.is_some()) else {
         let why = "the password is not one that this box was given";
         let hint = "Log in with the placeholder in the box's own variables; do not look for another password.";
         asking.remember("logs in", &no(RefusalKind::Denied, "postgres.connect", "", why, hint));
         return told(refusal::fatal(WRONG_PASSWORD, why, hint));
     };
-    let operation = Operation::new(Effect::Read, "postgres.connect", asking.resource(&format!("database/{}", asking.database)), "logs in with a password");
-    let mut question = asking.request(Question { operations: vec![operation], parts: &[], what: "(logs in)", excerpt: String::new() });
-    question.digest = digest(&asking.destination, &asking.user, &asking.database, startup, &name);
-    let asked = tokio::select! {
-        biased;
-        () = asking.presence.gone() => return Ok(Err(None)),
-        asked = permit(&broker, question) => asked,
-    };
-    let promise = match asked {
-        Ok(Right::Promised(promise)) => promise,
-        // The supervisor alone can release a credential: see `permit`.
-        Ok(Right::Plain(_)) => return told(refusal::fatal(CANNOT_CONNECT, "a credential was not asked about", "")),
-        Err(why) => {
-            asking.remember("logs in", &why);
-            return told(refusal::error("FATAL", &why));
-        }
-    };
-    let session = Session::new(promise.number(), promise.nonce(), &asking.destination, startup, &name);
-    let reached = tokio::select! {
-        biased;
-        () = asking.presence.gone() => return Ok(Err(None)),
-        reached = carrier.tunnel(&session) => reached,
-    };
-    match reached {
-        Ok(stream) => {
-            broker.line.done(promise.handed_over(), "the session was begun");
-            Ok(Ok(UpstreamStream::Carried(Box::new(stream))))
-        }
-        Err(Instead::Unreachable(why)) => {
-            promise.forgo(&format!("nothing was sent: {why}"));
-            told(refusal::fatal(CANNOT_CONNECT, &why, ""))
-        }
-        Err(Instead::Refused(why) | Instead::Broken(why)) => {
-            broker.line.done(promise.handed_over(), &why);
+    let (position, path) = (format!("PostgreSQL password of the user {}", asking.user), format!("database/{}", asking.database));
+    let wish = Wish::PostgreSql { startup: startup.to_vec() };
+    match keyed(asking, "postgres.connect", &path, position, &name, wish).await {
+        Ok(stream) => Ok(Ok(stream)),
+        Err(NotKeyed::Gone) => Ok(Err(None)),
+        Err(NotKeyed::Refused(why)) => told(refusal::error("FATAL", &why)),
+        Err(NotKeyed::Unreachable(why)) => told(refusal::fatal(CANNOT_CONNECT, &why, "")),
+        Err(NotKeyed::Failed(why)) => {
             asking.remember("logs in", &no(RefusalKind::Denied, "postgres.connect", "", &why, "Tell the person who started this box."));
             told(refusal::fatal(WRONG_PASSWORD, &why, ""))
         }

@@ -158,7 +158,7 @@ fn inline(bytes: &[u8]) -> Result<Found, Malformed> {
 }
 
 /// A command as an array.
-pub(super) fn array(words: &[impl AsRef<[u8]>]) -> Vec<u8> {
+pub(crate) fn array(words: &[impl AsRef<[u8]>]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
     for word in words {
         bytes.extend_from_slice(format!("${}\r\n", word.as_ref().len()).as_bytes());

@@ -4,6 +4,7 @@
 
 mod answers;
 mod commands;
+mod keyed;
 mod refusal;
 mod relay;
 mod replies;
@@ -13,6 +14,7 @@ mod session;
 mod transaction;
 mod words;
 
+pub(crate) use commands::array;
 pub(crate) use scripts::Scripts;
 pub(crate) use serve::serve;
 

@@ -12,6 +12,7 @@ use tokio::{
 use super::{
     answers::{Shared, done, down},
     commands::{Decoder, Found, Long, Malformed, array, number},
+    keyed::{Anew, Wanted},
     refusal,
     session::{Awaited, Fate, Selected, Session},
     transaction::Transaction,
@@ -25,47 +26,65 @@ use crate::{
     upstream::UpstreamStream,
 };
 
+/// How a session ended.
+pub(super) enum Ended {
+    /// With one of both sides.
+    ByThem,
+    /// The client has shown a placeholder: it goes on by another connection.
+    Anew(Box<Anew>),
+}
+
 /// Relays until one side ends.
-pub(super) async fn relay(asking: Asking, client: Reader<Box<dyn Duplex>>, far: UpstreamStream) -> io::Result<()> {
+pub(super) async fn relay(asking: Asking, client: Reader<Box<dyn Duplex>>, far: UpstreamStream) -> io::Result<Ended> {
     let (client, client_ahead) = client.into_parts();
     let (client_reader, client_writer) = tokio::io::split(client);
     let (far_reader, far_writer) = tokio::io::split(far);
     let shared = Shared::new(client_writer);
     let broker = asking.broker.clone();
-    let mut up = Up {
-        asking,
-        shared: &shared,
-        client: Reader::with(client_reader, client_ahead),
-        decoder: Decoder::default(),
-        far: far_writer,
-        out: Vec::new(),
-        transaction: Transaction::default(),
-        share: Share::default(),
-    };
-    let mut down = std::pin::pin!(down(&broker, &shared, Reader::new(far_reader)));
-    let ended = tokio::select! {
-        ended = up.run() => {
-            match &ended {
-                Err(End::Violation(why)) => {
-                    // What was answered before belongs before it.
-                    let _ = timeout(FAREWELL, async {
-                        tokio::select! { _ = up.until(Session::is_settled) => {}, _ = &mut down => {} }
-                    }).await;
-                    let _ = last_words(&mut *shared.client.lock().await, &refusal::plain(&format!("protocol error: {why}"))).await;
+    let (ended, asking, client) = {
+        let mut up = Up {
+            asking,
+            shared: &shared,
+            client: Reader::with(client_reader, client_ahead),
+            decoder: Decoder::default(),
+            far: far_writer,
+            out: Vec::new(),
+            transaction: Transaction::default(),
+            share: Share::default(),
+        };
+        let mut down = std::pin::pin!(down(&broker, &shared, Reader::new(far_reader)));
+        let ended = tokio::select! {
+            ended = up.run() => {
+                match &ended {
+                    Err(End::Violation(why)) => {
+                        // What was answered before belongs before it.
+                        let _ = timeout(FAREWELL, async {
+                            tokio::select! { _ = up.until(Session::is_settled) => {}, _ = &mut down => {} }
+                        }).await;
+                        let _ = last_words(&mut *shared.client.lock().await, &refusal::plain(&format!("protocol error: {why}"))).await;
+                    }
+                    // Nothing is awaited of the server, and the client's side goes on.
+                    Ok(Some(_)) => {
+                        let _ = timeout(FAREWELL, up.far.shutdown()).await;
+                    }
+                    Ok(None) | Err(End::Io(_) | End::Gone) => {
+                        let _ = timeout(FAREWELL, up.far.shutdown()).await;
+                        let _ = timeout(FAREWELL, &mut down).await;
+                    }
                 }
-                Ok(()) | Err(End::Io(_) | End::Gone) => {
-                    let _ = timeout(FAREWELL, up.far.shutdown()).await;
-                    let _ = timeout(FAREWELL, &mut down).await;
-                }
+                ended.map_err(io::Error::from)
             }
-            ended.map_err(io::Error::from)
-        }
-        ended = &mut down => ended,
+            ended = &mut down => ended.map(|()| None),
+        };
+        (ended, up.asking, up.client)
     };
     if let Some((asks, _)) = shared.session().ended() {
         done(&broker, &asks, "the connection ended before the answer came");
     }
-    ended
+    let Some(wanted) = ended? else { return Ok(Ended::ByThem) };
+    let (reader, ahead) = client.into_parts();
+    let client = Reader::with(reader.unsplit(shared.client.into_inner()), ahead);
+    Ok(Ended::Anew(Box::new(Anew { asking, client, wanted })))
 }
 
 /// Why a session ends early.
@@ -83,6 +102,7 @@ enum Became {
 enum Then {
     On,
     Ended,
+    Keyed(Wanted),
 }
 
 /// The client's side.
@@ -100,7 +120,7 @@ struct Up<'r> {
 }
 
 impl Up<'_> {
-    async fn run(&mut self) -> Result<(), End> {
+    async fn run(&mut self) -> Result<Option<Wanted>, End> {
         loop {
             let then = match self.decoder.read(&self.client.buffer)? {
                 Found::More => self.more().await?,
@@ -121,8 +141,10 @@ impl Up<'_> {
                 }
                 Found::Long(long) => self.long(long).await?,
             };
-            if then == Then::Ended {
-                return Ok(self.flush().await?);
+            match then {
+                Then::On => {}
+                Then::Ended => return Ok(self.flush().await.map(|()| None)?),
+                Then::Keyed(wanted) => return Ok(Some(wanted)),
             }
         }
     }
@@ -199,7 +221,7 @@ impl Up<'_> {
                     }
                 }
             }
-            Command::Login(user, password) => self.login(bytes, words, user, password).await?,
+            Command::Login(user, password) => return self.login(bytes, words, user, password).await,
             Command::ByDigest(digest) => self.by_digest(bytes, words, digest).await?,
             Command::Quit => {
                 self.send(bytes, Awaited::Plain(1), Fate::Pass).await?;
@@ -329,15 +351,26 @@ impl Up<'_> {
     }
 
     /// The client shows a credential: it is noticed, and where it is not plainly welcome somebody is asked first.
-    async fn login(&mut self, bytes: &[u8], words: &[&[u8]], user: &[u8], password: &[u8]) -> Result<(), End> {
+    async fn login(&mut self, bytes: &[u8], words: &[&[u8]], user: Option<&[u8]>, password: &[u8]) -> Result<Then, End> {
+        if self.broker().carrier.is_some()
+            && let Some(name) = self.broker().issued.named(password).map(str::to_owned)
+        {
+            self.until(Session::is_settled).await?;
+            if self.shared.session().is_fresh() {
+                return Ok(Then::Keyed(Wanted::of(words, user, name)));
+            }
+            let why = "the password of this box is taken at the beginning of a connection only, before other commands have been answered";
+            self.refuse(words, &no(RefusalKind::Failed, "redis.connect", "", why, "Log in first, on a new connection.")).await?;
+            return Ok(Then::On);
+        }
         let before = (self.asking.user.clone(), self.asking.credentials.clone());
-        self.asking.user = agentbox_core::safe::line(&String::from_utf8_lossy(user), 60);
+        self.asking.user = agentbox_core::safe::line(&String::from_utf8_lossy(user.unwrap_or(b"default")), 60);
         let position = format!("Redis password of the user {}", self.asking.user);
         self.asking.credentials = vec![agentbox_core::Credential { position, name: named_credential(password), issued: false }];
         if self.judged(bytes, words, Awaited::Plain(1)).await? == Became::Refused {
             (self.asking.user, self.asking.credentials) = before;
         }
-        Ok(())
+        Ok(Then::On)
     }
 
     /// A script that only the server may know. Clients send its text when they are told that it is not known.
@@ -390,7 +423,7 @@ impl Up<'_> {
     async fn within(&mut self) -> Result<(), End> {
         match self.more().await? {
             Then::On => Ok(()),
-            Then::Ended => Err(Malformed::End.into()),
+            Then::Ended | Then::Keyed(_) => Err(Malformed::End.into()),
         }
     }
 

@@ -94,6 +94,8 @@ pub(super) struct Session {
     deeds: Vec<u64>,
     outcome: String,
     was_ok: bool,
+    /// The server has answered with something else than an error.
+    has_served: bool,
 }
 
 impl Session {
@@ -111,6 +113,7 @@ impl Session {
             deeds: Vec::new(),
             outcome: String::new(),
             was_ok: false,
+            has_served: false,
         }
     }
 
@@ -178,6 +181,11 @@ impl Session {
         }
     }
 
+    /// Whether nothing has come of anything so far: a new session would be the same.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.is_settled() && !self.has_served
+    }
+
     /// Whether the last answer was a plain yes.
     pub(super) fn was_ok(&self) -> bool {
         self.was_ok
@@ -195,6 +203,7 @@ impl Session {
 
     /// A whole answer of the server.
     pub(super) fn heard(&mut self, reply: &Reply) -> Result<Heard, Malformed> {
+        self.has_served |= reply.kind != b'-';
         if self.monitors && reply.kind == b'+' {
             return Ok(Heard::Pass);
         }

@@ -23,8 +23,8 @@ pub(super) enum Command<'w> {
     Exec,
     /// Ends a transaction without doing it.
     Undo(Awaited),
-    /// The client shows a credential: whose, and which.
-    Login(&'w [u8], &'w [u8]),
+    /// The client shows a credential: whose, the server's default user's where none is named, and which.
+    Login(Option<&'w [u8]>, &'w [u8]),
     /// A script by its digest.
     ByDigest(&'w [u8]),
     /// The last one.
@@ -55,10 +55,10 @@ impl<'w> Command<'w> {
             "sunsubscribe" => unsubscribe(Channels::Shards),
             "monitor" => Command::Judged(Awaited::Monitor),
             "quit" => Command::Quit,
-            "auth" if words.len() == 2 => Command::Login(b"default", word(1)),
-            "auth" => Command::Login(word(1), word(2)),
+            "auth" if words.len() == 2 => Command::Login(None, word(1)),
+            "auth" => Command::Login(Some(word(1)), word(2)),
             "hello" => match words.iter().position(|word| word.eq_ignore_ascii_case(b"auth")) {
-                Some(at) => Command::Login(word(at + 1), word(at + 2)),
+                Some(at) => Command::Login(Some(word(at + 1)), word(at + 2)),
                 None => Command::Judged(Awaited::Plain(1)),
             },
             "evalsha" => Command::ByDigest(word(1)),
@@ -146,8 +146,8 @@ mod tests {
             ("SUBSCRIBE a b", Command::Judged(Awaited::Subscribe(Channels::Plain, 2))),
             ("subscribe", Command::Judged(Awaited::Plain(1))),
             ("PUNSUBSCRIBE", Command::Judged(Awaited::Unsubscribe(Channels::Patterns, None))),
-            ("AUTH secret", Command::Login(b"default", b"secret")),
-            ("HELLO 3 AUTH u secret SETNAME x", Command::Login(b"u", b"secret")),
+            ("AUTH secret", Command::Login(None, b"secret")),
+            ("HELLO 3 AUTH u secret SETNAME x", Command::Login(Some(b"u"), b"secret")),
             ("HELLO 3", Command::Judged(Awaited::Plain(1))),
         ] {
             assert_eq!(Command::of(&of(text)), command, "{text}");

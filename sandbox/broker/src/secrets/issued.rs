@@ -61,7 +61,12 @@ impl Issued {
 
     /// The credential whose placeholder this is.
     pub(crate) fn named(&self, value: &[u8]) -> Option<&str> {
-        self.known.iter().find(|known| known.text.as_bytes() == value).map(|known| known.name.as_str())
+        self.found(|placeholder| placeholder == value)
+    }
+
+    /// The credential whose placeholder is so.
+    pub(crate) fn found(&self, is_so: impl Fn(&[u8]) -> bool) -> Option<&str> {
+        self.known.iter().find(|known| is_so(known.text.as_bytes())).map(|known| known.name.as_str())
     }
 
     /// Whether some credential is for this host.

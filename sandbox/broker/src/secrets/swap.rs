@@ -57,6 +57,11 @@ impl Swaps {
         self.in_bytes(text.as_bytes()).and_then(|bytes| String::from_utf8(bytes).ok())
     }
 
+    /// Those alone whose placeholder has its secret's length: a text that says how long it is stays true.
+    pub(crate) fn of_equal_lengths(&self) -> Self {
+        Self { pairs: self.pairs.iter().filter(|(from, to)| from.needle().len() == to.len()).cloned().collect() }
+    }
+
     /// Whether every placeholder has its secret's length, so that a stream keeps its own.
     pub(crate) fn keep_lengths(&self) -> bool {
         self.pairs.iter().all(|(from, to)| from.needle().len() == to.len())

@@ -1,6 +1,7 @@
 //! What a session with a database is, whichever it speaks: two streams, whoever asks for it, and how a statement is judged and waits.
 
 mod asking;
+mod keyed;
 mod reach;
 mod reader;
 mod shown;
@@ -13,6 +14,7 @@ use tokio::{
 };
 
 pub(crate) use asking::{Asking, Locks, No, Question, Yes};
+pub(crate) use keyed::{NotKeyed, keyed};
 pub(crate) use reach::{Far, NotBegun, Unreached, begin, connect, secure, unlisted};
 pub(crate) use reader::Reader;
 pub(crate) use shown::{Value, excerpt, has_words, line};
@@ -39,10 +41,20 @@ pub(crate) const LONGEST_WHOLE: usize = 16 << 20;
 pub(crate) const SMALL: usize = 64 << 10;
 
 /// Whether bytes go in the clear.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Cloth {
     Clear,
     Tls,
+}
+
+impl Cloth {
+    /// For digests.
+    pub(crate) fn word(self) -> &'static [u8] {
+        match self {
+            Cloth::Clear => b"clear",
+            Cloth::Tls => b"tls",
+        }
+    }
 }
 
 /// A stream both ways, whatever it is made of: what is spoken on it is the same in the clear and in TLS.

@@ -7,6 +7,7 @@
 mod ask;
 mod message;
 mod pass;
+mod redis;
 mod releases;
 mod scram;
 mod scrub;
@@ -17,4 +18,4 @@ pub(crate) use ask::Carrier;
 pub(crate) use pass::{Ware, pass};
 pub(crate) use releases::Releases;
 pub(crate) use serve::{Keeper, serve};
-pub(crate) use tunnel::{Instead, Session};
+pub(crate) use tunnel::{Instead, Session, Wish};

@@ -86,6 +86,10 @@ impl Keeper {
         held.usable(host)
     }
 
+    pub(super) fn swaps(&self) -> Arc<Swaps> {
+        self.swaps.clone()
+    }
+
     pub(super) fn without_secrets(&self, text: &str) -> String {
         self.swaps.in_text(text).unwrap_or_else(|| text.to_owned())
     }

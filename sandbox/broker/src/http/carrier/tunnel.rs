@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use agentbox_core::{Destination, safe};
+use agentbox_core::{Destination, Digest, safe};
 use bytes::BufMut as _;
 use http::{Request, StatusCode};
 use hyper::upgrade::Upgraded;
@@ -16,11 +16,14 @@ use tokio::{
 use super::{
     super::body::Through,
     ask::Carrier,
+    redis,
     scram::{self, NotLoggedIn},
     serve::{Keeper, is_near},
 };
 use crate::{
+    mysql::holder,
     postgres::keyed,
+    session::Cloth,
     upstream::{Alpn, UpstreamStream},
 };
 
@@ -33,20 +36,49 @@ const LONGEST: usize = 64 << 10;
 /// `SSLRequest`.
 const ASKS_FOR_TLS: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
+/// What is logged in to, and as whom; never with what.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Wish {
+    /// With the startup message as it will be sent.
+    PostgreSql { startup: Vec<u8> },
+    /// As this user, or the server's default one.
+    Redis { user: Option<Vec<u8>>, cloth: Cloth },
+    /// With the client's own answer to a greeting, without its proof.
+    MySql { login: Vec<u8> },
+}
+
+impl Wish {
+    /// What a log-in is bound to. Both processes compute it. `None` where it names no user.
+    pub(crate) fn digest(&self, destination: &Destination, credential: &str) -> Option<Digest> {
+        let to = destination.to_string();
+        Some(match self {
+            Wish::PostgreSql { startup } => {
+                let (user, database) = keyed::names(startup)?;
+                keyed::digest(destination, &user, &database, startup, credential)
+            }
+            Wish::Redis { user, cloth } => {
+                let (whose, user) = user.as_ref().map_or((&b"default"[..], &b""[..]), |user| (&b"user"[..], user.as_slice()));
+                Digest::of([b"redis".as_slice(), b"login", to.as_bytes(), whose, user, cloth.word(), credential.as_bytes()])
+            }
+            Wish::MySql { login } => Digest::of([b"mysql".as_slice(), b"login", to.as_bytes(), login, credential.as_bytes()]),
+        })
+    }
+}
+
 /// One session to log in for.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Session {
     ask: u64,
     nonce: String,
     destination: Destination,
-    startup: Vec<u8>,
     credential: String,
+    wish: Wish,
 }
 
 impl Session {
-    /// With the startup message as it will be sent, and the credential's name.
-    pub(crate) fn new(ask: u64, nonce: &str, destination: &Destination, startup: &[u8], credential: &str) -> Self {
-        Self { ask, nonce: nonce.to_owned(), destination: destination.clone(), startup: startup.to_vec(), credential: credential.to_owned() }
+    /// With the credential's name.
+    pub(crate) fn new(ask: u64, nonce: &str, destination: &Destination, credential: &str, wish: Wish) -> Self {
+        Self { ask, nonce: nonce.to_owned(), destination: destination.clone(), credential: credential.to_owned(), wish }
     }
 }
 
@@ -87,12 +119,13 @@ impl Carrier {
 pub(super) async fn serve(keeper: &Keeper, upgraded: Upgraded) -> io::Result<()> {
     let mut broker = TokioIo::new(upgraded);
     let session: Session = timeout(LOGIN, hear(&mut broker)).await??;
+    let scrubs = matches!(session.wish, Wish::Redis { .. });
     match timeout(LOGIN, log_in(keeper, session)).await.unwrap_or_else(|_| Err(Instead::Broken("the server did not answer in time".to_owned()))) {
         Ok((mut server, first)) => {
             say(&mut broker, &Ok::<(), Instead>(())).await?;
             broker.write_all(&first).await?;
             broker.flush().await?;
-            copy_bidirectional(&mut broker, &mut server).await.map(|_| ())
+            if scrubs { redis::pass(keeper, broker, server).await } else { copy_bidirectional(&mut broker, &mut server).await.map(|_| ()) }
         }
         Err(instead) => {
             let clean = |why: String| keeper.without_secrets(&safe::line(&why, 300));
@@ -109,24 +142,62 @@ pub(super) async fn serve(keeper: &Keeper, upgraded: Upgraded) -> io::Result<()>
 
 /// Connects, has the token struck, logs in. With the server's first message after that.
 async fn log_in(keeper: &Keeper, session: Session) -> Result<(UpstreamStream, Vec<u8>), Instead> {
-    let refused = |why: &str| Instead::Refused(why.to_owned());
-    let (user, database) = keyed::names(&session.startup).ok_or_else(|| refused("the session names no user"))?;
-    let digest = keyed::digest(&session.destination, &user, &database, &session.startup, &session.credential);
-    let near = is_near(keeper, &session.destination.host);
-    let mut server = reach(keeper, &session.destination, near).await?;
-    let password = keeper.password(&session.credential, &session.destination.host).map_err(Instead::Refused)?;
-    let released = keeper.releases().release(session.ask, session.nonce, digest).await.map_err(Instead::Refused)?;
-    if !released.contains(&session.credential) {
-        return Err(Instead::Refused(format!("credential `{}` may not be used any more, or was not judged with this session", session.credential)));
-    }
+    let Session { ask, nonce, destination, credential, wish } = session;
+    let digest = wish.digest(&destination, &credential).ok_or_else(|| Instead::Refused("the session names no user".to_owned()))?;
+    let near = is_near(keeper, &destination.host);
+    let password = keeper.password(&credential, &destination.host).map_err(Instead::Refused)?;
+    // The server is reached first: a yes is not spent on one that is not there.
+    let struck = async {
+        let released = keeper.releases().release(ask, nonce, digest).await.map_err(Instead::Refused)?;
+        if released.contains(&credential) {
+            return Ok(());
+        }
+        Err(Instead::Refused(format!("credential `{credential}` may not be used any more, or was not judged with this session")))
+    };
     let broken = |error: io::Error| Instead::Broken(format!("the server broke off: {}", error.kind()));
-    server.write_all(&session.startup).await.map_err(broken)?;
-    server.flush().await.map_err(broken)?;
-    let first = scram::log_in(&mut server, password.reveal()).await.map_err(|why| match why {
-        NotLoggedIn::Io(error) => broken(error),
-        NotLoggedIn::Unspoken(_) | NotLoggedIn::Forged => Instead::Broken(why.to_string()),
-    })?;
-    Ok((server, first))
+    match wish {
+        Wish::PostgreSql { startup } => {
+            let mut server = reach(keeper, &destination, near).await?;
+            struck.await?;
+            server.write_all(&startup).await.map_err(broken)?;
+            server.flush().await.map_err(broken)?;
+            let first = scram::log_in(&mut server, password.reveal()).await.map_err(|why| match why {
+                NotLoggedIn::Io(error) => broken(error),
+                NotLoggedIn::Unspoken(_) | NotLoggedIn::Forged => Instead::Broken(why.to_string()),
+            })?;
+            Ok((server, first))
+        }
+        Wish::Redis { user, cloth } => {
+            let mut server = connect(keeper, &destination, near, cloth).await?;
+            struck.await?;
+            let first = redis::log_in(&mut server, user.as_deref(), password.reveal()).await.map_err(broken)?;
+            Ok((server, first))
+        }
+        Wish::MySql { login } => {
+            let greeted = holder::greeted(keeper.connector(), &destination, near, &login).await?;
+            struck.await?;
+            holder::log_in(greeted, password.reveal()).await
+        }
+    }
+}
+
+/// As the client reached us: over TLS, verified, or in the clear where a secret may travel so.
+async fn connect(keeper: &Keeper, destination: &Destination, near: bool, cloth: Cloth) -> Result<UpstreamStream, Instead> {
+    let unreachable = |why: String| Instead::Unreachable(why);
+    let connector = keeper.connector();
+    match cloth {
+        Cloth::Clear if !near => Err(unreachable(format!("{destination}: a password is not sent in the clear: connect with TLS"))),
+        Cloth::Clear => {
+            // In the clear no certificate speaks for an address, so it is our own finding.
+            let destination = Destination { addresses: Vec::new(), ..destination.clone() };
+            connector.connect_tcp(&destination).await.map(UpstreamStream::Clear).map_err(|error| unreachable(error.to_string()))
+        }
+        Cloth::Tls => {
+            let tcp = connector.connect_tcp(destination).await.map_err(|error| unreachable(error.to_string()))?;
+            let tls = connector.secure(destination, tcp, Alpn::None).await.map_err(|error| unreachable(error.to_string()))?;
+            Ok(UpstreamStream::Tls(Box::new(tls)))
+        }
+    }
 }
 
 /// TLS, verified; in the clear only where a secret may travel so.
