@@ -110,18 +110,20 @@ pub(crate) fn around(call: &Call<'_>) -> Around {
     let words = paths::words(&call.route);
     let method = call.head.method.as_str();
     let last = call.route.last();
+    let own = words::split(last);
     // A POST to a collection makes a new member, whose settings take nothing away; any other may change what stands.
-    let makes = words::split(last).last().is_some_and(|word| words::singular(word) != word || bodies::is_making(word)) && !paths::is_identifier(last);
-    let steers =
-        words::split(last).iter().any(|word| matches!(word.as_str(), "settings" | "configs" | "attributes" | "options" | "preferences" | "actions" | "rules"));
-    let asks = method == "POST" && words::effect_of(last) == Some(Effect::Read);
-    let says_new = words::split(last).last().is_some_and(|word| bodies::is_making(word));
+    let says_new = own.last().is_some_and(|word| bodies::is_making(word));
+    let makes = (says_new || own.last().is_some_and(|word| words::singular(word) != word)) && !paths::is_identifier(last);
+    let steers = own.iter().any(|word| matches!(word.as_str(), "settings" | "configs" | "attributes" | "options" | "preferences" | "actions" | "rules"));
+    let asks = method == "POST" && words::of_words(&own, &[]) == Some(Effect::Read);
     Around {
         changes: matches!(method, "PUT" | "PATCH" | "MERGE") || (method == "POST" && !asks && (!makes || steers)),
         makes: method == "POST" && says_new,
         words,
         about: if aws::is_guard(call.head) { vec!["monitoring".to_owned()] } else { paths::about(&call.route) },
         asks: false,
+        // `logging.googleapis.com`, `backup.example.com`.
+        guarded: words::split(call.head.host.as_str().split('.').next().unwrap_or_default()).iter().any(|word| words::is_guard(word)),
     }
 }
 

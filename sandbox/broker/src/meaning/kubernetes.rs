@@ -42,7 +42,8 @@ struct Object<'a> {
 /// `/api/v1/…`, `/apis/GROUP/VERSION/…`, in or out of a namespace.
 fn object<'a>(segments: &[&'a str]) -> Option<Object<'a>> {
     let (group, rest) = match segments {
-        ["api", version, rest @ ..] if is_version(version) => ("", rest),
+        // The oldest group has one version only.
+        ["api", "v1", rest @ ..] => ("", rest),
         ["apis", group, version, rest @ ..] if is_version(version) => (*group, rest),
         _ => return None,
     };
@@ -109,6 +110,11 @@ impl Api for Kubernetes {
         let segments: Vec<&str> = call.route.segments().collect();
         let object = object(&segments).filter(is_kubernetes)?;
         let (effect, why) = judge(call, &object)?;
+        // `/api/v1/services/3/wipe` of somebody else's API.
+        let (effect, why) = match http_rules::said(call) {
+            Some((said, why)) if !is_sure(&object) && effect < said => (said, why),
+            _ => (effect, why),
+        };
         let verb = verb(call, &object);
         let mut operation = Operation::new(effect, &format!("k8s.{verb}"), resource(call, &object), why);
         if object.kind == "secrets" && effect == Effect::Read || (object.kind == "serviceaccounts" && object.sub == Some("token")) {
@@ -122,6 +128,11 @@ impl Api for Kubernetes {
         }
         Some(Reading { operations: vec![operation], reply: ReplyStyle::Kubernetes })
     }
+}
+
+/// `/api/v1/services/3` is many an API's own path: only what lies in a namespace or in a named group is surely Kubernetes'.
+fn is_sure(object: &Object<'_>) -> bool {
+    !object.group.is_empty() || object.namespace.is_some()
 }
 
 /// Kubernetes' own verb.
@@ -169,9 +180,7 @@ fn judge(call: &Call<'_>, object: &Object<'_>) -> Option<Found> {
     if let Some(why) = http_rules::unreadable(call) {
         return Some((Effect::Opaque, format!("{method} with a body that cannot be read: {why}")));
     }
-    // `/api/v1/services/3` is many an API's own path: only what lies in a namespace or in a named group is surely Kubernetes'.
-    let is_sure = !object.group.is_empty() || object.namespace.is_some();
-    if is_sure && is_trial(call) {
+    if is_sure(object) && is_trial(call) {
         return Some((Effect::Read, "a dry run: the server says what it would do and does nothing".to_owned()));
     }
     let named = |verb: &str| format!("{verb} {}", safe(object.kind));

@@ -86,7 +86,10 @@ pub(crate) fn is_known(host: &str) -> bool {
 /// Whether a part of a path is somebody's number or hash, not a word.
 #[must_use]
 pub(crate) fn is_identifier(segment: &str) -> bool {
-    segment.bytes().any(|byte| byte.is_ascii_digit()) && !is_version(segment)
+    // `acme.storage.v1.Volumes` is a service's name.
+    segment.bytes().any(|byte| byte.is_ascii_digit())
+        && segment.split('.').any(|part| part.bytes().any(|byte| byte.is_ascii_digit()) && !is_version(part))
+        && !is_version(segment)
 }
 
 /// `v1`, `v2beta1`, `2010-04-01`.

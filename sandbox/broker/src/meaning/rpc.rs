@@ -12,7 +12,12 @@ const MOST: usize = 64;
 #[must_use]
 pub(crate) fn named(call: &Call<'_>) -> Option<Found> {
     let targets = call.header_values("x-amz-target").flatten().filter_map(|target| target.rsplit('.').next()).map(str::to_owned);
-    let name = targets.chain(names(call)).find(|name| words::effect_of(last(name)) == Some(Effect::Destroy))?;
+    let name = targets.chain(names(call)).find(|name| {
+        // `vm.snapshot.rollback` is said of a snapshot.
+        let own = last(name);
+        let above = name.get(..name.len() - own.len()).map(words::split).unwrap_or_default();
+        words::of_words(&words::split(own), &above) == Some(Effect::Destroy)
+    })?;
     Some((Effect::Destroy, format!("it calls {}", safe(&name))))
 }
 

@@ -4,12 +4,17 @@ use agentbox_core::Effect;
 
 use super::{
     super::words,
-    Around, Found, is_verb, safe,
+    Around, Found,
+    guards::Above,
+    is_verb, safe,
     statements::{self, Where},
 };
 
 /// Most elements of a document that are looked at.
 const MOST_ELEMENTS: usize = 100_000;
+
+/// Most elements within each other of which it is remembered what they are.
+const DEEPEST: usize = 64;
 
 /// Most lines of a list of JSON values.
 const MOST_LINES: usize = 100_000;
@@ -36,20 +41,36 @@ fn lines(text: &str, around: &Around) -> Option<Found> {
         return Some((Effect::Opaque, "more lines than are read".to_owned()));
     }
     let mut values = text.lines().filter(|line| !line.trim().is_empty()).map(serde_json::from_str::<serde_json::Value>);
-    values.find_map(|value| super::in_value(&value.ok()?, around))
+    let above = Above::of(around);
+    values.find_map(|value| super::in_value(&value.ok()?, around, above))
 }
 
 /// `<Delete>`, `<DeleteUser>`, `<methodName>wp.deletePost</methodName>`, `<Status>Suspended</Status>`, `<Expiration>`.
 fn xml(text: &str, around: &Around) -> Option<Found> {
     let mut name_of_member = String::new();
+    let above = Above::of(around);
     let mut is_call_next = false;
     if text.split('<').count() > MOST_ELEMENTS {
         return Some((Effect::Opaque, "more elements than are read".to_owned()));
     }
+    let (mut open, mut depth): (Vec<Above>, usize) = (Vec::new(), 0);
     text.split('<').skip(1).find_map(|piece| {
+        if piece.starts_with('/') {
+            depth = depth.saturating_sub(1);
+            open.truncate(depth);
+            return None;
+        }
         let end = piece.find(|c: char| c.is_whitespace() || matches!(c, '>' | '/')).unwrap_or(piece.len());
         let (name, rest) = piece.split_at_checked(end)?;
         let name = name.rsplit(':').next().unwrap_or(name);
+        let above = open.last().copied().unwrap_or(above);
+        let is_closed = rest.split_once('>').is_some_and(|(head, _)| head.ends_with('/')) || name.starts_with(['!', '?']);
+        if !is_closed {
+            depth = depth.saturating_add(1);
+            if open.len() < DEEPEST {
+                open.push(above.below(&words::split(name)));
+            }
+        }
         let content = rest.split_once('>').map_or("", |(_, content)| content.trim());
         let is_call = |text: &str| text.rsplit('.').next().is_some_and(is_verb);
         if name == "name" {
@@ -71,7 +92,7 @@ fn xml(text: &str, around: &Around) -> Option<Found> {
         }
         // A leaf is a field like those of JSON.
         let value = serde_json::Value::String(content.to_owned());
-        let found = (!content.is_empty()).then(|| super::settings::judge(name, &value, around)).flatten();
+        let found = (!content.is_empty()).then(|| super::settings::judge(name, &value, around, above)).flatten();
         found.map(|(effect, why)| (effect, format!("{why}: {}", safe(name))))
     })
 }

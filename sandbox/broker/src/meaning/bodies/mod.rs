@@ -1,6 +1,8 @@
 //! What the body of an API that nobody has described says of itself: verbs in its fields, protections switched off,
 //! statements of SQL, commands, elements of XML. It only ever makes a request stricter.
 
+mod guarding;
+mod guards;
 mod markup;
 mod settings;
 pub(super) mod statements;
@@ -11,6 +13,7 @@ use agentbox_core::Effect;
 use serde_json::{Map, Value};
 
 use super::{content::Content, words};
+use guards::Above;
 
 /// What a body says that is stricter than its method: the effect and why.
 pub(crate) type Found = (Effect, String);
@@ -28,6 +31,8 @@ pub(crate) struct Around {
     pub(crate) about: Vec<String>,
     /// What is looked at now only says what is looked for: `{"filter": {"deleted": true}}`.
     pub(crate) asks: bool,
+    /// The host's name or something else outside the path says that a guard is spoken to.
+    pub(crate) guarded: bool,
 }
 
 impl Around {
@@ -83,6 +88,9 @@ const VERB_FIELDS: &[&str] = &[
 /// Longest value that is taken for a verb.
 const LONGEST_VERB: usize = 48;
 
+/// Longest path of a patch that is read.
+const LONGEST_PATCHED: usize = 300;
+
 /// Longest policy that is read where it stands as a text in a field.
 const LONGEST_POLICY: usize = 256 << 10;
 
@@ -110,14 +118,22 @@ fn whole(value: &Value, around: &Around) -> Option<Found> {
             return Some((Effect::Destroy, format!("the body says {}", safe(&order.join(" ")))));
         }
     }
-    in_value(value, around).or_else(|| match value {
+    let above = Above::of(around);
+    // `PUT …/configs/retention.ms {"value": "1000"}` is a field of that name.
+    if let Some(value) = value.get("value").filter(|value| !value.is_object())
+        && let Some((effect, why)) = settings::judge(&around.about.join("_"), value, around, above)
+    {
+        return Some((effect, format!("{why}: value")));
+    }
+    in_value(value, around, above).or_else(|| match value {
         Value::Object(fields) => settings::capacity(fields).or_else(|| settings::goes_back(fields, around)),
         _ => None,
     })
 }
 
 fn form<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone, around: &Around) -> Option<Found> {
-    let one = |(name, value): (&str, &str)| in_field(name, &Value::String(value.to_owned()), around);
+    let above = Above::of(around);
+    let one = |(name, value): (&str, &str)| in_field(name, &Value::String(value.to_owned()), around, above);
     if let Some(found) = pairs.clone().find_map(one) {
         return Some(found);
     }
@@ -126,7 +142,7 @@ fn form<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone, around: &Ar
         pairs.clone().filter_map(|(name, value)| Some((name.strip_suffix(".Value").or_else(|| name.strip_suffix(".value"))?, value))).collect();
     let named = pairs.clone().filter_map(|(name, value)| Some(([".Name", ".Key", ".key"].iter().find_map(|end| name.strip_suffix(end))?, value)));
     for (stem, name) in named.filter(|(stem, _)| !stem.to_ascii_lowercase().contains("tag")) {
-        if let Some(found) = values.get(stem).and_then(|value| in_field(name, &Value::String((*value).to_owned()), around)) {
+        if let Some(found) = values.get(stem).and_then(|value| in_field(name, &Value::String((*value).to_owned()), around, above)) {
             return Some(found);
         }
     }
@@ -141,6 +157,7 @@ pub(crate) fn query_destroys(pairs: &[(String, String)], reads: Reads, around: &
     // `GET /audit?action=delete` looks for deletions.
     let looks = reads == Reads::Yes
         && around.words.last().is_some_and(|last| matches!(words::singular(last), "audit" | "log" | "event" | "history" | "activity" | "search" | "trail"));
+    let above = if pairs.is_empty() { Above::default() } else { Above::of(around) };
     pairs.iter().find_map(|(name, value)| {
         let lower = name.to_ascii_lowercase();
         let url = |effect| (effect, format!("the URL says {}", safe(name)));
@@ -166,7 +183,7 @@ pub(crate) fn query_destroys(pairs: &[(String, String)], reads: Reads, around: &
             let says = words::split(value).iter().any(|word| matches!(word.as_str(), "overwrite" | "truncate" | "replace"));
             return says.then(|| url(Effect::Destroy));
         }
-        settings::switches_off(name, &Value::String(value.clone()), around).map(|_| url(Effect::Destroy))
+        guards::switches_off(name, &words::split(name), &Value::String(value.clone()), around, above).map(|_| url(Effect::Destroy))
     })
 }
 
@@ -179,20 +196,26 @@ pub(crate) enum Reads {
     No,
 }
 
-fn in_value(value: &Value, around: &Around) -> Option<Found> {
+fn in_value(value: &Value, around: &Around, above: Above) -> Option<Found> {
     match value {
-        Value::Object(fields) => in_fields(fields, around),
-        Value::Array(items) => items.iter().find_map(|item| in_value(item, around)),
+        Value::Object(fields) => in_fields(fields, around, above),
+        Value::Array(items) => items.iter().find_map(|item| in_value(item, around, above)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
 }
 
-fn in_fields(fields: &Map<String, Value>, around: &Around) -> Option<Found> {
+fn in_fields(fields: &Map<String, Value>, around: &Around, above: Above) -> Option<Found> {
+    // `{"type": "MFA_ENROLL", "status": "INACTIVE"}`, `{"feature": "audit_log", "enabled": false}`.
+    let kinds = ["type", "kind", "name", "feature", "category", "key"].iter().filter_map(|name| fields.get(*name)?.as_str());
+    let above = kinds.fold(above, Above::beside);
+    if let Some(found) = patch(fields, around, above) {
+        return Some(found);
+    }
     // `{"name": "retention.ms", "value": "1000"}` is a field of that name.
     let pair = ["name", "key", "Name", "Key", "field", "setting"].iter().find_map(|name| fields.get(*name)?.as_str());
     let value = ["value", "Value", "new_value"].iter().find_map(|name| fields.get(*name));
     if let (Some(name), Some(value)) = (pair, value)
-        && let Some(found) = settings::judge(name, value, around)
+        && let Some(found) = settings::judge(name, value, around, above)
     {
         return Some((found.0, format!("the body says {}", safe(name))));
     }
@@ -202,7 +225,8 @@ fn in_fields(fields: &Map<String, Value>, around: &Around) -> Option<Found> {
         if tool.len() <= LONGEST_VERB && words::effect_of(tool) == Some(Effect::Destroy) {
             return says(tool);
         }
-        return in_value(arguments, &Around { about: words::split(tool), ..Around::name(tool) });
+        let around = Around { about: words::split(tool), ..Around::name(tool) };
+        return in_value(arguments, &around, Above::of(&around));
     }
     // `{"name": "deleteUser", "params": [3]}`; `{"name": "delete_confirmation"}` is what a thing is called.
     // Of the Model Context Protocol a tool may be called without arguments.
@@ -224,7 +248,18 @@ fn in_fields(fields: &Map<String, Value>, around: &Around) -> Option<Found> {
     if let Some(found) = settings::machines(fields) {
         return Some(found);
     }
-    fields.iter().find_map(|(name, value)| in_field(name, value, around))
+    fields.iter().find_map(|(name, value)| in_field(name, value, around, above))
+}
+
+/// JSON Patch (RFC 6902): `{"op": "replace", "path": "/backup/enabled", "value": false}` is a field below others.
+fn patch(fields: &Map<String, Value>, around: &Around, above: Above) -> Option<Found> {
+    let op = fields.get("op")?.as_str()?;
+    let (path, name) = fields.get("path")?.as_str().filter(|path| path.len() <= LONGEST_PATCHED)?.rsplit_once('/')?;
+    if !matches!(op, "replace" | "add") {
+        return None;
+    }
+    let above = path.split('/').fold(above, |above, part| above.below(&words::split(part)));
+    in_field(name, fields.get("value")?, &Around { changes: true, ..around.clone() }, above)
 }
 
 /// `{"name": "delete_branch", "arguments": {…}}`, and nothing else.
@@ -243,7 +278,7 @@ const QUESTIONS: &[&str] = &["filter", "filters", "where", "selector", "match", 
 /// Fields whose names are free for anybody.
 const FREE: &[&str] = &["tags", "labels", "annotations"];
 
-fn in_field(name: &str, value: &Value, around: &Around) -> Option<Found> {
+fn in_field(name: &str, value: &Value, around: &Around, above: Above) -> Option<Found> {
     let says = |effect| Some((effect, format!("the body says {}", safe(name))));
     // AWS: `BlockDeviceMapping.1.Ebs.DeleteOnTermination`.
     let own = name.rsplit('.').next().unwrap_or(name);
@@ -261,7 +296,7 @@ fn in_field(name: &str, value: &Value, around: &Around) -> Option<Found> {
     if let Some((effect, why)) = statements::in_field(&lower, value, around.searches()) {
         return Some((effect, format!("{why}, in the body's {}", safe(name))));
     }
-    if !around.asks && names_deletion(own, value, around) {
+    if !around.asks && names_deletion(own, value, around, above) {
         return says(Effect::Destroy);
     }
     if let Value::String(text) = value {
@@ -270,16 +305,19 @@ fn in_field(name: &str, value: &Value, around: &Around) -> Option<Found> {
         }
         // Policies travel as JSON in a text: `lifecyclePolicyText`.
         if lower.contains("policy") && text.len() <= LONGEST_POLICY && text.trim_start().starts_with(['{', '[']) {
-            return serde_json::from_str::<Value>(text).ok().and_then(|inner| in_value(&inner, around));
+            return serde_json::from_str::<Value>(text).ok().and_then(|inner| in_value(&inner, around, above));
         }
     }
-    if let Some((effect, why)) = settings::judge(name, value, around) {
+    if let Some((effect, why)) = settings::judge(name, value, around, above) {
         return Some((effect, format!("{why}: {}", safe(name))));
     }
     if QUESTIONS.contains(&lower.as_str()) && value.is_object() {
-        return in_value(value, &Around { asks: true, ..around.clone() });
+        return in_value(value, &Around { asks: true, ..around.clone() }, above);
     }
-    in_value(value, around)
+    match value {
+        Value::Object(_) | Value::Array(_) => in_value(value, around, above.below(&words::split(own))),
+        _ => None,
+    }
 }
 
 /// `delete`, `DELETE`, `delete_all`, `removeUser`: short, and a verb at its beginning.
@@ -343,20 +381,26 @@ const ABOUT_DELETION: &[&str] = &[
 ];
 
 /// `{"deletes": [...]}`, `{"is-destroy": true}`, `{"DeleteRequest": {...}}`, `{"delete": "…"}`, `{"_deleted": true}`, `{"prune": true}`.
-fn names_deletion(name: &str, value: &Value, around: &Around) -> bool {
+fn names_deletion(name: &str, value: &Value, around: &Around, above: Above) -> bool {
     if is_no(value) {
         return false;
     }
     let all = words::split(name);
     if all.last().is_some_and(|last| ABOUT_DELETION.contains(&last.as_str()))
-        || all.iter().any(|word| matches!(word.as_str(), "protection" | "retention" | "lock" | "marker"))
+        || all.iter().any(|word| matches!(word.as_str(), "retention" | "lock" | "marker" | "prevent" | "guard") || word.starts_with("protect"))
+        // `deleteOption: "Detach"` says what becomes of it.
+        || all.last().is_some_and(|last| matches!(last.as_str(), "option" | "behavior" | "behaviour" | "mode" | "strategy"))
+            && value.as_str().is_some_and(|text| !words::split(text).iter().any(|word| words::destroys(word)))
     {
         return false;
     }
-    let skip = usize::from(all.first().is_some_and(|first| matches!(first.as_str(), "is" | "do" | "should" | "force" | "request" | "auto" | "to" | "with")));
+    let skip = usize::from(
+        all.first()
+            .is_some_and(|first| matches!(first.as_str(), "is" | "do" | "should" | "schedule" | "scheduled" | "force" | "request" | "auto" | "to" | "with")),
+    );
     let Some(word) = all.get(skip) else { return false };
     // `change_protection` with `{"delete": true}` protects from deletion.
-    if is_yes(value) && around.words.last().is_some_and(|last| words::is_guard(last)) {
+    if is_yes(value) && (above.guards() || around.words.last().is_some_and(|last| words::is_guard(last))) {
         return false;
     }
     // `purge_cache` with `{"purge_everything": true}`: it fills again.

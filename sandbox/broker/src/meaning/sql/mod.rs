@@ -65,6 +65,12 @@ pub(crate) fn mysql_command(payload: &[u8], said: &Said) -> Vec<Operation> {
     wire::mysql_command(payload, said)
 }
 
+/// What a server's setting of this name takes away with this value, if it does.
+#[must_use]
+pub(crate) fn setting_falls(name: &str, value: &str) -> Option<&'static str> {
+    session::fallen(Dialect::PostgreSql, name, Some(value))
+}
+
 /// The action of what cannot be read; its effect is [`agentbox_core::Effect::Opaque`].
 pub const UNCLEAR: &str = "sql.unclear";
 

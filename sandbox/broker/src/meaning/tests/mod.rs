@@ -261,6 +261,7 @@ mod disguises;
 mod guards;
 mod protections;
 mod services;
+mod settings;
 
 /// The worst effect of a request to a host.
 fn at(host: &str, method: &str, target: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Effect {

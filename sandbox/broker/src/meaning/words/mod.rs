@@ -6,10 +6,10 @@ mod verbs;
 
 use agentbox_core::Effect;
 
-pub(crate) use nouns::{Worth, is_guard, is_resettable, singular, worth};
+pub(crate) use nouns::{Worth, guard_together, is_guard, is_resettable, singular, worth};
 use split::LONGEST;
 pub(crate) use split::split;
-use verbs::{BEFORE, CLOSING, DESTROYING, EMPTYING, GUARDED, KILLABLE, OLDER, READING, REMOVABLE, REMOVING, RESTORING, UNDOING, WEAKENING};
+use verbs::{BEFORE, CLOSING, DESTROYING, EMPTYING, GUARDED, KILLABLE, LOOKING, OLDER, READING, REMOVABLE, REMOVING, RESTORING, UNDOING, WEAKENING};
 
 fn is(table: &[&str], word: &str) -> bool {
     table.contains(&word)
@@ -60,6 +60,10 @@ pub(crate) fn of_words(words: &[String], around: &[String]) -> Option<Effect> {
     if first == "schedule" && words.iter().any(|word| word == "deletion" || word == "delete") {
         return Some(Effect::Destroy);
     }
+    // `previewDelete`, `listPurgeJobs`: what is only looked at; `getAndDelete` does both.
+    if is(LOOKING, first) && !words.iter().any(|word| matches!(word.as_str(), "and" | "then" | "or" | "with")) {
+        return Some(Effect::Read);
+    }
     if is(READING, first) && !words.iter().skip(1).any(|word| destroys(word)) {
         return Some(Effect::Read);
     }
@@ -67,7 +71,9 @@ pub(crate) fn of_words(words: &[String], around: &[String]) -> Option<Effect> {
         return Some(effect);
     }
     // Anywhere, because missing one costs more than asking once: `bulkDeleteUsers`, `volumeDeleteV2`, `usersDeleteAll`.
-    let at = words.iter().position(|word| destroys(word))?;
+    // `UpdateFirewallDeleteProtection` is about what protects from deleting.
+    let is_adjective = |at: usize| at > 0 && words.get(at + 1).is_some_and(|next| matches!(next.as_str(), "protection" | "prevention" | "lock"));
+    let at = words.iter().enumerate().position(|(at, word)| destroys(word) && !is_adjective(at))?;
     let (before, after) = (words.get(..at)?, words.get(at + 1..)?);
     let verb = words.get(at)?.as_str();
     // `delete-by-tags` says which, not what.
@@ -114,18 +120,29 @@ fn head_of(object: &[String]) -> &str {
     object.get(..until).and_then(<[String]>::last).map_or("", String::as_str)
 }
 
+/// Words that only say which part of a thing's working is meant.
+const VAGUE: &[&str] =
+    &["all", "collection", "configuration", "forever", "indefinitely", "job", "now", "plan", "policy", "recording", "schedule", "stream", "to"];
+
 /// Switching off what guards or records.
 fn weakening(words: &[String], around: &[String]) -> Option<Effect> {
     let first = words.first()?.as_str();
+    // `turnOffProtection`.
+    let (words, first) = match words {
+        [turn, off, ..] if matches!(turn.as_str(), "turn" | "switch") && off == "off" => (words.get(1..)?, "off"),
+        _ => (words, first),
+    };
     let verb = [words.first(), words.last()].into_iter().flatten().map(String::as_str).find(|word| is(WEAKENING, word))?;
     let others = || words.iter().map(String::as_str).filter(|word| *word != verb);
     let guards =
         others().any(|word| is_guard(word) || (verb == first && is(GUARDED, singular(word)) && matches!(verb, "disable" | "stop" | "suspend" | "unprotect")));
     // A backup that is stopped is one run of it; the guard of other things is what runs by itself.
     // `…/users/7/lifecycle/suspend`: the life of something else.
-    let is_alone = words.iter().all(|word| word == verb || word == "all");
-    let around_guards = is_alone && around.iter().any(|word| is_guard(word) && word != "lifecycle");
-    (guards || around_guards || first == "unprotect").then_some(Effect::Destroy)
+    // `backup.Backups/PauseSchedule`: what is stopped is no more than the guard's own working.
+    let is_alone = words.iter().all(|word| word == verb || VAGUE.contains(&singular(word)));
+    let of_policy = || matches!(verb, "disable" | "deactivate" | "suspend") && around.iter().any(|word| matches!(singular(word), "policy" | "policie"));
+    let around_guards = is_alone && (around.iter().any(|word| is_guard(word) && word != "lifecycle") || of_policy());
+    (guards || around_guards || guard_together(words) || first == "unprotect").then_some(Effect::Destroy)
 }
 
 fn closing(words: &[String], first: &str, around: &[String]) -> Option<Effect> {
@@ -181,7 +198,8 @@ pub(crate) fn step(name: &str) -> Option<Vec<String>> {
         |word: &String| destroys(word) || is(RESTORING, word) || is(WEAKENING, word) || CLOSING.iter().any(|(verb, _)| verb == word) || is(UNDOING, word);
     let from = words.iter().take_while(|word| is(BEFORE, word)).count();
     // `StopReplication`, `delete-app-version-app-component`: an API's own verb stands first, whatever its length.
-    let begins = words.get(from).is_some_and(verb);
+    let turns_off = matches!(words.as_slice(), [turn, off, ..] if matches!(turn.as_str(), "turn" | "switch") && off == "off");
+    let begins = words.get(from).is_some_and(verb) || turns_off;
     let ends = words.len() <= 4 && words.last().is_some_and(verb);
     (begins || ends).then_some(words)
 }

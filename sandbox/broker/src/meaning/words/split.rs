@@ -41,6 +41,19 @@ pub(crate) fn split(name: &str) -> Vec<String> {
 }
 
 fn push(words: &mut Vec<String>, word: String) {
+    // `tearDown`, `require2FA`: two that are one word.
+    match (words.last_mut(), word.as_str()) {
+        (Some(last), "down") if last == "tear" => {
+            last.push_str("down");
+            return;
+        }
+        (Some(last), "fa") if last.len() > 1 && last.ends_with('2') => {
+            last.pop();
+            words.push("2fa".to_owned());
+            return;
+        }
+        _ => {}
+    }
     // `batchdelete`.
     let word = match ["batch", "bulk", "force"].iter().find_map(|how| word.strip_prefix(how).filter(|rest| GLUED.iter().any(|verb| rest.starts_with(verb)))) {
         Some(rest) => rest.to_owned(),
@@ -69,6 +82,8 @@ mod tests {
         assert_eq!(split("deleterange"), ["delete", "range"]);
         assert_eq!(split("deleted"), ["deleted"]);
         assert_eq!(split("deletion"), ["deletion"]);
+        assert_eq!(split("tearDownStack"), ["teardown", "stack"]);
+        assert_eq!(split("require2FA"), ["require", "2fa"]);
         assert_eq!(split("__schema"), ["schema"]);
         assert!(split("").is_empty());
         assert!(split(&"aB".repeat(5000)).len() <= MOST + 1);

@@ -2,36 +2,51 @@
 
 /// Verbs after which something is gone, whatever it was; only what is light is made again.
 pub(super) const DESTROYING: &[&str] = &[
+    "abolish",
     "annihilate",
     "anonymise",
     "anonymize",
     "cleanup",
+    "cull",
     "decommission",
     "delete",
     "deletes",
     "del",
+    "demolish",
     "deprovision",
     "destroy",
     "destroys",
     "discard",
     "dispose",
     "drop",
+    "eliminate",
+    "eradicate",
     "erase",
     "erasure",
     "expunge",
     "factoryreset",
     "forceremove",
+    "forget",
     "format",
+    "incinerate",
     "nuke",
     "obliterate",
+    "offboard",
     "overwrite",
     "prune",
     "purge",
+    "raze",
+    "reap",
     "rebuild",
     "redact",
+    "reformat",
     "removal",
     "reimage",
     "reinstall",
+    "repave",
+    "rm",
+    "rmdir",
+    "rmtree",
     "scrub",
     "shred",
     "softdelete",
@@ -41,8 +56,11 @@ pub(super) const DESTROYING: &[&str] = &[
     "truncate",
     "undeploy",
     "uninstall",
+    "vaporize",
     "wipe",
     "zap",
+    "zeroise",
+    "zeroize",
 ];
 
 /// Verbs that take one thing out of another: what is taken out often remains.
@@ -106,7 +124,18 @@ pub(super) const WEAKENING: &[&str] = &[
     "unlock",
     "expire",
     "disarm",
+    "disengage",
     "opt",
+    "lift",
+    "loosen",
+    "lower",
+    "reduce",
+    "relax",
+    "revoke",
+    "shorten",
+    "shrink",
+    "weaken",
+    "withdraw",
 ];
 
 /// Guards of more than the tables of nouns name, for weakening verbs only.
@@ -115,7 +144,7 @@ pub(super) const GUARDED: &[&str] = &["configuration", "lock", "rotation", "rule
 /// Verbs that end an account or give an address back for good.
 pub(super) const CLOSING: &[(&str, &[&str])] = &[
     ("close", &["account"]),
-    ("release", &["address", "addresses", "ip", "ips", "host", "hosts", "number", "numbers", "phone", "eip"]),
+    ("release", &["address", "addresses", "ip", "ips", "host", "hosts", "number", "numbers", "phone", "eip", "hold", "holds"]),
     ("deregister", &["image", "ami", "type", "domain"]),
     ("cancel", &["account"]),
     ("abandon", &["instances", "workspace"]),
@@ -126,6 +155,9 @@ pub(super) const READING: &[&str] = &[
     "batchget", "check", "count", "describe", "diff", "download", "estimate", "exists", "explain", "export", "fetch", "find", "get", "inspect", "list",
     "lookup", "peek", "preview", "query", "read", "scan", "search", "select", "show", "simulate", "stat", "status", "validate", "verify", "view",
 ];
+
+/// Those of them that only look, whatever verb is looked for.
+pub(super) const LOOKING: &[&str] = &["count", "describe", "estimate", "explain", "list", "preview", "search", "simulate", "validate"];
 
 /// Words that, beside a destroying verb, undo or prevent.
 pub(super) const UNDOING: &[&str] =
