@@ -17,6 +17,7 @@ mod relay;
 mod results;
 mod serve;
 
+pub(crate) use packets::commands;
 pub(crate) use serve::{Served, serve};
 
 /// A body read as each of the first packets, as a command, and as a server's answer.

@@ -59,6 +59,22 @@ pub(super) fn head(bytes: &[u8]) -> Option<Head> {
     Some(Head { length: usize::from(a) | usize::from(b) << 8 | usize::from(c) << 16, number })
 }
 
+/// The commands of what a client sent, each a packet of its own; and why what follows them is none.
+pub(crate) fn commands(bytes: &[u8]) -> (Vec<&[u8]>, Option<Malformed>) {
+    let (mut rest, mut found) = (bytes, Vec::new());
+    // Each turn takes at least a packet's head.
+    while !rest.is_empty() {
+        let Some(head) = head(rest) else { return (found, Some(Malformed::Short)) };
+        if head.number != 0 || head.length == FULL {
+            return (found, Some(if head.number == 0 { Malformed::Long } else { Malformed::Order }));
+        }
+        let Some((packet, behind)) = rest.split_at_checked(head.whole()) else { return (found, Some(Malformed::Short)) };
+        found.push(packet.get(HEADER..).unwrap_or_default());
+        rest = behind;
+    }
+    (found, None)
+}
+
 /// A packet with its header. `body` is shorter than [`FULL`].
 pub(super) fn packet(number: u8, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes();
@@ -170,6 +186,17 @@ mod tests {
         }
         assert_eq!(Body(&[0xfb]).counted(), Err(Malformed::Answer));
         assert_eq!(Body(&[5, 1, 2]).bytes(), Err(Malformed::Short));
+    }
+
+    #[test]
+    fn commands_are_packets_that_begin_anew() {
+        let two = [packet(0, b"\x03SELECT 1"), packet(0, b"\x01")].concat();
+        assert_eq!(commands(&two), (vec![&b"\x03SELECT 1"[..], b"\x01"], None));
+        for cut in 1..HEADER {
+            assert_eq!(commands(&two[..two.len() - cut]).1, Some(Malformed::Short));
+        }
+        assert_eq!(commands(&packet(1, b"\x01")), (vec![], Some(Malformed::Order)));
+        assert_eq!(commands(b"\xff\xff\xff\0"), (vec![], Some(Malformed::Long)));
     }
 
     proptest::proptest! {

@@ -157,6 +157,41 @@ fn inline(bytes: &[u8]) -> Result<Found, Malformed> {
     Ok(if words.is_empty() { Found::Nothing(end + 1) } else { Found::Line(end + 1, words) })
 }
 
+/// Most commands of what is read whole.
+const MOST_COMMANDS: usize = 10_000;
+
+/// The commands of bytes that are all there, each as its words.
+pub(crate) fn whole(bytes: &[u8]) -> Result<Vec<Vec<Vec<u8>>>, Malformed> {
+    let (mut rest, mut found, mut decoder, mut gathers) = (bytes, Vec::new(), Decoder::default(), false);
+    // Each turn takes at least a byte, or gathers what was told as long.
+    while !rest.is_empty() {
+        let taken = match decoder.read(rest)? {
+            Found::More => return Err(Malformed::End),
+            Found::Nothing(length) => length,
+            Found::Array(length, words) => {
+                found.push(words.into_iter().map(|word| rest.get(word).unwrap_or_default().to_vec()).collect());
+                length
+            }
+            Found::Line(length, words) => {
+                found.push(words);
+                length
+            }
+            Found::Long(_) if gathers => return Err(Malformed::Long),
+            Found::Long(_) => {
+                gathers = true;
+                decoder.gather();
+                continue;
+            }
+        };
+        if found.len() > MOST_COMMANDS {
+            return Err(Malformed::Long);
+        }
+        gathers = false;
+        rest = rest.get(taken..).unwrap_or_default();
+    }
+    Ok(found)
+}
+
 /// A command as an array.
 pub(crate) fn array(words: &[impl AsRef<[u8]>]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
@@ -219,6 +254,16 @@ mod tests {
             all(b"\r\n*0\r\nSET a \"x\\x00y\"\r\n  \nPING\n", 3),
             Ok(vec![vec![b"SET".to_vec(), b"a".to_vec(), b"x\0y".to_vec()], vec![b"PING".to_vec()]])
         );
+    }
+
+    #[test]
+    fn what_is_all_there_is_read_as_what_comes() {
+        assert_eq!(whole(b"*1\r\n$4\r\nPING\r\n\r\nGET a\n"), Ok(vec![vec![b"PING".to_vec()], vec![b"GET".to_vec(), b"a".to_vec()]]));
+        let long = array(&[&b"SET"[..], b"k", &vec![b'x'; 2 * LONG_VALUE]]);
+        assert_eq!(whole(&long).unwrap()[0][2].len(), 2 * LONG_VALUE);
+        assert_eq!(whole(&long[..long.len() - 1]), Err(Malformed::End));
+        assert_eq!(whole(b"*1\r\n$4\r\nPING"), Err(Malformed::End));
+        assert_eq!(whole(b""), Ok(vec![]));
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod session;
 mod transaction;
 mod words;
 
-pub(crate) use commands::array;
+pub(crate) use commands::{array, whole as commands};
 pub(crate) use scripts::Scripts;
 pub(crate) use serve::serve;
 

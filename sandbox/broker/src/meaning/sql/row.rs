@@ -31,7 +31,7 @@ pub fn of_row(row: &Row<'_>) -> Vec<Operation> {
         ("sql", _, None) => understand(dialect, row.text.as_bytes(), &said),
         ("sql", Dialect::PostgreSql, Some(bytes)) => wire::postgres(bytes, &said),
         ("sql", Dialect::MySql, Some(bytes)) => wire::mysql(bytes, &said),
-        ("redis", _, Some(bytes)) => match wire::redis(bytes) {
+        ("redis", _, Some(bytes)) => match crate::redis::commands(bytes) {
             Ok(commands) => commands.iter().flat_map(|command| redis::judge(command, redis::FIRST_DATABASE)).collect(),
             Err(why) => vec![unread("redis", &why.to_string())],
         },

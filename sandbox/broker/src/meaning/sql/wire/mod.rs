@@ -1,4 +1,5 @@
-//! The bytes of the wire, decoded strictly: what does not parse to its last byte is opaque.
+//! The bytes of the wire, decoded strictly: what does not parse to its last byte is opaque. The frames of MySQL and Redis are read by those
+//! who relay them, so that there is one reader of each.
 
 mod mongo;
 mod mysql;
@@ -8,7 +9,7 @@ mod redis;
 pub(super) use mongo::{judge as mongo, message as mongo_message};
 pub(super) use mysql::{judge as mysql, one as mysql_command};
 pub(super) use postgres::judge as postgres;
-pub(super) use redis::{commands as redis, words as redis_words};
+pub(super) use redis::words as redis_words;
 
 /// Why bytes were not decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! MySQL's packets from the client: a length, a number, a command.
+//! MySQL's commands, each the body of a packet.
 
 use agentbox_core::{Effect, Operation};
 
@@ -10,10 +10,17 @@ use super::{
 /// Under which name the statement is kept that was prepared last: MariaDB executes it by the number -1.
 const LAST: &str = "last";
 
-/// Judges every packet of `bytes`.
+/// Judges every command of `bytes`.
 pub(in super::super) fn judge(bytes: &[u8], said: &Said) -> Vec<Operation> {
     let mut judge = Judge::new(Dialect::MySql, said);
-    if let Err(why) = packets(bytes, &mut judge) {
+    let (commands, malformed) = crate::mysql::commands(bytes);
+    for one in commands {
+        if let Err(why) = command(one, &mut judge) {
+            judge.unclear(why.to_string());
+            break;
+        }
+    }
+    if let Some(why) = malformed {
         judge.unclear(why.to_string());
     }
     judge.finish()
@@ -26,22 +33,6 @@ pub(in super::super) fn one(payload: &[u8], said: &Said) -> Vec<Operation> {
         judge.unclear(why.to_string());
     }
     judge.finish()
-}
-
-fn packets(bytes: &[u8], judge: &mut Judge<'_>) -> Result<(), Malformed> {
-    let mut rest = bytes;
-    // Each turn takes at least four bytes.
-    while !rest.is_empty() {
-        let size = super::length(little(take(&mut rest, 3)?))?;
-        if take(&mut rest, 1)? != [0] {
-            return Err(Malformed("a packet is out of its order"));
-        }
-        if size == 0xff_ffff {
-            return Err(Malformed("a command goes on in a further packet"));
-        }
-        command(take(&mut rest, size)?, judge)?;
-    }
-    Ok(())
 }
 
 fn command(packet: &[u8], judge: &mut Judge<'_>) -> Result<(), Malformed> {
