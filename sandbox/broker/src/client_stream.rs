@@ -57,8 +57,15 @@ impl AsyncRead for ClientStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.0.poll_read_ready(cx))?;
+            let room = buffer.remaining();
             match self.0.try_read_buf(buffer) {
-                Ok(_) => return Poll::Ready(Ok(())),
+                Ok(count) => {
+                    if count > 0 && count < room {
+                        // That was all: what comes next is a new edge. Else each read would be followed by one that finds nothing.
+                        let _ = self.0.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+                    }
+                    return Poll::Ready(Ok(()));
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -137,6 +144,23 @@ mod tests {
         let mut rest = Vec::new();
         client.read_to_end(&mut rest).await.unwrap();
         assert_eq!(rest, b"bye");
+    }
+
+    #[tokio::test]
+    async fn what_comes_behind_a_short_read_is_read_too() {
+        let (mut client, server) = pair().await;
+        let (mut stream, presence) = ClientStream::new(server);
+        let mut bytes = [0; 64];
+        for word in [&b"one"[..], b"two", b"three"] {
+            client.write_all(word).await.unwrap();
+            assert_eq!(stream.read(&mut bytes).await.unwrap(), word.len());
+            assert!(timeout(Duration::from_millis(20), stream.read(&mut bytes)).await.is_err(), "there is no more");
+        }
+        client.write_all(b"last").await.unwrap();
+        drop(client);
+        assert_eq!(stream.read(&mut bytes).await.unwrap(), 4);
+        assert_eq!(timeout(Duration::from_secs(20), stream.read(&mut bytes)).await.unwrap().unwrap(), 0);
+        timeout(Duration::from_secs(20), presence.gone()).await.expect("it has gone");
     }
 
     #[tokio::test]
