@@ -153,9 +153,19 @@ impl Drop for Origin {
 /// It does not start.
 #[must_use]
 pub fn serve(folder: &Path, interpreter: &str, name: &str, source: &str) -> (Child, String) {
+    serve_with(folder, interpreter, name, source, &[])
+}
+
+/// The same with words for it.
+///
+/// # Panics
+/// It does not start.
+#[must_use]
+pub fn serve_with(folder: &Path, interpreter: &str, name: &str, source: &str, words: &[&str]) -> (Child, String) {
     fs::write(folder.join(name), source).expect("a server's source");
     let mut server = Command::new(skip::which(interpreter).unwrap_or_else(|| interpreter.into()))
         .arg(name)
+        .args(words)
         .current_dir(folder)
         .env_clear()
         .env("PATH", PATH)

@@ -104,9 +104,35 @@ pub(crate) const TOOLS: &[Tool] = &[
         package: "pip:moto[server]==5.1.4",
         why: "the far side of `aws`",
     },
+    Tool {
+        name: "grpcio",
+        there: There::Runs(&["/usr/local/lib/agentbox-tools/bin/python3", "-c", "import grpc"]),
+        package: "pip:grpcio==1.71.0",
+        why: "gRPC's calls of each kind as programs use them",
+    },
+    Tool {
+        name: "SQLAlchemy",
+        there: There::Runs(&["/usr/local/lib/agentbox-tools/bin/python3", "-c", "import sqlalchemy"]),
+        package: "pip:SQLAlchemy==2.0.40",
+        why: "a mapper's work on PostgreSQL",
+    },
+    Tool {
+        name: "psycopg of pip",
+        there: There::Runs(&["/usr/local/lib/agentbox-tools/bin/python3", "-c", "import psycopg"]),
+        package: "pip:psycopg[binary]==3.2.6",
+        why: "what SQLAlchemy speaks through",
+    },
     Tool { name: "npm", there: There::Program("npm"), package: "npm", why: "what agents install with, and are installed with" },
     Tool { name: "Claude Code", there: There::Program("claude"), package: "npm:@anthropic-ai/claude-code@2.1.197", why: "a day's work of a real agent" },
     Tool { name: "Codex", there: There::Program("codex"), package: "npm:@openai/codex@0.169.0", why: "as Claude Code" },
+    Tool { name: "drizzle-kit", there: There::Program("drizzle-kit"), package: "npm:drizzle-kit@0.31.1", why: "a migration as in the incident" },
+    Tool {
+        name: "drizzle-orm",
+        there: There::Runs(&["sh", "-c", "test -d \"$(npm root -g)/drizzle-orm\""]),
+        package: "npm:drizzle-orm@0.44.2",
+        why: "what drizzle-kit reads schemas with",
+    },
+    Tool { name: "node-postgres", there: There::Runs(&["sh", "-c", "test -d \"$(npm root -g)/pg\""]), package: "npm:pg@8.16.0", why: "as drizzle-orm" },
     Tool { name: "bwrap", there: There::Program("bwrap"), package: "bubblewrap", why: "what `cargo xtask bench` compares with" },
 ];
 

@@ -7,7 +7,7 @@ use agentbox_core::{Destination, Digest, Effect, Evidence, HostName, Operation, 
 use crate::{
     authority::Authority,
     dns::Reading,
-    http::{Pool, Room, carrier::Carrier},
+    http::{Pool, Room, Twice, carrier::Carrier},
     line::Line,
     names::Names,
     postgres::Keys,
@@ -39,6 +39,7 @@ pub(crate) struct Broker {
     pub(crate) authority: Authority,
     pub(crate) names: Arc<Names>,
     pub(crate) refusals: Refusals,
+    pub(crate) twice: Twice,
     pub(crate) own: HostName,
 }
 

@@ -16,7 +16,7 @@ use crate::{
     authority::Authority,
     broker::{Broker, OWN_NAME, denied, reading},
     dns::{self, Resolver},
-    http::{Pool, Room, carrier::Carrier},
+    http::{Pool, Room, Twice, carrier::Carrier},
     line::Supervisor,
     names::Names,
     postgres::Keys,
@@ -108,6 +108,7 @@ async fn serve(config: BrokerConfig, sockets: BoxSockets, supervisor: UnixStream
         authority: config.authority,
         names: names.clone(),
         refusals: Refusals::default(),
+        twice: Twice::default(),
         own: own.clone(),
     });
     let reads = Box::new(move |name: &HostName| reading(&policy, name));

@@ -1,5 +1,7 @@
 //! Asks about one thing that would be sent, connects, and only then takes the right to send it.
 
+use std::sync::Arc;
+
 use agentbox_core::{Destination, Judgement, Permit, Refusal, RefusalKind, Request as Question, ledger::Durability};
 
 use super::{
@@ -124,6 +126,11 @@ impl<'a> Outcome<'a> {
             self.broker.line.done(ask, outcome);
         }
     }
+
+    /// For what lasts longer than its answer.
+    pub(crate) fn lasting(mut self, broker: &Arc<Broker>) -> Yes {
+        Yes::new(broker, self.ask.take())
+    }
 }
 
 impl Drop for Outcome<'_> {
@@ -131,5 +138,33 @@ impl Drop for Outcome<'_> {
         if let Some(ask) = self.ask.take() {
             self.broker.line.done(ask, "the client went before the answer came");
         }
+    }
+}
+
+/// A right that was used up, owned by what was begun with it. How that ended is told once, whatever happens.
+pub(crate) struct Yes {
+    broker: Arc<Broker>,
+    ask: Option<u64>,
+}
+
+impl Yes {
+    pub(crate) fn new(broker: &Arc<Broker>, ask: Option<u64>) -> Self {
+        Self { broker: broker.clone(), ask }
+    }
+
+    pub(crate) fn tell(mut self, outcome: &str) {
+        self.take(outcome);
+    }
+
+    fn take(&mut self, outcome: &str) {
+        if let Some(ask) = self.ask.take() {
+            self.broker.line.done(ask, outcome);
+        }
+    }
+}
+
+impl Drop for Yes {
+    fn drop(&mut self) {
+        self.take("it ended before anything was sent");
     }
 }

@@ -1,6 +1,7 @@
 //! Bodies: read as far as they must be understood, streamed beyond.
 
 use std::{
+    fmt,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -14,15 +15,21 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Sleep, sleep, timeout},
+    time::{Instant, Sleep, sleep, timeout, timeout_at},
 };
+
+use super::envelopes::Envelopes;
 
 /// How long a client may be silent within a body that must be read before judging.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a streaming body may be silent, either way: half-dead connections must end, and servers that stream events send
 /// something every minute or so.
-const IDLE: Duration = Duration::from_secs(300);
+pub(super) const IDLE: Duration = Duration::from_secs(300);
+
+/// The same for calls of gRPC and its kin: who waits for events is told nothing while there are none, and the connection below is asked
+/// whether it lives.
+pub(super) const IDLE_CALL: Duration = Duration::from_secs(3600);
 
 /// A body on its way through.
 #[derive(Debug)]
@@ -30,26 +37,61 @@ pub(crate) enum Through {
     /// Nothing, or all of it in memory, with its trailers.
     Whole(Option<Bytes>, Option<HeaderMap>),
     /// What was read ahead, then the rest as it comes.
-    Streaming(Option<Bytes>, Incoming, Silence),
+    Streaming(Option<Bytes>, Incoming, Rest),
 }
 
 /// What becomes of trailers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tail {
     Passed,
-    Dropped,
+    /// Passed where this finds that they change nothing about what was judged; else the body breaks off.
+    Judged(Box<dyn Fn(&HeaderMap) -> bool + Send + Sync>),
 }
 
-/// How long a streaming body has been silent, and what becomes of its end.
+impl fmt::Debug for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Tail::Passed => "Passed",
+            Tail::Judged(_) => "Judged",
+        })
+    }
+}
+
+/// What is seen to while the rest of a body comes: how long it may be silent, that it keeps to its framing, and what becomes of its end.
 #[derive(Debug)]
-pub(crate) struct Silence {
+pub(crate) struct Rest {
     timer: Option<Pin<Box<Sleep>>>,
+    patience: Duration,
+    envelopes: Option<Envelopes>,
     tail: Tail,
 }
 
-impl Silence {
+impl Rest {
+    pub(crate) fn new(patience: Duration, tail: Tail) -> Self {
+        Self { timer: None, patience, envelopes: None, tail }
+    }
+
+    /// The body is one of messages in envelopes, of which this much was read.
+    pub(crate) fn enveloped(self, envelopes: Envelopes) -> Self {
+        Self { envelopes: Some(envelopes), ..self }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.timer.get_or_insert_with(|| Box::pin(sleep(IDLE))).as_mut().poll(cx)
+        let patience = self.patience;
+        self.timer.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx)
+    }
+
+    fn check(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BrokeOff> {
+        match (frame.data_ref(), frame.trailers_ref()) {
+            (Some(data), _) => match &mut self.envelopes {
+                Some(envelopes) => envelopes.take(data).map(|()| frame).map_err(|_| BrokeOff::NoEnvelope),
+                None => Ok(frame),
+            },
+            (None, Some(trailers)) => match &self.tail {
+                Tail::Judged(fits) if !fits(trailers) => Err(BrokeOff::Trailers),
+                Tail::Judged(_) | Tail::Passed => Ok(frame),
+            },
+            (None, None) => Ok(frame),
+        }
     }
 }
 
@@ -58,8 +100,12 @@ impl Silence {
 pub(crate) enum BrokeOff {
     #[error(transparent)]
     Connection(#[from] hyper::Error),
-    #[error("the body was silent for {n} seconds", n = IDLE.as_secs())]
+    #[error("the body was silent for too long")]
     Silent,
+    #[error("the body is not made of the messages that its type promises")]
+    NoEnvelope,
+    #[error("trailers that would make another request of the one that was judged")]
+    Trailers,
 }
 
 impl Through {
@@ -81,13 +127,13 @@ impl Through {
         let joined = |rest: Option<Bytes>| Some(Bytes::from([bytes, rest.as_deref().unwrap_or_default()].concat()));
         match self {
             Through::Whole(rest, trailers) => Through::Whole(joined(rest), trailers),
-            Through::Streaming(first, rest, silence) => Through::Streaming(joined(first), rest, silence),
+            Through::Streaming(first, rest, seen_to) => Through::Streaming(joined(first), rest, seen_to),
         }
     }
 
     /// A body that is passed on as it comes, behind what was read of it already.
     pub(crate) fn streaming(first: Option<Bytes>, rest: Incoming, tail: Tail) -> Self {
-        Through::Streaming(first, rest, Silence { timer: None, tail })
+        Through::Streaming(first, rest, Rest::new(IDLE, tail))
     }
 }
 
@@ -98,18 +144,14 @@ impl Body for Through {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokeOff>>> {
         match &mut *self {
             Through::Whole(bytes, trailers) => Poll::Ready(bytes.take().map(Frame::data).or_else(|| trailers.take().map(Frame::trailers)).map(Ok)),
-            Through::Streaming(first, rest, silence) => match first.take() {
+            Through::Streaming(first, rest, seen_to) => match first.take() {
                 Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
                 None => match Pin::new(rest).poll_frame(cx) {
                     Poll::Ready(frame) => {
-                        silence.timer = None;
-                        match frame {
-                            // Nobody has judged what comes behind a body that was not read.
-                            Some(Ok(frame)) if frame.is_trailers() && silence.tail == Tail::Dropped => Poll::Ready(None),
-                            frame => Poll::Ready(frame.map(|frame| frame.map_err(BrokeOff::from))),
-                        }
+                        seen_to.timer = None;
+                        Poll::Ready(frame.map(|frame| seen_to.check(frame?)))
                     }
-                    Poll::Pending => silence.poll(cx).map(|()| Some(Err(BrokeOff::Silent))),
+                    Poll::Pending => seen_to.poll(cx).map(|()| Some(Err(BrokeOff::Silent))),
                 },
             },
         }
@@ -191,12 +233,19 @@ pub(crate) enum Read {
 /// What comes of itself within this moment counts as sent at once: a client of one message sends it with its head.
 const MOMENT: Duration = Duration::from_millis(250);
 
-/// Reads what comes within a moment, up to `most` bytes.
+/// And ends its body together with it, or right behind: who has sent something and then nothing for so long goes on later.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Reads what comes within a moment, up to `most` bytes; nothing where nothing is wanted.
 pub(crate) async fn read_soon(mut body: Incoming, most: usize, room: &Room, share: &mut Share) -> Result<Read, Unread> {
     let mut bytes = BytesMut::new();
-    let end = tokio::time::Instant::now() + MOMENT;
+    if most == 0 {
+        return Ok(Read::TooLong(bytes.freeze(), body));
+    }
+    let end = Instant::now() + MOMENT;
     loop {
-        match tokio::time::timeout_at(end, body.frame()).await {
+        let until = if bytes.is_empty() { end } else { end.min(Instant::now() + PAUSE) };
+        match timeout_at(until, body.frame()).await {
             Err(_) => return Ok(Read::TooLong(bytes.freeze(), body)),
             Ok(None) => return Ok(Read::Whole(bytes.freeze(), None)),
             Ok(Some(Err(_))) => return Err(Unread::Broken),
@@ -208,8 +257,7 @@ pub(crate) async fn read_soon(mut body: Incoming, most: usize, room: &Room, shar
                         return Ok(Read::TooLong(bytes.freeze(), body));
                     }
                 }
-                // gRPC's clients send none, and nobody has judged them: dropped, as behind any body that streams.
-                Err(_trailers) => return Ok(Read::Whole(bytes.freeze(), None)),
+                Err(frame) => return Ok(Read::Whole(bytes.freeze(), frame.into_trailers().ok())),
             },
         }
     }

@@ -3,7 +3,7 @@
 use agentbox_core::{Destination, HostName};
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Version, header, uri::Authority};
 
-use super::websocket;
+use super::{spdy, websocket};
 use crate::{broker::HERE, meaning::Scheme};
 
 /// Headers that belong to one connection (RFC 9110, section 7.6.1), and are never sent on.
@@ -50,8 +50,11 @@ pub(crate) fn check<B>(request: &Request<B>, destination: &Destination, scheme: 
     {
         return Err((StatusCode::BAD_REQUEST, "a Transfer-Encoding other than one plain \"chunked\""));
     }
-    if headers.contains_key(header::UPGRADE) && !is_h2c_offer(headers) && !websocket::is_asked(headers) {
-        return Err((StatusCode::NOT_IMPLEMENTED, "Upgrade to anything but one WebSocket is refused: what flows afterwards cannot be judged"));
+    if headers.contains_key(header::UPGRADE) && !is_h2c_offer(headers) && !websocket::is_asked(headers) && !spdy::is_asked(headers) {
+        return Err((
+            StatusCode::NOT_IMPLEMENTED,
+            "Upgrade to anything but one WebSocket, or a stream of Kubernetes, is refused: what flows afterwards cannot be judged",
+        ));
     }
     if let Some(expect) = headers.get(header::EXPECT)
         && !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
@@ -81,6 +84,12 @@ pub(crate) fn check<B>(request: &Request<B>, destination: &Destination, scheme: 
 /// Some HTTP/1.1 clients offer cleartext HTTP/2 along the way; the offer is dropped, not refused.
 fn is_h2c_offer(headers: &HeaderMap) -> bool {
     headers.get_all(header::UPGRADE).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"h2c"))
+}
+
+/// Whether a name has no place in trailers (RFC 9110, section 6.5.1): it tells how a message is framed, read or routed.
+pub(crate) fn is_of_the_frame(name: &HeaderName) -> bool {
+    let name = name.as_str().replace('_', "-");
+    HOP_BY_HOP.contains(&name.as_str()) || DECISIVE.contains(&name.as_str())
 }
 
 fn is_for(authority: &[u8], destination: &Destination, scheme: Scheme) -> bool {
@@ -177,6 +186,7 @@ mod tests {
         assert_eq!(status(Request::builder().uri("http://api.example.com/")), Err(StatusCode::BAD_REQUEST));
         assert_eq!(status(Request::builder().method("CONNECT").uri("api.example.com:443")), Err(StatusCode::METHOD_NOT_ALLOWED));
         assert_eq!(status(get().header("upgrade", "tls/1.2").header("connection", "upgrade")), Err(StatusCode::NOT_IMPLEMENTED));
+        assert_eq!(status(get().header("upgrade", "SPDY/3.1").header("upgrade", "tls/1.2")), Err(StatusCode::NOT_IMPLEMENTED));
         assert_eq!(status(get().header("upgrade", "websocket, tls/1.2").header("connection", "upgrade")), Err(StatusCode::NOT_IMPLEMENTED));
     }
 

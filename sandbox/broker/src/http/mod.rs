@@ -5,16 +5,21 @@ mod body;
 mod canonical;
 pub(crate) mod carrier;
 mod client;
+mod envelopes;
 mod head;
 mod pool;
 mod serve;
+mod spdy;
 mod strict;
+mod twice;
+mod upgrade;
 mod websocket;
 
 pub(crate) use asking::{Right, permit, refusal, still_fits};
 pub(crate) use body::{Room, Share};
 pub(crate) use pool::Pool;
 pub(crate) use serve::{Facts, Version, serve};
+pub(crate) use twice::Twice;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use websocket::fuzz as fuzz_websocket;

@@ -22,13 +22,15 @@ use tokio::{
 
 use super::{
     asking::{Prepared, Unprepared, client, prepare, refusal},
-    body::{self, Read, Share, Tail, Through},
+    body::{self, Read, Rest, Share, Tail, Through},
     canonical::{self, Known},
     carrier::{self, Ware},
     client::{Outgoing, Purpose, Unanswered},
-    head,
+    envelopes::Envelopes,
+    head, spdy,
     strict::{Broken, Reason, Strict},
-    websocket::{self, Slot},
+    upgrade::Slot,
+    websocket,
 };
 use crate::{
     broker::Broker,
@@ -160,7 +162,7 @@ async fn explain<S: AsyncWrite + Unpin>(stream: &mut S, reason: &Reason) {
 
 async fn answer(broker: &Arc<Broker>, facts: &Arc<Facts>, version: Version, slot: &Slot, request: Request<Incoming>) -> Response<Through> {
     let checked = if slot.is_open() {
-        Err((StatusCode::BAD_REQUEST, "a request on a connection that is a WebSocket"))
+        Err((StatusCode::BAD_REQUEST, "a request on a connection that has become something else than HTTP"))
     } else if facts.misdirected {
         Err((StatusCode::MISDIRECTED_REQUEST, "the name in the TLS hello is not the name that was connected to: connect to a host by its own name"))
     } else {
@@ -176,6 +178,7 @@ async fn answer(broker: &Arc<Broker>, facts: &Arc<Facts>, version: Version, slot
     }
     let passed = match version {
         Version::Http1 if websocket::is_asked(request.headers()) => websocket::open(broker, facts, slot, request).await,
+        Version::Http1 if spdy::is_asked(request.headers()) => spdy::open(broker, facts, slot, request).await,
         Version::Http1 | Version::Http2 => pass(broker, facts, version, request).await,
     };
     match passed {
@@ -317,7 +320,9 @@ async fn understand(broker: &Broker, head: &Head<'_>, incoming: Incoming, share:
     }
     let want = meaning::wants(head);
     let (BodyWant::UpTo(most) | BodyWant::Soon(most)) = want else {
-        return Ok((meaning::understand(head, Body::Absent), nonce()?, Through::streaming(None, incoming, Tail::Dropped)));
+        let meaning = meaning::understand(head, Body::Absent);
+        let rest = Rest::new(body::IDLE, tail(head, &Bytes::new(), &meaning));
+        return Ok((meaning, nonce()?, Through::Streaming(None, incoming, rest)));
     };
     let unread = |error: body::Unread| {
         let status = if matches!(error, body::Unread::NoRoom) { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_REQUEST };
@@ -340,10 +345,37 @@ async fn understand(broker: &Broker, head: &Head<'_>, incoming: Incoming, share:
             meaning.operations.extend(meaning::understand(&Head { headers: &headers, ..*head }, Body::Whole(&bytes)).operations);
             Ok((meaning, nonce()?, Through::Whole((!bytes.is_empty()).then_some(bytes), Some(trailers))))
         }
-        Read::TooLong(first, rest) => {
-            Ok((meaning::understand(head, Body::TooLong { first: &first }), nonce()?, Through::streaming(Some(first), rest, Tail::Dropped)))
+        Read::TooLong(first, incoming) => {
+            let meaning = meaning::understand(head, Body::TooLong { first: &first });
+            let mut rest = Rest::new(body::IDLE, tail(head, &first, &meaning));
+            if meaning::is_enveloped(head) {
+                let mut envelopes = Envelopes::default();
+                // One that is none was judged opaque: somebody may say yes to that, too.
+                if envelopes.take(&first).is_ok() {
+                    rest = Rest::new(body::IDLE_CALL, tail(head, &first, &meaning)).enveloped(envelopes);
+                }
+            }
+            Ok((meaning, nonce()?, Through::Streaming(Some(first).filter(|first| !first.is_empty()), incoming, rest)))
         }
     }
+}
+
+/// Trailers of a body that is not read to its end come when the request was judged already: some servers take them for headers and some do
+/// not, so they are passed on where it would be the same request with them.
+fn tail(head: &Head<'_>, first: &Bytes, judged: &Meaning) -> Tail {
+    let (method, scheme, host, port, target) = (head.method.clone(), head.scheme, head.host.clone(), head.port, head.target.to_owned());
+    let (headers, first) = (head.headers.clone(), first.clone());
+    let (operations, credentials) = (judged.operations.clone(), judged.credentials.clone());
+    Tail::Judged(Box::new(move |trailers| {
+        if trailers.keys().any(head::is_of_the_frame) {
+            return false;
+        }
+        let mut joined = headers.clone();
+        joined.extend(trailers.clone());
+        let head = Head { method: &method, scheme, host: &host, port, target: &target, headers: &joined };
+        let meaning = meaning::understand(&head, Body::TooLong { first: &first });
+        meaning.operations == operations && meaning.credentials == credentials
+    }))
 }
 
 pub(super) fn refused(broker: &Broker, style: ReplyStyle, summary: &str, refusal: &Refusal) -> Response<Through> {
@@ -360,7 +392,12 @@ pub(super) fn back(response: Response<Incoming>) -> Response<Through> {
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return plain(StatusCode::BAD_GATEWAY, "agentbox_upstream", "the far side changed the protocol without being asked");
     }
-    Response::from_parts(parts, Through::streaming(None, body, Tail::Passed))
+    let is_call = parts
+        .headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|media| [&b"application/grpc"[..], b"application/connect+"].iter().any(|beginning| media.as_bytes().starts_with(beginning)));
+    let rest = Rest::new(if is_call { body::IDLE_CALL } else { body::IDLE }, Tail::Passed);
+    Response::from_parts(parts, Through::Streaming(None, body, rest))
 }
 
 /// An answer of our own.

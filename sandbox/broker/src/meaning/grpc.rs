@@ -1,4 +1,6 @@
 //! gRPC, gRPC-web and Connect: what a call does is told by the name of its method; its messages stream and are not waited for.
+//!
+//! Who passes such a body on sees to it that each message stands in an envelope (`http::envelopes`), also those that come later.
 
 use agentbox_core::{Effect, Operation, Resource};
 use base64::Engine as _;
@@ -17,9 +19,6 @@ use super::{
 /// A unary message that has come within a moment is part of what an approval is bound to, if it is no longer than this.
 const LONGEST_UNARY: usize = 64 << 10;
 
-/// Bytes before each message: a flag and four of length.
-const ENVELOPE: usize = 5;
-
 /// First words of methods that read, beside those that any RPC's name may begin with.
 const READING: &[&str] = &["watch", "poll", "subscribe", "resolve", "health", "ping"];
 
@@ -34,6 +33,19 @@ const BEFORE: &[&str] = &["batch", "bulk", "multi", "stream", "streaming", "asyn
 
 /// A service that tells what a server offers; its one method is named after the service.
 const REFLECTION: &[&str] = &["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
+
+/// As much of gRPC-web's text form as holds an envelope.
+const TEXT: usize = 8;
+
+/// Whether a request's body is made of messages in envelopes, as they are.
+pub(crate) fn is_enveloped(head: &Head<'_>) -> bool {
+    matches!(tongue(head), Some(Tongue::Grpc | Tongue::ConnectStream)) && !is_text(head)
+}
+
+/// gRPC-web's text form is the same in base64.
+fn is_text(head: &Head<'_>) -> bool {
+    Media::of(head.headers).essence.starts_with("application/grpc-web-text")
+}
 
 /// Which of the three protocols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,8 +108,9 @@ impl Api for Grpc {
         match tongue(head)? {
             Tongue::ConnectUnary => Some(BodyWant::UpTo(http_rules::LONGEST_BODY)),
             Tongue::Grpc | Tongue::ConnectStream => Some(match method(route).map(|(service, method)| effect_of(service, method)) {
-                // The envelope of the first message is enough.
-                Some(Effect::Read) => BodyWant::Soon(ENVELOPE - 1),
+                // The name says all, and the envelopes are looked at on their way.
+                Some(Effect::Read) if is_enveloped(head) => BodyWant::Soon(0),
+                Some(Effect::Read) => BodyWant::Soon(TEXT),
                 Some(Effect::Write | Effect::Destroy | Effect::Opaque) | None => BodyWant::Soon(LONGEST_UNARY),
             }),
         }
@@ -131,14 +144,19 @@ fn by_name(call: &Call<'_>, service: &str, name: &str) -> Operation {
 /// A call whose messages stand in envelopes. A server of another tongue that ignores the content type must not be able to read them as
 /// its own: the envelope's first byte is a control character, which neither JSON nor GraphQL nor SQL begins with.
 fn enveloped(call: &Call<'_>) -> Operation {
-    let first = match call.raw() {
-        Body::Absent => &[][..],
-        Body::Whole(bytes) | Body::TooLong { first: bytes } => bytes,
+    let (first, goes_on) = match call.raw() {
+        Body::Absent => (&[][..], false),
+        Body::Whole(bytes) => (bytes, false),
+        Body::TooLong { first: bytes } => (bytes, true),
     };
-    // gRPC-web's text form is the same in base64.
-    let is_text = Media::of(call.head.headers).essence.starts_with("application/grpc-web-text");
-    let decoded = is_text.then(|| base64::engine::general_purpose::STANDARD.decode(first.get(..8).unwrap_or_default()).unwrap_or_default());
-    if !matches!(decoded.as_deref().unwrap_or(first), [0 | 1, _, _, _, _, ..]) {
+    let is_message = if is_text(call.head) {
+        let decoded = base64::engine::general_purpose::STANDARD.decode(first.get(..TEXT).unwrap_or_default()).unwrap_or_default();
+        matches!(decoded.as_slice(), [0 | 1, _, _, _, _, ..])
+    } else {
+        // What is still to come is looked at when it comes.
+        matches!(first, [0 | 1, _, _, _, _, ..]) || (goes_on && matches!(first, [] | [0 | 1, ..]))
+    };
+    if !is_message {
         return opaque(call, "its body does not begin with the envelope of a message");
     }
     match method(&call.route) {
@@ -178,12 +196,16 @@ mod tests {
     }
 
     fn judged(content_type: &str, target: &str, body: &[u8]) -> (Effect, String) {
+        judged_as(content_type, target, Body::Whole(body))
+    }
+
+    fn judged_as(content_type: &str, target: &str, body: Body<'_>) -> (Effect, String) {
         let mut headers = http::HeaderMap::new();
         headers.insert("content-type", content_type.parse().unwrap());
         headers.insert("connect-protocol-version", "1".parse().unwrap());
         let host = agentbox_core::HostName::parse("a.example").unwrap();
         let head = Head { method: &Method::POST, scheme: super::super::Scheme::Https, host: &host, port: 443, target, headers: &headers };
-        let meaning = super::super::understand(&head, Body::Whole(body));
+        let meaning = super::super::understand(&head, body);
         let worst = meaning.operations.iter().max_by_key(|operation| operation.effect).unwrap();
         (worst.effect, worst.action.to_string())
     }
@@ -194,6 +216,9 @@ mod tests {
         assert_eq!(judged("application/grpc", get, b"\0\0\0\0\x01x"), (Effect::Read, "grpc.shop.v1.Orders.GetOrder".to_owned()));
         assert_eq!(judged("application/grpc-web-text", get, b"AAAAAAF4").0, Effect::Read);
         assert_eq!(judged("application/connect+json", get, b"\0\0\0\0\x02{}").0, Effect::Read);
+        let streams = |first: &'static [u8]| judged_as("application/grpc", get, Body::TooLong { first }).0;
+        assert_eq!([streams(b""), streams(b"\0"), streams(b"\x01\0\0\0\0")], [Effect::Read; 3], "the rest is looked at when it comes");
+        assert_eq!([streams(b"{"), streams(b"\x02")], [Effect::Opaque; 2]);
         for body in [&b""[..], b"{\"query\":\"mutation{deleteAll}\"}", b"\0", b"\x02\0\0\0\0", b"DROP TABLE x"] {
             assert_eq!(judged("application/grpc", get, body).0, Effect::Opaque, "{body:?}");
         }

@@ -30,6 +30,17 @@ fn is_light(object: &Object<'_>) -> bool {
 /// Subresources that run something in a container or reach through it.
 const INTO: &[&str] = &["exec", "attach", "portforward", "proxy", "ephemeralcontainers"];
 
+/// Those of them that become a stream, for which a client changes the protocol.
+const STREAMS: &[&str] = &["exec", "attach", "portforward"];
+
+/// Whether a request opens a stream to a container: a command's, its console's, or its ports'.
+pub(crate) fn opens_stream(head: &Head<'_>) -> bool {
+    let route = Route::of(head.target);
+    let segments: Vec<&str> = route.segments().collect();
+    let is_method = *head.method == http::Method::GET || *head.method == http::Method::POST;
+    is_method && route.is_plain() && object(&segments).filter(is_kubernetes).is_some_and(|object| object.sub.is_some_and(|sub| STREAMS.contains(&sub)))
+}
+
 /// What a path names.
 struct Object<'a> {
     group: &'a str,
@@ -224,7 +235,8 @@ fn into(call: &Call<'_>, sub: &str) -> Found {
         return (Effect::Opaque, format!("{} reaches into a container: what goes through is not read", safe(sub)));
     }
     // What a person or a program would type into it is not seen.
-    let stays_open = call.route.values("stdin").any(|value| !matches!(value, "false" | "0"));
+    let is_on = |name| call.route.values(name).any(|value| !matches!(value, "false" | "0"));
+    let stays_open = is_on("stdin") || is_on("tty");
     let line: Vec<String> = words.iter().map(|word| format!("'{}'", word.replace('\'', "'\\''"))).collect();
     match shell::judge(&line.join(" ")) {
         (Effect::Read | Effect::Write, why) if stays_open => (Effect::Opaque, format!("in a container it {why}, with an input that is not seen")),

@@ -40,6 +40,8 @@ use agentbox_core::{Credential, HostName, Operation};
 pub(crate) use content::parse_json;
 pub(crate) use credentials::{Position, in_header, in_target, named as named_credential, positions, without_secrets};
 pub use example::{example, remote_command, request, websocket_message};
+pub(crate) use grpc::is_enveloped;
+pub(crate) use kubernetes::opens_stream;
 pub(crate) use railway::{is_railway, may_lose};
 pub use refusal::{GitAnswer, ReplyStyle, refusal_response};
 pub use refusal_clouds::AwsAnswer;

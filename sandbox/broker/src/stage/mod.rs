@@ -43,7 +43,7 @@ use crate::{
     accept,
     authority::Authority,
     broker::{Broker, OWN_NAME},
-    http::{Pool, Room},
+    http::{Pool, Room, Twice},
     line::{Answer, Line, Promised},
     names::Names,
     postgres::Keys,
@@ -241,6 +241,7 @@ impl Stage {
             authority: Authority::generate("test").unwrap(),
             names: Arc::new(Names::default()),
             refusals: Refusals::default(),
+            twice: Twice::default(),
             own: HostName::parse(OWN_NAME).unwrap(),
         };
         Self { line, broker: Arc::new(broker) }

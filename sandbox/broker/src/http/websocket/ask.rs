@@ -15,6 +15,7 @@ use crate::{
     broker::Broker,
     http::{
         Right,
+        asking::Yes,
         canonical::{self, Known},
         permit, refusal,
     },
@@ -27,30 +28,6 @@ const LONGEST_SUMMARY: usize = 300;
 /// How often, and how long, one that is plainly allowed waits until the ledger's keeper has caught up.
 const CATCH_UP: std::time::Duration = std::time::Duration::from_millis(20);
 const CATCH_UPS: u32 = 500;
-
-/// The right to send a message on, used up. How it ended is told once, whatever happens.
-pub(super) struct Yes {
-    broker: Arc<Broker>,
-    ask: Option<u64>,
-}
-
-impl Yes {
-    pub(super) fn tell(mut self, outcome: &str) {
-        self.take(outcome);
-    }
-
-    fn take(&mut self, outcome: &str) {
-        if let Some(ask) = self.ask.take() {
-            self.broker.line.done(ask, outcome);
-        }
-    }
-}
-
-impl Drop for Yes {
-    fn drop(&mut self) {
-        self.take("the WebSocket ended before it was sent");
-    }
-}
 
 /// What a message's question is made of.
 pub(super) struct Subject<'s> {
@@ -102,7 +79,7 @@ impl Opened {
 }
 
 fn used(broker: &Arc<Broker>, permit: Permit, digest: &Digest, ask: Option<u64>) -> Result<Yes, Refusal> {
-    let yes = Yes { broker: broker.clone(), ask };
+    let yes = Yes::new(broker, ask);
     match permit.consume(digest, SystemTime::now()) {
         Ok(()) => Ok(yes),
         Err(unfit) => {

@@ -14,7 +14,7 @@ mod up;
 
 pub(super) use handshake::is_asked;
 pub(super) use open::open;
-pub(super) use tunnel::Slot;
+pub(super) use tunnel::Tunnel;
 
 /// The whole messages of a side, as far as its frames can be read, where they come in pieces of this length; at last why no more can be.
 #[cfg(any(test, fuzzing))]

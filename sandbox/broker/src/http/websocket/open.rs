@@ -1,8 +1,8 @@
 //! The opening of a WebSocket: judged as the request that it is, made anew towards the far side, and agreed to only if the far side does.
 
-use std::{sync::Arc, time::Duration, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
-use agentbox_core::{Evidence, RefusalKind, Request as Question, safe};
+use agentbox_core::{Effect, Evidence, RefusalKind, Request as Question, safe};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::{
     handshake::{self, Offer},
-    tunnel::{Opened, Slot, Tunnel},
+    tunnel::{Opened, Tunnel},
 };
 use crate::{
     broker::Broker,
@@ -23,13 +23,11 @@ use crate::{
         client::{Outgoing, Purpose},
         head,
         serve::{Facts, Version, back, plain, refused, unanswered, unreachable},
+        upgrade::{self, CHANGING, Slot},
     },
     meaning::{self, Body, Dialect, Head},
     opaque::whole_connection,
 };
-
-/// From the far side's yes to its stream, which are one.
-const UPGRADE: Duration = Duration::from_secs(10);
 
 /// Longest summary line, in characters.
 const LONGEST_SUMMARY: usize = 300;
@@ -52,9 +50,14 @@ pub(crate) async fn open(broker: &Arc<Broker>, facts: &Arc<Facts>, slot: &Slot, 
     parts.headers.remove(header::HOST);
     let headers = parts.headers.clone();
     let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).to_owned();
-    let question = question(broker, facts, &summary, &target, &headers).await;
+    let head =
+        Head { method: &Method::GET, scheme: facts.scheme, host: &facts.destination.host, port: facts.destination.port, target: &target, headers: &headers };
+    let is_kubernetes = meaning::opens_stream(&head);
+    let question = question(broker, facts, &summary, &head).await;
     let digest = question.digest;
-    let style = meaning::ReplyStyle::Json;
+    let style = if is_kubernetes { meaning::ReplyStyle::Kubernetes } else { meaning::ReplyStyle::Json };
+    // What flows into a container is never read: whoever said yes to an opening that is not understood said yes to that.
+    let is_free = is_kubernetes && question.worst().is_some_and(|worst| worst.effect == Effect::Opaque);
     // A placeholder of another host is denied by the policy, in its own words.
     if question.evidence.credentials.iter().any(|credential| credential.issued) && broker.policy.preview(&question).0 != agentbox_core::Verdict::Deny {
         let why = "a credential is not put into a WebSocket in this version";
@@ -67,7 +70,12 @@ pub(crate) async fn open(broker: &Arc<Broker>, facts: &Arc<Facts>, slot: &Slot, 
     };
     let Prepared { permit, reuse, outcome, destination, ready, was_used } = match prepared {
         Ok(prepared) => prepared,
-        Err(Unprepared::Refused(refusal)) => return Err(refused(broker, style, &summary, &refusal)),
+        Err(Unprepared::Refused(refusal)) => {
+            if is_kubernetes {
+                broker.twice.remember(&facts.destination, &target, &refusal);
+            }
+            return Err(refused(broker, style, &summary, &refusal));
+        }
         Err(Unprepared::Unreachable(error)) => return Err(unreachable(&error)),
     };
     let key =
@@ -84,14 +92,20 @@ pub(crate) async fn open(broker: &Arc<Broker>, facts: &Arc<Facts>, slot: &Slot, 
             return Err(unanswered(&error));
         }
     };
-    outcome.tell(&format!("answered {}", answer.status().as_u16()));
-    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+    let is_changed = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let free = if is_free && is_changed {
+        Some(outcome.lasting(broker))
+    } else {
+        outcome.tell(&format!("answered {}", answer.status().as_u16()));
+        None
+    };
+    if !is_changed {
         return Ok(back(answer));
     }
     let wrong = |why: &str| plain(StatusCode::BAD_GATEWAY, "agentbox_upstream", why);
     let agreed = offer.agreed(&key, answer.headers()).map_err(wrong)?;
     let mut told = answer.headers().clone();
-    let far = match timeout(UPGRADE, hyper::upgrade::on(answer)).await {
+    let far = match timeout(CHANGING, hyper::upgrade::on(answer)).await {
         Ok(Ok(far)) => far,
         Ok(Err(_)) | Err(_) => return Err(wrong("the far side broke off behind its yes")),
     };
@@ -107,15 +121,14 @@ pub(crate) async fn open(broker: &Arc<Broker>, facts: &Arc<Facts>, slot: &Slot, 
     *response.headers_mut() = told;
     let dialect = Dialect::agreed(agreed.protocol.as_deref());
     let opened = Opened { broker: broker.clone(), facts: facts.clone(), destination, target, headers, dialect };
-    slot.put(Tunnel { far: TokioIo::new(far), opened });
+    slot.put(upgrade::Tunnel::WebSocket(Tunnel { far: TokioIo::new(far), opened, free }));
     Ok(response)
 }
 
 /// What is asked about the opening itself.
-async fn question(broker: &Broker, facts: &Facts, summary: &str, target: &str, headers: &http::HeaderMap) -> Question {
-    let head = Head { method: &Method::GET, scheme: facts.scheme, host: &facts.destination.host, port: facts.destination.port, target, headers };
-    let meaning = meaning::understand(&head, Body::Absent);
-    let (credentials, fingerprints) = broker.issued.recognise(&head, None);
+async fn question(broker: &Broker, facts: &Facts, summary: &str, head: &Head<'_>) -> Question {
+    let meaning = meaning::understand(head, Body::Absent);
+    let (credentials, fingerprints) = broker.issued.recognise(head, None);
     let mut operations = meaning.operations;
     if broker.is_unlisted(&facts.destination) {
         operations.push(whole_connection(
@@ -125,12 +138,12 @@ async fn question(broker: &Broker, facts: &Facts, summary: &str, target: &str, h
         ));
     }
     // A plain GET never has this header by then: a yes to the one is none to the other.
-    let mut marked = headers.clone();
+    let mut marked = head.headers.clone();
     marked.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     Question {
         operations,
         destination: Some(facts.addressed(broker).await.clone()),
-        digest: canonical::digest(&Method::GET, facts.scheme, &facts.destination, target, &marked, Known::Whole(&[])),
+        digest: canonical::digest(&Method::GET, facts.scheme, &facts.destination, head.target, &marked, Known::Whole(&[])),
         evidence: Evidence {
             summary: summary.to_owned(),
             excerpt: meaning.excerpt,

@@ -2,10 +2,7 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -27,7 +24,7 @@ use super::{
 };
 use crate::{
     broker::Broker,
-    http::Facts,
+    http::{Facts, asking::Yes},
     meaning::{Dialect, Head},
 };
 
@@ -46,36 +43,6 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Words of our own that wait to be told to the client.
 const MOST_NOTES: usize = 64;
-
-/// Where the service leaves a tunnel for who serves the connection.
-#[derive(Debug, Default)]
-pub(crate) struct Slot {
-    /// Whether the client is told yes: from then on its bytes are frames, not requests.
-    opened: Arc<AtomicBool>,
-    tunnel: Mutex<Option<Tunnel>>,
-}
-
-impl Slot {
-    /// What the reader of requests looks at.
-    pub(crate) fn opened(&self) -> Arc<AtomicBool> {
-        self.opened.clone()
-    }
-
-    /// Whether this connection is no more one of requests.
-    pub(crate) fn is_open(&self) -> bool {
-        self.opened.load(Ordering::Acquire)
-    }
-
-    pub(super) fn put(&self, tunnel: Tunnel) {
-        *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
-        self.opened.store(true, Ordering::Release);
-    }
-
-    /// The tunnel, if there is one.
-    pub(crate) fn take(&self) -> Option<Tunnel> {
-        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
 
 /// Why a WebSocket ends before both sides have said goodbye.
 #[derive(Debug, thiserror::Error)]
@@ -144,6 +111,8 @@ pub(super) struct Received {
 pub(crate) struct Tunnel {
     pub(super) far: TokioIo<Upgraded>,
     pub(super) opened: Opened,
+    /// Where everything that flows was permitted with the opening.
+    pub(super) free: Option<Yes>,
 }
 
 impl fmt::Debug for Tunnel {
@@ -155,13 +124,14 @@ impl fmt::Debug for Tunnel {
 impl Tunnel {
     /// Carries messages until one side ends it.
     pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin + Send>(self, client: S) {
-        let Self { far, opened } = self;
+        let Self { far, opened, free } = self;
         let (client_reader, mut client_writer) = tokio::io::split(client);
         let (far_reader, mut far_writer) = tokio::io::split(far);
         let (tell, told) = mpsc::channel(MOST_NOTES);
-        let received = Received { count: AtomicU64::new(0), most: AtomicU64::new(u64::MAX) };
+        let most = if free.is_some() { BYTES } else { u64::MAX };
+        let received = Received { count: AtomicU64::new(0), most: AtomicU64::new(most) };
         let ended = {
-            let mut up = std::pin::pin!(up::Up::new(&opened, &mut far_writer, tell, &received).run(Pieces::new(client_reader, frames::From::Client)));
+            let mut up = std::pin::pin!(up::Up::new(&opened, &mut far_writer, tell, &received, free).run(Pieces::new(client_reader, frames::From::Client)));
             let mut down = std::pin::pin!(down::carry(Pieces::new(far_reader, frames::From::Server), &mut client_writer, told, &received));
             tokio::select! {
                 ended = &mut up => {

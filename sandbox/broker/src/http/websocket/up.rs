@@ -16,13 +16,13 @@ use tokio::{
 };
 
 use super::{
-    ask::{self, Subject, Yes},
+    ask::{self, Subject},
     frames::{self, End, Opcode},
     pieces::{First, Piece, Pieces},
     tunnel::{BYTES, Cut, Note, Opened, Received, SILENCE, STALL, TIME, goodbye, write},
 };
 use crate::{
-    http::{Share, refusal},
+    http::{Share, asking::Yes, refusal},
     meaning::{Dialect, Meaning, MessageKind, websocket as meaning},
 };
 use meaning::{Said, Tongue};
@@ -108,13 +108,18 @@ pub(super) struct Up<'t, W> {
 }
 
 impl<'t, W: AsyncWrite + Unpin> Up<'t, W> {
-    pub(super) fn new(opened: &'t Opened, far: &'t mut W, tell: mpsc::Sender<Note>, received: &'t Received) -> Self {
+    /// `free`: everything that flows was permitted with the opening.
+    pub(super) fn new(opened: &'t Opened, far: &'t mut W, tell: mpsc::Sender<Note>, received: &'t Received, free: Option<Yes>) -> Self {
+        let mode = match free {
+            Some(yes) => Mode::Free { until: Instant::now() + TIME, left: BYTES, sent: 0, yes: Some(yes) },
+            None => Mode::Judged,
+        };
         Self {
             opened,
             far,
             tell,
             received,
-            mode: Mode::Judged,
+            mode,
             asking: JoinSet::new(),
             parked: HashMap::new(),
             queue: VecDeque::new(),
