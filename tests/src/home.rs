@@ -1,6 +1,7 @@
 //! A home of its own for each test, and the commands that are run in it.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     fs,
     os::unix::fs::{PermissionsExt as _, chown},
@@ -201,6 +202,24 @@ impl Home {
     #[track_caller]
     pub fn hold(&self) -> String {
         self.waiting(1)[0]["id"].as_str().expect("a card has an id").to_owned()
+    }
+
+    /// Waits until an operation waits that was not `seen` yet, and gives its number. What was permitted is listed for as long as it lasts.
+    ///
+    /// # Panics
+    /// None comes.
+    #[must_use]
+    #[track_caller]
+    pub fn another_hold(&self, seen: &mut BTreeSet<String>) -> String {
+        let mut new = None;
+        let look = || {
+            new = self.holds().iter().filter_map(|card| card["id"].as_str().map(str::to_owned)).find(|id| !seen.contains(id));
+            new.is_some()
+        };
+        until("another operation waits", look, || self.outside(&["log"]).out());
+        let new = new.expect("it was found");
+        seen.insert(new.clone());
+        new
     }
 
     /// The ledger, as `agentbox log` tells it.

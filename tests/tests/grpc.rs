@@ -1,7 +1,7 @@
 //! A real gRPC client against a real gRPC server: calls of each kind flow message by message, what destroys waits, and the channel goes on.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::{fs, process::Child};
+use std::{collections::BTreeSet, fs, process::Child};
 
 use agentbox_tests::{Home, certificates, origin::serve, skip};
 use tempfile::TempDir;
@@ -99,8 +99,9 @@ fn calls_of_each_kind() {
     ));
     home.write("work/client.py", CLIENT);
     let going = home.start(&format!("{PYTHON} client.py 2>&1"));
-    let settle = |word: &str, action: &str| {
-        let held = home.hold();
+    let mut seen = BTreeSet::new();
+    let mut settle = |word: &str, action: &str| {
+        let held = home.another_hold(&mut seen);
         let card = home.outside(&["show", &held]).ended(0).out();
         assert!(card.contains(action), "{card}");
         match word {

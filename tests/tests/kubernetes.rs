@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs, process::Child};
 
-use agentbox_tests::{Home, certificates, origin::serve_with, process::until, skip};
+use agentbox_tests::{Home, certificates, origin::serve_with, skip};
 use tempfile::TempDir;
 
 /// An API server that ends with the test.
@@ -73,19 +73,8 @@ fn streams(words: &[&str], environment: &str, upgrade: &str) {
     ));
     let card = |held: &str| home.outside(&["show", held]).ended(0).out();
     let approve = |held: &str| home.outside(&["approve", held, "--confirm", "yes"]).ended(0);
-    // What was permitted is listed for as long as it lasts.
     let mut seen = BTreeSet::new();
-    let mut next = || {
-        let mut new = None;
-        let look = || {
-            new = home.holds().iter().filter_map(|card| card["id"].as_str().map(str::to_owned)).find(|id| !seen.contains(id));
-            new.is_some()
-        };
-        until("another operation waits", look, || home.log());
-        let new = new.expect("it was found");
-        seen.insert(new.clone());
-        new
-    };
+    let mut next = || home.another_hold(&mut seen);
     let first = next();
     let told = card(&first);
     assert!(told.contains("k8s.exec") && told.contains("/shop/pods/web") && told.contains("it runs cat"), "{told}");
