@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{call::Call, content::Content};
+use super::{Body, call::Call, content::Content, grpc};
 
 /// Longest excerpt in bytes: a card, not a page.
 const LONGEST: usize = 4000;
@@ -12,6 +12,9 @@ const LONGEST: usize = 4000;
 pub(crate) fn of(call: &Call<'_>) -> String {
     if call.has_no_body() {
         return call.route.values("query").next().map(cut).unwrap_or_default();
+    }
+    if matches!(call.raw(), Body::TooLong { .. }) && grpc::is_enveloped(call.head) {
+        return "(its messages follow while it runs, and are not read)".to_owned();
     }
     match call.content_if_read() {
         Some(Content::Json(Value::Object(object))) if object.get("query").is_some_and(Value::is_string) => {

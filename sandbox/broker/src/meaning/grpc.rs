@@ -231,6 +231,15 @@ mod tests {
     }
 
     #[test]
+    fn the_card_says_that_messages_follow() {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("content-type", "application/grpc+proto".parse().unwrap());
+        let host = agentbox_core::HostName::parse("a.example").unwrap();
+        let head = Head { method: &Method::POST, scheme: super::super::Scheme::Https, host: &host, port: 443, target: "/a.B/Purge", headers: &headers };
+        assert_eq!(super::super::understand(&head, Body::TooLong { first: b"" }).excerpt, "(its messages follow while it runs, and are not read)");
+    }
+
+    #[test]
     fn only_a_plain_path_names_a_method() {
         let of = |target: &str| method(&Route::of(target)).map(|(service, method)| format!("{service} {method}"));
         assert_eq!(of("/a.b.C/Get"), Some("a.b.C Get".to_owned()));
