@@ -93,6 +93,10 @@ pub enum Deed {
     Mode = 7,
     /// The owner was to be changed.
     Owner = 8,
+    /// The times were to be changed.
+    Times = 9,
+    /// An extended attribute or an access control list was to be changed.
+    Attribute = 10,
 }
 
 /// Bytes of a name that are told.

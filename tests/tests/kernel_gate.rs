@@ -23,7 +23,10 @@ fn asked() -> bool {
     let report = finish(&mut Home::new("").agentbox(&["doctor", "--json"])).out();
     let report: Value = serde_json::from_str(&report).expect("doctor's report");
     let layer = report["layers"].as_array().expect("layers").iter().find(|layer| layer["layer"] == "kernel-gate").expect("it is one of them").clone();
-    layer["status"]["is"] == "enforced"
+    let is_there = layer["status"]["is"] == "enforced";
+    let expected = std::env::var("AGENTBOX_EXPECTS").as_deref() == Ok("kernel-gate") && nix::unistd::geteuid().is_root();
+    assert!(is_there || !expected, "{layer}");
+    is_there
 }
 
 /// What people do all day: each of these goes through the file gate, so that no hook hears of the box's processes.
@@ -39,9 +42,13 @@ with tempfile.TemporaryFile() as f:
     m = mmap.mmap(f.fileno(), 4096); m[0] = 1
 with open("db", "w+b") as f:
     f.write(b"y" * 100); f.seek(0); f.write(b"z"); f.truncate(10)
-os.replace("db", "db2"); os.utime("db2"); os.unlink("db2")
+os.replace("db", "db2"); os.utime("db2"); os.utime("db2", (1, 1)); os.setxattr("db2", "user.a", b"1"); os.removexattr("db2", "user.a")
+os.unlink("db2")
 os.close(os.memfd_create("m"))
 END
+for own in /tmp /var/tmp /dev/shm; do
+    cd $own; echo t > t; echo u > u; mv t u; rm u; mkdir -p d/e; rm -r d; cd "$OLDPWD"
+done
 (sleep 9 & kill -SEGV $!; wait $! || true)
 cat a
 "#;

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -114,6 +114,17 @@ impl Cgroup {
     /// It has gone.
     pub fn open(&self) -> io::Result<OwnedFd> {
         fs::File::open(&self.path).map(OwnedFd::from)
+    }
+
+    /// Number of the user namespace of the process that is in it first.
+    ///
+    /// # Errors
+    /// There is none, or it has gone.
+    pub(crate) fn users(&self) -> io::Result<u32> {
+        let all = fs::read_to_string(self.path.join("cgroup.procs"))?;
+        let first = all.lines().next().ok_or_else(|| io::Error::other("nobody is in the box's cgroup"))?;
+        let number = fs::metadata(format!("/proc/{first}/ns/user"))?.ino();
+        u32::try_from(number).map_err(io::Error::other)
     }
 
     /// Moves a process into it.

@@ -180,6 +180,7 @@ const MAP_LOOKUP: u32 = 1;
 pub(crate) const PROBER_CALLS: &[Allowed] = &[
     only(libc::SYS_bpf, &[Condition { argument: 0, test: Test::Is(MAP_LOOKUP) }]),
     always(libc::SYS_read),
+    always(libc::SYS_pread64), // whether anybody is in the cgroup, over and over
     always(libc::SYS_write),
     always(libc::SYS_sendto),
     always(libc::SYS_sendmsg),

@@ -71,7 +71,8 @@ const STEPS: &[Step] = &[
     root("drill", 90, Run::Command("agentbox drill pocketos --patience 4")),
     ordinary("drill-ordinary", 90, Run::Command("agentbox drill pocketos --patience 4")),
     // What is left out times what an emulated machine has no time for, or has nothing to do with the kernel.
-    root("fences", 240, Run::Kernel("--skip stopped::tests --skip filter_tests --skip two_hundred --skip storm_of_orphans")),
+    root("fences", 240, Run::Kernel("--skip stopped::tests --skip filter_tests --skip probes:: --skip two_hundred --skip storm_of_orphans")),
+    root("probes", 240, Run::Kernel("probes::")),
     root("calls", 120, Run::Kernel("stopped::tests::faults")),
     root("kernel-gate", 180, Run::Tests("kernel_gate")),
     root("files", 300, Run::Tests("files")),
@@ -85,9 +86,9 @@ const STEPS: &[Step] = &[
     more("unattended"),
 ];
 
-/// Those whose name begins so; else all, or those that every landing runs.
+/// Those whose name begins so, or with another one behind a comma; else all, or those that every landing runs.
 pub(super) fn chosen(only: Option<&str>, when: When) -> Result<Vec<Step>> {
-    let is_chosen = |step: &Step| only.map_or(step.when == When::Always || when == When::All, |only| step.name.starts_with(only));
+    let is_chosen = |step: &Step| only.map_or(step.when == When::Always || when == When::All, |only| only.split(',').any(|only| step.name.starts_with(only)));
     let steps: Vec<Step> = STEPS.iter().copied().filter(is_chosen).collect();
     if steps.is_empty() {
         let names: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
@@ -149,6 +150,7 @@ mod tests {
     fn what_is_named_is_run_and_what_is_not_needed_is_not_built() {
         let names = |only, when| chosen(only, when).map(|steps| steps.iter().map(|step| step.name).collect::<Vec<_>>());
         assert_eq!(names(Some("holds"), When::Always).unwrap(), ["holds"]);
+        assert_eq!(names(Some("probes,kernel"), When::Always).unwrap(), ["probes", "kernel-gate"]);
         assert!(!names(None, When::Always).unwrap().contains(&"holds") && names(None, When::All).unwrap().len() == STEPS.len());
         assert!(names(Some("nothing"), When::All).is_err());
         assert_eq!(programs(&chosen(Some("drill"), When::Always).unwrap()), Vec::<Vec<&str>>::new());

@@ -148,9 +148,11 @@ impl<'b> Types<'b> {
         }
     }
 
-    /// Whether the kernel has a function of this name.
-    pub(super) fn has_function(&self, name: &str) -> bool {
-        self.types.iter().any(|kind| kind.kind() == FUNCTION && self.is_called(kind.name, name))
+    /// How many arguments the kernel's function of this name takes; `None` where it has none of this name.
+    pub(super) fn parameters(&self, name: &str) -> Option<usize> {
+        let function = self.types.iter().find(|kind| kind.kind() == FUNCTION && self.is_called(kind.name, name))?;
+        let prototype = self.types.get(function.size as usize)?;
+        (prototype.kind() == PROTOTYPE).then(|| prototype.count())
     }
 
     fn structure(&self, name: &str) -> Option<Type> {
@@ -302,7 +304,7 @@ mod tests {
         let types = Types::read(&bytes).unwrap();
         assert_eq!(types.offset(&["path", "mnt"], 8), Ok(0));
         assert!(types.offset(&["file", "f_path", "dentry"], 8).unwrap() >= 8);
-        assert!(types.has_function("vfs_unlink") && !types.has_function("vfs_unlinked"));
+        assert_eq!((types.parameters("d_path"), types.parameters("d_paths")), (Some(3), None));
     }
 
     proptest! {
@@ -316,7 +318,7 @@ mod tests {
             let bytes = description(&[&words], TEXTS);
             if let Ok(types) = Types::read(&bytes) {
                 let _ = types.offset(&["file", "f_mode"], 4);
-                let _ = types.has_function("file");
+                let _ = types.parameters("file");
             }
         }
 

@@ -20,19 +20,38 @@ use super::{
 /// The list of security modules that the kernel asks.
 const MODULES: &str = "/sys/kernel/security/lsm";
 
-/// The programs; each is called after its hook.
-const HOOKS: &[&str] = &["path_unlink", "path_rmdir", "path_rename", "path_link", "path_truncate", "file_truncate", "file_open", "path_chmod", "path_chown"];
+/// The programs, each called after its hook, but for [`SETATTR`].
+const HOOKS: &[&str] = &[
+    "path_unlink",
+    "path_rmdir",
+    "path_rename",
+    "path_link",
+    "path_truncate",
+    "file_truncate",
+    "file_open",
+    "path_chmod",
+    "path_chown",
+    "inode_setxattr",
+    "inode_removexattr",
+    "inode_set_acl",
+    "inode_remove_acl",
+];
 
-/// Came with Linux 6.2. Before, `path_truncate` is asked in its place.
-const LATER: &str = "file_truncate";
+/// Came with Linux 6.2. Before, `path_truncate` was asked in the place of the first, and those for extended attributes in that of the others.
+const LATER: &[&str] = &["file_truncate", "inode_set_acl", "inode_remove_acl"];
+
+/// A hook of which there are two kinds: how many arguments it has, and the program for it.
+const SETATTR: (&str, &[(usize, &str)]) = ("inode_setattr", &[(2, "inode_setattr"), (3, "inode_setattr_by_map")]);
 
 /// What the programs read: their constant, the field that it is the place of, and how many bytes they take it for.
 const FIELDS: &[(&str, &[&str], u32)] = &[
     ("DENTRY_D_INODE", &["dentry", "d_inode"], 8),
     ("DENTRY_D_NAME", &["dentry", "d_name", "name"], 8),
+    ("DENTRY_D_SB", &["dentry", "d_sb"], 8),
     ("FILE_F_DENTRY", &["file", "f_path", "dentry"], 8),
     ("FILE_F_INODE", &["file", "f_inode"], 8),
     ("FILE_F_MODE", &["file", "f_mode"], 4),
+    ("IATTR_IA_VALID", &["iattr", "ia_valid"], 4),
     ("INODE_I_INO", &["inode", "i_ino"], 8),
     ("INODE_I_MODE", &["inode", "i_mode"], 2),
     ("INODE_I_SB", &["inode", "i_sb"], 8),
@@ -40,15 +59,17 @@ const FIELDS: &[(&str, &[&str], u32)] = &[
     ("PATH_DENTRY", &["path", "dentry"], 8),
     ("SB_S_DEV", &["super_block", "s_dev"], 4),
     ("SB_S_MAGIC", &["super_block", "s_magic"], 8),
+    ("SB_S_USER_NS", &["super_block", "s_user_ns"], 8),
     ("TASK_FLAGS", &["task_struct", "flags"], 4),
+    ("USER_NS_INUM", &["user_namespace", "ns", "inum"], 4),
 ];
 
 /// What the running kernel says of itself.
 pub(super) struct Kernel {
     /// The programs' constants, and their values.
     pub(super) offsets: Vec<(&'static str, u32)>,
-    /// Whether it asks of what is cut short through a descriptor.
-    asks_of_descriptors: bool,
+    /// The programs that it takes, each with its hook.
+    programs: Vec<(&'static str, &'static str)>,
     /// That it asks programs at all, or why that cannot be told. A kernel that takes none says so better.
     asks: Result<(), String>,
 }
@@ -68,7 +89,12 @@ pub(super) fn look() -> Result<Kernel, String> {
     let types = Types::read(&bytes).map_err(|error| error.to_string())?;
     let offsets = FIELDS.iter().map(|(name, path, width)| types.offset(path, *width).map(|offset| (*name, offset))).collect::<Result<_, BtfError>>();
     let offsets = offsets.map_err(|error| error.to_string())?;
-    Ok(Kernel { offsets, asks_of_descriptors: types.has_function(&format!("bpf_lsm_{LATER}")), asks: modules.map(drop) })
+    let asks = |hook: &str| types.parameters(&format!("bpf_lsm_{hook}"));
+    let (hook, kinds) = SETATTR;
+    let takes = asks(hook).ok_or_else(|| format!("this kernel has no hook {hook}"))?;
+    let (_, program) = kinds.iter().find(|(count, _)| *count == takes).ok_or_else(|| format!("this kernel's hook {hook} has {takes} arguments"))?;
+    let known = HOOKS.iter().filter(|hook| !LATER.contains(hook) || asks(hook).is_some());
+    Ok(Kernel { offsets, programs: known.map(|hook| (*hook, *hook)).chain([(*program, hook)]).collect(), asks: modules.map(drop) })
 }
 
 /// Loads the programs and attaches them, for this cgroup alone; or says in one line which could not be and why.
@@ -76,11 +102,11 @@ pub(super) fn attach(programs: &mut Ebpf, kernel: &Kernel, cgroup: &OwnedFd) -> 
     let map = programs.map_mut("BOX").ok_or("the object has no map BOX")?;
     CgroupArray::try_from(map).and_then(|mut of| of.set(0, cgroup.as_raw_fd(), 0)).map_err(|error| format!("the box's cgroup: {error}"))?;
     let types = Btf::from_sys_fs().map_err(|error| first_line(&error.to_string()).to_owned())?;
-    for hook in HOOKS.iter().filter(|hook| **hook != LATER || kernel.asks_of_descriptors) {
-        let program = programs.program_mut(hook).ok_or_else(|| format!("the object has no program {hook}"))?;
+    for (name, hook) in &kernel.programs {
+        let program = programs.program_mut(name).ok_or_else(|| format!("the object has no program {name}"))?;
         one(program, hook, &types).map_err(|error| {
-            tracing::info!(program = hook, ?error, "the kernel's log");
-            format!("program {hook} on Linux {}: {}", release(), reason(&error))
+            tracing::info!(program = name, ?error, "the kernel's log");
+            format!("program {name} on Linux {}: {}", release(), reason(&error))
         })?;
     }
     kernel.asks.clone()
@@ -97,7 +123,8 @@ fn reason(error: &ProgramError) -> String {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
-            let last = log.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("processed"));
+            let counts = |line: &str| ["processed ", "stack depth ", "verification time "].iter().any(|start| line.starts_with(start));
+            let last = log.lines().rev().find(|line| !line.trim().is_empty() && !counts(line));
             last.map_or_else(|| format!("the kernel refuses it: {io_error}"), |last| format!("the kernel refuses it: {io_error}: {last}"))
         }
         other => first_line(&other.to_string()).to_owned(),

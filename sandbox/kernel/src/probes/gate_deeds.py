@@ -59,6 +59,9 @@ def queue():
     call(241, name)
 
 
+# An owner who may read and write; all others may read.
+ACL = struct.pack("<IHHIHHIHHI", 2, 1, 6, 0xFFFFFFFF, 4, 4, 0xFFFFFFFF, 0x20, 4, 0xFFFFFFFF)
+
 tried("unlink", lambda: os.unlink("kept"))
 tried("rmdir", lambda: os.rmdir("folder"))
 tried("rename", lambda: os.rename("kept", "moved"))
@@ -70,6 +73,11 @@ tried("write", lambda: os.open("kept", os.O_WRONLY))
 tried("cut", lambda: os.open("kept", os.O_RDONLY | os.O_TRUNC))
 tried("mode", lambda: os.chmod("kept", 0))
 tried("owner", lambda: os.chown("kept", 1, 1))
+tried("now", lambda: os.utime("kept"))
+tried("times", lambda: os.utime("kept", (1, 1)))
+tried("attribute", lambda: os.setxattr("kept", "user.agentbox", b"1"))
+tried("unset", lambda: os.removexattr("other", "user.agentbox"))
+tried("acl", lambda: os.setxattr("kept", "system.posix_acl_access", ACL))
 tried("ring", lambda: by_ring("kept", 0))
 tried("worker", lambda: by_ring("kept", 0x10))
 tried("read", lambda: os.close(os.open("kept", os.O_RDONLY)))

@@ -32,6 +32,15 @@ pub(super) struct Probes {
     _programs: Ebpf,
 }
 
+/// The namespaces of a box, by which the programs tell what is its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whose {
+    /// Cookie of the network.
+    pub(super) network: u64,
+    /// Number of the user namespace; 0: nothing in memory is taken for the box's.
+    pub(super) users: u32,
+}
+
 /// What of the programs is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
@@ -43,14 +52,15 @@ pub(super) enum Wanted {
 
 /// Loads and attaches the programs, or says in one line which could not be and why. Of those for files it is said apart, since the others
 /// are of use without them.
-pub(super) fn load(cgroup: &OwnedFd, network: u64, strict: bool, wanted: Wanted) -> Result<(Probes, Result<(), String>), String> {
+pub(super) fn load(cgroup: &OwnedFd, of: Whose, strict: bool, wanted: Wanted) -> Result<(Probes, Result<(), String>), String> {
     let strict = u32::from(strict);
+    let Whose { network, users } = of;
     let kernel = match wanted {
         Wanted::Connections => Err("nobody asked for it".to_owned()),
         Wanted::FilesToo => gate::look(),
     };
     let mut loader = plain_loader();
-    loader.override_global("BOX_NETWORK", &network, true).override_global("STRICT", &strict, true);
+    loader.override_global("BOX_NETWORK", &network, true).override_global("STRICT", &strict, true).override_global("BOX_USERS", &users, true);
     for (name, offset) in kernel.iter().flat_map(|kernel| &kernel.offsets) {
         loader.override_global(name, offset, true);
     }

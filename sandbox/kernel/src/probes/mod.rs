@@ -7,6 +7,7 @@
 
 mod btf;
 mod gate;
+mod holder;
 mod load;
 mod words;
 
@@ -24,7 +25,7 @@ pub use agentbox_ebpf::Asker;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 
-use load::Wanted;
+use load::{Wanted, Whose};
 pub use words::Seen;
 
 use crate::{
@@ -49,6 +50,9 @@ const MOST_OPEN: u64 = 32;
 /// The initial pid namespace's identity (`PROC_PID_INIT_INO`): only there the kernel's numbers are ours.
 const INITIAL_PIDS: &str = "pid:[4026531836]";
 
+/// For a trial: a network that none is, and nobody's memory.
+const NOBODYS: Whose = Whose { network: 1, users: 0 };
+
 /// When the programs are loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum When {
@@ -65,7 +69,7 @@ const MOMENT: Duration = Duration::from_millis(50);
 #[derive(Debug, Serialize, Deserialize)]
 enum ToProber {
     /// With the cgroup's descriptor: load and attach.
-    Attach { network: u64, strict: bool, when: When },
+    Attach { network: u64, users: u32, strict: bool, when: When },
     /// Who opened this connection?
     Who { number: u64, client: SocketAddr, server: SocketAddr },
 }
@@ -137,7 +141,7 @@ pub fn try_them() -> Result<(), String> {
     possible()?;
     let cgroup = crate::cgroup::plain(&format!("doctor-{}", std::process::id()))?;
     let folder = cgroup.open().map_err(|error| error.to_string())?;
-    load::load(&folder, 1, true, Wanted::Connections).map(drop)
+    load::load(&folder, NOBODYS, true, Wanted::Connections).map(drop)
 }
 
 /// Loads and attaches the kernel gate for a cgroup made for it, and lets go of both again.
@@ -149,7 +153,7 @@ pub fn try_gate() -> Result<(), String> {
     gate::look()?;
     let cgroup = crate::cgroup::plain(&format!("doctor-{}", std::process::id()))?;
     let folder = cgroup.open().map_err(|error| error.to_string())?;
-    load::load(&folder, 1, true, Wanted::FilesToo).and_then(|(_probes, files)| files)
+    load::load(&folder, NOBODYS, true, Wanted::FilesToo).and_then(|(_probes, files)| files)
 }
 
 /// The process of the probes, as the supervisor has it.
@@ -183,9 +187,10 @@ impl Prober {
     pub fn attach(&self, cgroup: &Cgroup, of_the_box: BorrowedFd<'_>, nested: NestedUserns, when: When) -> io::Result<()> {
         let network = sys::socket::network_cookie(of_the_box)?;
         let folder = cgroup.open()?;
+        let users = cgroup.users()?;
         // A box that may make namespaces of its own may have networks of its own in them, which lead nowhere.
         let strict = nested == NestedUserns::Refused;
-        self.line.send(&ToProber::Attach { network, strict, when }, &[folder.as_raw_fd()])
+        self.line.send(&ToProber::Attach { network, users, strict, when }, &[folder.as_raw_fd()])
     }
 
     /// Waits until they are attached: the connect probes, and the kernel gate.
@@ -259,7 +264,7 @@ impl Prober {
 
 /// The life of the process of the probes.
 fn run(line: &Control, socket: UnixStream) -> u8 {
-    let Ok(Some((ToProber::Attach { network, strict, when }, fds))) = line.receive() else { return 0 };
+    let Ok(Some((ToProber::Attach { network, users, strict, when }, fds))) = line.receive() else { return 0 };
     let Some(folder) = fds.into_iter().next() else { return 1 };
     if when == When::Soon && !lasts_a_moment(line) {
         return 0;
@@ -273,13 +278,20 @@ fn run(line: &Control, socket: UnixStream) -> u8 {
         sys::fork::only_when_idle();
     }
     crate::cgroup::sweep();
-    let (mut probes, files) = match load::load(&folder, network, strict, wanted) {
+    let (mut probes, files) = match load::load(&folder, Whose { network, users }, strict, wanted) {
         Ok(loaded) => loaded,
         Err(why) => {
             let _ = line.send(&FromProber::Failed(why), &[]);
             return 1;
         }
     };
+    // A box that requires the gate has it for as long as it lives, also when this process ends first.
+    if files.is_ok()
+        && let Err(error) = holder::fork_off(&folder, &[line.as_fd().as_raw_fd(), socket.as_raw_fd()])
+    {
+        let _ = line.send(&FromProber::Failed(format!("the process that holds the programs beside this one: {error}")), &[]);
+        return 1;
+    }
     drop::<OwnedFd>(folder);
     // Whoever asks from here on waits for the answer.
     sys::fork::as_others_do();

@@ -111,6 +111,8 @@ impl Bypassed {
             deed if deed == Deed::Overwrite as u32 => "open for writing",
             deed if deed == Deed::Mode as u32 => "change the mode of",
             deed if deed == Deed::Owner as u32 => "change the owner of",
+            deed if deed == Deed::Times as u32 => "change the times of",
+            deed if deed == Deed::Attribute as u32 => "change an attribute of",
             _ => "do something to",
         };
         // Major and minor, as the kernel itself packs them.
