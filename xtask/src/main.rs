@@ -36,7 +36,7 @@ const TASKS: &[Task] = &[
     },
     Task { name: "ebpf", about: "build the programs that run in the kernel, and the object that is committed; `--check` compares", run: ebpf::run },
     Task { name: "catalogue", about: "the providers' operations by method and path, from their published packages; `--check` compares", run: catalogue::run },
-    Task { name: "vm", about: "run the fences and the file gate on Debian's 6.1 and 6.12 in QEMU; kernels, `--all`, `--only=STEP`", run: vm::run },
+    Task { name: "vm", about: "run the fences and the file gate on Debian's 6.1 and 6.12 in QEMU; kernels, `--all`, `--only=STEP`, `--count`", run: vm::run },
     Task { name: "score", about: "recall and false alarms of `agentbox classify` on labelled rows; `--misses`, files", run: score::run },
     Task { name: "fuzz", about: "feed every decoder hostile bytes, with a nightly compiler; `--seconds N` each, `--corpora FOLDER`, names", run: fuzz::run },
     Task { name: "docs", about: "manual pages and completions, into target/docs", run: docs::run },

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{kernel::Kernel, root, steps::Step};
+use super::{count::Figures, kernel::Kernel, root, steps::Step};
 use crate::{commands::tell, test_output::Seen};
 
 /// How much longer it may take to end by itself.
@@ -25,6 +25,15 @@ const MARK: &str = "@@ ";
 /// Words of a kernel that is in trouble.
 const KERNEL_TROUBLE: &[&str] = &["BUG:", "Oops", "Kernel panic", "WARNING: CPU", "general protection fault", "rcu_sched self-detected"];
 
+/// What a machine's time is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Clock {
+    /// This machine's.
+    Real,
+    /// A nanosecond is one instruction; it waits for nothing.
+    Instructions,
+}
+
 /// What a machine said.
 #[derive(Debug, Default)]
 pub(super) struct Told {
@@ -33,15 +42,21 @@ pub(super) struct Told {
     seen: Seen,
     trouble: Vec<String>,
     is_done: bool,
+    /// What was counted.
+    pub(super) figures: Figures,
 }
 
 /// Boots it, shows what it says, and waits for its end.
-pub(super) fn boot(kernel: &Kernel, image: &Path, folder: &Path, steps: &[Step], patience: Duration) -> Result<Told> {
+pub(super) fn boot(kernel: &Kernel, image: &Path, folder: &Path, steps: &[Step], clock: Clock, patience: Duration) -> Result<Told> {
     let start = folder.join(format!("start-{}", kernel.release()));
     fs::write(&start, root::start(kernel)?)?;
     let mut told = Told { steps: steps.iter().map(|step| (step.name.to_owned(), None)).collect(), ..Told::default() };
     let mut qemu = Command::new("qemu-system-x86_64");
-    qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2G", "-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"]);
+    qemu.args(match clock {
+        Clock::Real => ["-accel", "tcg,thread=multi", "-smp", "2"].as_slice(),
+        Clock::Instructions => &["-accel", "tcg,thread=single", "-smp", "1", "-icount", "shift=0,sleep=off"],
+    });
+    qemu.args(["-cpu", "max", "-m", "2G", "-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"]);
     qemu.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(&start).args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check"]);
     // What is written to the disk is gone when the machine ends.
     qemu.arg("-drive").arg(format!("if=none,id=root,format=raw,snapshot=on,file={}", image.display())).args(["-device", "virtio-blk-pci,drive=root"]);
@@ -103,6 +118,12 @@ impl Told {
             self.trouble.push(line.to_owned());
         }
         let Some(told) = line.strip_prefix(MARK) else { return self.seen.line(line) };
+        if let Some((way, said)) = told.strip_prefix("figures ").and_then(|figures| figures.split_once(' ')) {
+            if self.figures.take(way, said).is_none() {
+                self.trouble.push(format!("no figures: {told}"));
+            }
+            return true;
+        }
         let mut words = told.split_whitespace();
         match (words.next(), words.next(), words.next()) {
             (Some("end"), Some(name), Some(code)) => {
@@ -166,6 +187,14 @@ mod tests {
             more.push(bad);
             assert!(!told(&more).is_good(), "with {bad}");
         }
+    }
+
+    #[test]
+    fn figures_are_read_whatever_they_are_of() {
+        let counted =
+            told(&["@@ figures bare {\"open for writing\":2.0}", "@@ figures box {\"open for writing\":4.0}", "@@ figures gate {\"open for writing\":5.0}"]);
+        assert!(counted.trouble.is_empty() && counted.figures.table().is_ok(), "{counted:?}");
+        assert!(!told(&["@@ figures bare nothing"]).trouble.is_empty());
     }
 
     #[test]

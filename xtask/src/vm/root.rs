@@ -83,6 +83,8 @@ const MEGABYTES: &str = "1200M";
 pub(super) struct Programs {
     pub(super) agentbox: PathBuf,
     pub(super) tests: Vec<PathBuf>,
+    /// What measures, where anything is measured.
+    pub(super) probe: Option<PathBuf>,
 }
 
 /// Makes the disk, the same for every kernel; gives its file.
@@ -114,6 +116,9 @@ pub(super) fn make(folder: &Path, kernels: &[Kernel], programs: &Programs, steps
         // Behind the last dash cargo puts a number of its own.
         let name = name.rsplit_once('-').map_or(&*name, |(name, _)| name);
         stage.program(test, &format!("vm/tests/{name}"))?;
+    }
+    if let Some(probe) = &programs.probe {
+        stage.program(probe, "usr/local/bin/probe")?;
     }
     stage.add_libraries()?;
     stage.write("vm/init", include_str!("inside/init.sh"))?;
@@ -290,7 +295,7 @@ impl Stage {
             fs::remove_file(image)?;
         }
         let mut make = Command::new(find("mke2fs").context("mke2fs is gone")?);
-        make.args(["-q", "-t", "ext4", "-O", "^has_journal", "-E", "root_owner=0:0", "-d"]).arg(&self.folder).arg(image).arg(MEGABYTES);
+        make.args(["-q", "-t", "ext4", "-O", "^has_journal", "-E", "root_owner=0:0,lazy_itable_init=0", "-d"]).arg(&self.folder).arg(image).arg(MEGABYTES);
         succeed(&mut make)?;
         fs::remove_dir_all(&self.folder)?;
         Ok(image.to_owned())
