@@ -57,8 +57,9 @@ fn carried(origin: &Origin) -> Vec<Value> {
 fn a_card_is_carried_signed_and_nothing_waits_for_it() {
     let Some(origin) = Origin::start() else { return };
     let (_receiver, port) = Receiver::start(&origin);
-    let more = "[approval]\nchannels = [\"ops\", \"phone\", \"broken\", \"nowhere\", \"silent\"]\n\
+    let more = "[approval]\nchannels = [\"ops\", \"chat\", \"phone\", \"broken\", \"nowhere\", \"silent\"]\n\
                 [channel.ops]\ntype = \"webhook\"\nurl = \"https://db.example/hook?x=1\"\nsecret = \"env:OPS_SECRET\"\n\
+                [channel.chat]\ntype = \"slack\"\nurl = \"https://db.example/services\"\nsecret = \"env:CHAT_SECRET\"\n\
                 [channel.phone]\ntype = \"ntfy\"\nurl = \"https://db.example/topic\"\nsecret = \"file:~/token\"\n\
                 [channel.broken]\ntype = \"ntfy\"\nurl = \"https://db.example/broken\"\n\
                 [channel.nowhere]\ntype = \"ntfy\"\nurl = \"https://127.0.0.1:1/x\"\n\
@@ -68,9 +69,9 @@ fn a_card_is_carried_signed_and_nothing_waits_for_it() {
     home.write("home/token", "tk_phone\n");
     let script = "printenv OPS_SECRET; curl -s -w ' %{http_code}\\n' -X DELETE http://held.example/volumes/1; echo end";
     let mut command = home.script(&[], script);
-    let going = agentbox_tests::Going::start(command.env("OPS_SECRET", "between us"));
+    let going = agentbox_tests::Going::start(command.env("OPS_SECRET", "between us").env("CHAT_SECRET", "T0/B0/secretchat"));
     let id = home.hold();
-    until("three posts have come", || carried(&origin).len() == 3, || format!("{:?} {}", carried(&origin), going.err()));
+    until("four posts have come", || carried(&origin).len() == 4, || format!("{:?} {}", carried(&origin), going.err()));
     let all = carried(&origin);
     let of = |path: &str| all.iter().find(|one| one["path"] == path).unwrap_or_else(|| panic!("no {path}: {all:?}"));
     let hook = of("/hook?x=1");
@@ -83,17 +84,19 @@ fn a_card_is_carried_signed_and_nothing_waits_for_it() {
     let note = of("/topic");
     assert_eq!(note["headers"]["authorization"], "Bearer tk_phone");
     assert!(note["body"].as_str().is_some_and(|body| body.contains("destroy http.delete") && body.contains(&id)), "{note}");
+    let chat = of("/services/T0/B0/secretchat");
+    assert!(chat["body"].as_str().is_some_and(|body| body.contains("Held:") && body.contains(&id)), "{chat}");
     // What came of each is in the ledger; none of the secrets is, nor has the agent seen one.
     let log = || home.log();
-    until("all is noted", || log().matches("told by").count() == 4, log);
+    until("all is noted", || log().matches("told by").count() == 5, log);
     let log = log();
-    for words in ["told by ops: 200", "told by phone: 200", "NOT told by broken: it answers 500", "NOT told by nowhere"] {
+    for words in ["told by ops: 200", "told by chat: 200", "told by phone: 200", "NOT told by broken: it answers 500", "NOT told by nowhere"] {
         assert!(log.contains(words), "{words}: {log}");
     }
     assert!(going.err().contains("the channel silent tells nobody: NOT_SET is not set"), "{}", going.err());
     let ledger = home.outside(&["log", "--json"]).ended(0).out();
     for text in [&ledger, &going.err(), &going.out()] {
-        assert!(!text.contains("between us") && !text.contains("tk_phone"), "{text}");
+        assert!(!text.contains("between us") && !text.contains("tk_phone") && !text.contains("secretchat"), "{text}");
     }
     home.outside(&["deny", &id]).ended(0);
     going.says("end");

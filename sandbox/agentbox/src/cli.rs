@@ -37,6 +37,8 @@ enum Command {
     Deny(commands::deny::DenyArguments),
     /// The running boxes of this user
     Ps(commands::ps::PsArguments),
+    /// What a running box does, live: processes, connections, what waits, what was decided last
+    Attach(commands::attach::AttachArguments),
     /// End a running box
     Stop(commands::stop::BoxArguments),
     /// Let a box go on that was frozen since it destroyed much within seconds
@@ -93,6 +95,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Approve(arguments) => commands::approve::run(&arguments),
         Command::Deny(arguments) => commands::deny::run(&arguments),
         Command::Ps(arguments) => commands::ps::run(&arguments),
+        Command::Attach(arguments) => commands::attach::run(&arguments),
         Command::Stop(arguments) => commands::stop::stop(&arguments),
         Command::Resume(arguments) => commands::stop::resume(&arguments),
         Command::Revoke(arguments) => commands::stop::revoke(&arguments),

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::Mutex,
+    sync::{Mutex, OnceLock},
 };
 
 use agentbox_core::HostName;
@@ -18,10 +18,14 @@ const V4_BASE: u32 = u32::from_be_bytes([240, 64, 0, 1]);
 /// A unique local prefix of our own (RFC 4193), chosen at random once. From one on: the address that ends in zeros is every router's.
 const V6_BASE: u128 = 0xfdab_0c5e_71d2_0000_0000_0000_0000_0001;
 
+/// Who is told of each new name, in the order of their addresses.
+type Told = Box<dyn Fn(&HostName) + Send + Sync>;
+
 /// The table.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Names {
     table: Mutex<Table>,
+    told: OnceLock<Told>,
 }
 
 #[derive(Debug, Default)]
@@ -35,7 +39,31 @@ struct Table {
 #[error("this box has asked for more than {MOST} different names")]
 pub struct Full;
 
+/// Which of the names an address stands for, counted from the first.
+#[must_use]
+pub fn number(address: IpAddr) -> Option<usize> {
+    let number = match address {
+        IpAddr::V4(v4) => u32::from(v4).checked_sub(V4_BASE)?,
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => u32::from(v4).checked_sub(V4_BASE)?,
+            None => u32::try_from(u128::from(v6).checked_sub(V6_BASE)?).ok()?,
+        },
+    };
+    usize::try_from(number).ok()
+}
+
+impl std::fmt::Debug for Names {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Names").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
 impl Names {
+    /// Tells of every name that comes from now on.
+    pub fn tell(&self, told: impl Fn(&HostName) + Send + Sync + 'static) {
+        let _ = self.told.set(Box::new(told));
+    }
+
     /// The addresses that stand for `name`.
     ///
     /// # Errors
@@ -48,6 +76,10 @@ impl Names {
                 let number = u32::try_from(table.by_number.len()).ok().filter(|number| *number < MOST).ok_or(Full)?;
                 table.by_number.push(name.clone());
                 table.by_name.insert(name.clone(), number);
+                // Under the lock, so that they are told in order.
+                if let Some(told) = self.told.get() {
+                    told(name);
+                }
                 number
             }
         };
@@ -57,15 +89,9 @@ impl Names {
     /// The name that `address` stands for, if we handed it out.
     #[must_use]
     pub fn name(&self, address: IpAddr) -> Option<HostName> {
-        let number = match address {
-            IpAddr::V4(v4) => u32::from(v4).checked_sub(V4_BASE)?,
-            IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-                Some(v4) => u32::from(v4).checked_sub(V4_BASE)?,
-                None => u32::try_from(u128::from(v6).checked_sub(V6_BASE)?).ok()?,
-            },
-        };
+        let number = number(address)?;
         let table = self.table.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        table.by_number.get(usize::try_from(number).ok()?).cloned()
+        table.by_number.get(number).cloned()
     }
 }
 

@@ -181,6 +181,11 @@ impl RemoteGate {
         self.send(&ToSupervisor::Said { text: text.chars().take(LONGEST_WORDS).collect() });
     }
 
+    /// Tells the supervisor which name comes next in the box's table of names.
+    pub fn named(&self, name: &agentbox_core::HostName) {
+        self.send(&ToSupervisor::Named { name: name.to_string() });
+    }
+
     /// Tells the supervisor how a permitted deed ended.
     pub fn done(&self, ask: u64, outcome: &str) {
         self.send(&ToSupervisor::Done { ask, outcome: agentbox_core::safe::line(outcome, LONGEST_OUTCOME) });

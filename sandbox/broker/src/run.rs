@@ -94,6 +94,8 @@ async fn serve(config: BrokerConfig, sockets: BoxSockets, supervisor: UnixStream
     let upstream = UpstreamConfig { names: settings.names.clone(), roots: config.roots, proxy: config.proxy };
     let connector = Connector::new(upstream, Arc::new(move |destination, address| check_policy.allows_address(destination, address) == Verdict::Allow));
     let names = Arc::new(Names::default());
+    let tells = gate.clone();
+    names.tell(move |name| tells.named(name));
     let policy = config.policy.clone();
     let broker = Arc::new(Broker {
         policy: config.policy,

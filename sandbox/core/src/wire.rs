@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Raised whenever a message changes its shape; both ends are the same binary, so a difference is a fault.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 
 /// Longest message in bytes. The longest honest one is a request with a full excerpt and 256 operations.
 pub const LONGEST: usize = 1 << 20;
@@ -50,6 +50,11 @@ pub enum ToSupervisor {
     Said {
         /// Anything; cut and made safe by who shows it.
         text: String,
+    },
+    /// The next name that the box has asked for: people see it in the place of the address that stands for it.
+    Named {
+        /// A host's name.
+        name: String,
     },
     /// A deed ended: for the ledger and for who else waits on the same hold.
     Done {

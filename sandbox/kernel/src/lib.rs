@@ -25,6 +25,7 @@ pub mod rlimits;
 pub mod seccomp;
 pub mod selfguard;
 pub mod stopped;
+pub mod survey;
 mod sys;
 pub mod terminal;
 mod trial;

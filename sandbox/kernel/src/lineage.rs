@@ -17,10 +17,10 @@ use crate::probes::Seen;
 const MOST_PROCESSES: usize = 20_000;
 
 /// Descriptors of one process that are looked at.
-const MOST_DESCRIPTORS: usize = 4_096;
+pub(crate) const MOST_DESCRIPTORS: usize = 4_096;
 
 /// Bytes of the box's socket table.
-const MOST_TABLE: usize = 4 << 20;
+pub(crate) const MOST_TABLE: usize = 4 << 20;
 
 /// Ancestors that are shown.
 const MOST_ANCESTORS: usize = 8;
@@ -135,7 +135,7 @@ fn ancestry(init: Pid, mut pid: i32) -> Vec<String> {
 }
 
 /// A command line without what could be a secret in it.
-fn words(command: &[u8]) -> String {
+pub(crate) fn words(command: &[u8]) -> String {
     let text = String::from_utf8_lossy(command);
     let shown: Vec<String> = text.split('\0').filter(|word| !word.is_empty()).map(hidden).collect();
     safe::line(&shown.join(" "), LONGEST)

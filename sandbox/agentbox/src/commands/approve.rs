@@ -105,9 +105,13 @@ fn approve(arguments: &ApproveArguments) -> Result<String, Fault> {
     match ask(session, &message)? {
         FromDesk::Ruled(word) => Ok(told(&card.id, word)),
         FromDesk::No(why) => Err(Fault::No(why)),
-        FromDesk::Holds { .. } | FromDesk::Card(_) | FromDesk::Refused(_) | FromDesk::Running(_) | FromDesk::Credentials(_) | FromDesk::Done(_) => {
-            Err(Fault::Failed("the box answered something else".to_owned()))
-        }
+        FromDesk::Holds { .. }
+        | FromDesk::Card(_)
+        | FromDesk::Refused(_)
+        | FromDesk::Running(_)
+        | FromDesk::Names(_)
+        | FromDesk::Credentials(_)
+        | FromDesk::Done(_) => Err(Fault::Failed("the box answered something else".to_owned())),
     }
 }
 

@@ -35,8 +35,12 @@ fn deny(arguments: &DenyArguments) -> Result<String, Fault> {
     match ask(session, &ToDesk::Deny { id: id.clone(), because: arguments.because.clone(), via: Via::Terminal })? {
         FromDesk::Ruled(_) => Ok(format!("{id} is refused.\n")),
         FromDesk::No(why) => Err(Fault::No(why)),
-        FromDesk::Holds { .. } | FromDesk::Card(_) | FromDesk::Refused(_) | FromDesk::Running(_) | FromDesk::Credentials(_) | FromDesk::Done(_) => {
-            Err(Fault::Failed("the box answered something else".to_owned()))
-        }
+        FromDesk::Holds { .. }
+        | FromDesk::Card(_)
+        | FromDesk::Refused(_)
+        | FromDesk::Running(_)
+        | FromDesk::Names(_)
+        | FromDesk::Credentials(_)
+        | FromDesk::Done(_) => Err(Fault::Failed("the box answered something else".to_owned())),
     }
 }

@@ -69,6 +69,19 @@ impl Boxes {
         })
     }
 
+    /// The one of that name, or the only one that runs.
+    pub(crate) fn only(&self, name: Option<&str>) -> Result<&Session, Fault> {
+        match (name, self.0.as_slice()) {
+            (Some(name), _) => self.named(name),
+            (None, [session]) => Ok(session),
+            (None, []) => Err(Fault::No("no box runs".to_owned())),
+            (None, more) => {
+                let names = more.iter().map(|session| session.name.as_str()).collect::<Vec<_>>().join(", ");
+                Err(Fault::No(format!("several boxes run, so say which: {names}")))
+            }
+        }
+    }
+
     /// Asks all of them. One that does not answer is said, and does not hide the others.
     pub(crate) fn ask_all(&self, message: &ToDesk) -> Vec<(&Session, FromDesk)> {
         self.0.iter().filter_map(|session| Some((session, answer_of(session, message)?))).collect()

@@ -92,22 +92,28 @@ fn table((rows, more): &(Vec<Row>, usize)) -> String {
     }
     let mut out = format!("{:6}  {:9}  {:8}  {:12}  {}\n", "HOLD", "STATE", "LEFT", "PLACE", "WHAT");
     for row in rows {
-        let state = match row.phase {
-            Phase::Waiting => "waiting",
-            Phase::Looking => "looking",
-            Phase::Kept => "approved",
-            Phase::Passing => "passing",
-        };
-        let foreign = if row.foreign { "  FOREIGN CREDENTIAL" } else { "" };
-        let folded = if row.folded > 0 { format!("  (and {} more of this kind refused)", row.folded) } else { String::new() };
-        let (place, what) = (safe::line(&row.place, 60), safe::line(&row.headline, 300));
-        out.push_str(&format!("{:6}  {state:9}  {:8}  {place:12}  {what}{foreign}{folded}\n", row.id.as_str(), duration(row.left)));
+        out.push_str(&self::row(row));
+        out.push('\n');
     }
     if *more > 0 {
         out.push_str(&format!("and {more} more\n"));
     }
     out.push_str("\n`agentbox show HOLD` shows all that is known of one.\n");
     out
+}
+
+/// One line.
+pub(crate) fn row(row: &Row) -> String {
+    let state = match row.phase {
+        Phase::Waiting => "waiting",
+        Phase::Looking => "looking",
+        Phase::Kept => "approved",
+        Phase::Passing => "passing",
+    };
+    let foreign = if row.foreign { "  FOREIGN CREDENTIAL" } else { "" };
+    let folded = if row.folded > 0 { format!("  (and {} more of this kind refused)", row.folded) } else { String::new() };
+    let (place, what) = (safe::line(&row.place, 60), safe::line(&row.headline, 300));
+    format!("{:6}  {state:9}  {:8}  {place:12}  {what}{foreign}{folded}", row.id.as_str(), duration(row.left))
 }
 
 #[cfg(test)]

@@ -92,7 +92,13 @@ fn end(name: &str, only: Option<&str>) -> Result<String, Fault> {
         match answer {
             FromDesk::Credentials(_) => out.push_str(&format!("{}: the credential {} is ended.\n", session.name, safe::line(name, 64))),
             FromDesk::No(no) => why = no,
-            FromDesk::Holds { .. } | FromDesk::Card(_) | FromDesk::Ruled(_) | FromDesk::Refused(_) | FromDesk::Running(_) | FromDesk::Done(_) => {
+            FromDesk::Holds { .. }
+            | FromDesk::Card(_)
+            | FromDesk::Ruled(_)
+            | FromDesk::Refused(_)
+            | FromDesk::Running(_)
+            | FromDesk::Names(_)
+            | FromDesk::Done(_) => {
                 why = format!("the box {} answered something else", session.name);
             }
         }

@@ -96,17 +96,7 @@ fn print(arguments: &LogArguments, folder: &Path, out: &mut impl Write) -> Resul
 
 fn row(entry: &Entry) -> String {
     let draft = &entry.draft;
-    let word = match draft.event {
-        Event::SessionStarted => "started",
-        Event::SessionEnded => "ended",
-        Event::Allowed => "allowed",
-        Event::Denied => "DENIED",
-        Event::Held => "HELD",
-        Event::Approved => "APPROVED",
-        Event::Begun => "begun",
-        Event::Voided => "VOIDED",
-        Event::Noted => "noted",
-    };
+    let word = word(&draft.event);
     let mut parts: Vec<String> = Vec::new();
     if let Some(hold) = &draft.hold {
         parts.push(format!("[{}]", safe::line(hold, 16)));
@@ -126,6 +116,21 @@ fn row(entry: &Entry) -> String {
         parts.push(safe::line(&draft.note, 400));
     }
     format!("{:>6}  {}  {:8}  {:8}  {}\n", entry.sequence, when(entry.at), safe::line(&draft.session, 16), word, parts.join("  "))
+}
+
+/// What happened, in a word.
+pub(crate) fn word(event: &Event) -> &'static str {
+    match event {
+        Event::SessionStarted => "started",
+        Event::SessionEnded => "ended",
+        Event::Allowed => "allowed",
+        Event::Denied => "DENIED",
+        Event::Held => "HELD",
+        Event::Approved => "APPROVED",
+        Event::Begun => "begun",
+        Event::Voided => "VOIDED",
+        Event::Noted => "noted",
+    }
 }
 
 /// `2026-04-25 09:14:07Z`.

@@ -2,6 +2,7 @@
 
 pub(crate) mod approve;
 pub(crate) mod ask;
+pub(crate) mod attach;
 pub(crate) mod classify;
 pub(crate) mod completions;
 pub(crate) mod deny;

@@ -37,9 +37,13 @@ fn tell(arguments: &BoxArguments, message: &ToDesk) -> ExitCode {
         match ask(session, message)? {
             FromDesk::Done(said) => Ok(said),
             FromDesk::No(why) => Err(Fault::No(why)),
-            FromDesk::Holds { .. } | FromDesk::Card(_) | FromDesk::Ruled(_) | FromDesk::Refused(_) | FromDesk::Running(_) | FromDesk::Credentials(_) => {
-                Err(Fault::Failed("the box answered something else".to_owned()))
-            }
+            FromDesk::Holds { .. }
+            | FromDesk::Card(_)
+            | FromDesk::Ruled(_)
+            | FromDesk::Refused(_)
+            | FromDesk::Running(_)
+            | FromDesk::Names(_)
+            | FromDesk::Credentials(_) => Err(Fault::Failed("the box answered something else".to_owned())),
         }
     };
     match told() {

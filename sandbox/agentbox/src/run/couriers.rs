@@ -85,7 +85,11 @@ async fn carry(rules: &[(CourierRule, Option<String>)], courier: &Courier, super
         while let Some(card) = wire::decode::<Card>(&mut buffer).map_err(std::io::Error::other)? {
             for (rule, secret) in rules {
                 let post = courier::post(rule.kind, &card, secret.as_deref(), unix_now());
-                let sent = courier.post(&rule.destination, &rule.target, &post.headers, post.body);
+                let target = post
+                    .path
+                    .as_ref()
+                    .map_or_else(|| rule.target.clone(), |path| format!("{}/{}", rule.target.trim_end_matches('/'), path.trim_start_matches('/')));
+                let sent = courier.post(&rule.destination, &target, &post.headers, post.body);
                 let outcome = match tokio::time::timeout(DEADLINE, sent).await {
                     Ok(Ok(status @ 200..=299)) => format!("told by {}: {status}", rule.name),
                     Ok(Ok(status)) => format!("NOT told by {}: it answers {status}", rule.name),

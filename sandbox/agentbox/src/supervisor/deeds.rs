@@ -93,6 +93,7 @@ impl Supervisor {
             ToSupervisor::Redeem { ask, nonce, digest } => self.redeem(ask, nonce, &digest),
             ToSupervisor::Said { text } => self.said(&text),
             ToSupervisor::Done { ask, outcome } => self.done(ask, &outcome),
+            ToSupervisor::Named { name } => self.names.add(&name),
             // The reader sends these another way.
             ToSupervisor::Record { .. } => {}
         }

@@ -10,7 +10,7 @@ use agentbox_core::{
 use agentbox_desk::{
     Card, HoldId,
     card::unix_now,
-    control::{BoxState, Call, FromDesk, Knock, LONGEST_TEXT, MOST_ROWS, Running, ToDesk},
+    control::{BoxState, Call, FromDesk, Knock, LONGEST_TEXT, MOST_NAMES, MOST_ROWS, Running, ToDesk},
     room::{NotRuled, Waits},
     signature::{SignedBy, statement},
 };
@@ -80,6 +80,7 @@ impl Supervisor {
                 self.rule(&id, Ruling { approver, proof: Proof::Peer, channel: via.word().to_owned(), digest, typed: None, lasting: None, decision })
             }
             ToDesk::Describe => FromDesk::Running(Box::new(self.describe(now))),
+            ToDesk::Names { addresses } => FromDesk::Names(addresses.into_iter().take(MOST_NAMES).map(|address| self.names.of(address)).collect()),
             ToDesk::Stop => self.stop(&approver, now),
             ToDesk::Resume => self.resume(&approver).map_or_else(FromDesk::No, FromDesk::Done),
             ToDesk::Revoke => FromDesk::Done(self.revoke(&approver)),

@@ -11,6 +11,7 @@ mod deeds;
 mod desk;
 mod kinds;
 mod looks;
+mod names;
 mod pipe;
 mod records;
 mod releases;
@@ -56,6 +57,7 @@ use burst::Burst;
 use credentials::Credentials;
 use deeds::Inner;
 use looks::Looker;
+use names::Names;
 use pipe::Who;
 use words::Words;
 
@@ -253,6 +255,7 @@ struct Supervisor {
     burst: Burst,
     leases: Vec<Lease>,
     words: Words,
+    names: Names,
     /// When new holds came lately.
     asked_lately: VecDeque<Instant>,
     /// Once it was asked to end: when it must, and by whom.
@@ -329,6 +332,7 @@ impl Supervisor {
             couriers,
             leases: Vec::new(),
             words: Words::default(),
+            names: Names::default(),
             asked_lately: VecDeque::new(),
             stopping: None,
             fatal: None,

@@ -90,6 +90,7 @@ async fn read(who: Who, reader: &mut OwnedReadHalf, heard: &mpsc::Sender<ToSuper
     loop {
         while let Some(message) = wire::decode::<ToSupervisor>(&mut buffer).map_err(bad)? {
             let sent = match message {
+                ToSupervisor::Named { .. } if who != Who::Broker => return Err(io::Error::new(io::ErrorKind::InvalidData, "names are the broker's")),
                 ToSupervisor::Record { drafts } => records.send(drafts).await.is_ok(),
                 ToSupervisor::Ask { ask, .. } | ToSupervisor::Gone { ask } | ToSupervisor::Redeem { ask, .. } | ToSupervisor::Done { ask, .. }
                     if Who::of(ask) != who =>
@@ -100,6 +101,7 @@ async fn read(who: Who, reader: &mut OwnedReadHalf, heard: &mpsc::Sender<ToSuper
                 | ToSupervisor::Gone { .. }
                 | ToSupervisor::Redeem { .. }
                 | ToSupervisor::Done { .. }
+                | ToSupervisor::Named { .. }
                 | ToSupervisor::Said { .. }) => heard.send(other).await.is_ok(),
             };
             if !sent {

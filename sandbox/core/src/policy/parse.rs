@@ -276,7 +276,7 @@ fn approver(text: &str, bases: &Bases<'_>) -> Result<ApproverKey, String> {
     absolute(text, bases.base, bases.home).map(ApproverKey::File)
 }
 
-const COURIERS: &[(&str, CourierKind)] = &[("webhook", CourierKind::Webhook), ("ntfy", CourierKind::Ntfy)];
+const COURIERS: &[(&str, CourierKind)] = &[("webhook", CourierKind::Webhook), ("ntfy", CourierKind::Ntfy), ("slack", CourierKind::Slack)];
 
 fn courier(name: &str, section: &Section<'_, '_>, bases: &Bases<'_>) -> Result<CourierRule, PolicyError> {
     section.only(keys::CHANNEL)?;

@@ -170,6 +170,8 @@ pub enum CourierKind {
     Webhook,
     /// A short notification.
     Ntfy,
+    /// A message by a chat's incoming webhook, whose address is its secret.
+    Slack,
 }
 
 /// A channel that carries cards elsewhere.

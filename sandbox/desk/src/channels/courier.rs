@@ -2,7 +2,7 @@
 
 use agentbox_core::policy::settings::CourierKind;
 
-use super::{ntfy, webhook};
+use super::{ntfy, slack, webhook};
 use crate::Card;
 
 /// What is sent.
@@ -12,6 +12,8 @@ pub struct Post {
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Vec<u8>,
+    /// What comes behind the policy's own path: an address that is a secret.
+    pub path: Option<String>,
 }
 
 /// What a courier of this kind sends for `card`: with its secret, at `at` (Unix time in seconds).
@@ -20,6 +22,7 @@ pub fn post(kind: CourierKind, card: &Card, secret: Option<&str>, at: u64) -> Po
     match kind {
         CourierKind::Webhook => webhook::post(card, secret, at),
         CourierKind::Ntfy => ntfy::post(card, secret, at),
+        CourierKind::Slack => slack::post(card, secret, at),
     }
 }
 

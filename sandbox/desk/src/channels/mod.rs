@@ -2,6 +2,7 @@
 
 pub mod courier;
 mod ntfy;
+mod slack;
 pub mod web;
 mod webhook;
 

@@ -24,7 +24,7 @@ pub(super) fn post(card: &Card, secret: Option<&str>, _: u64) -> Post {
         duration(card.left),
         card.id
     );
-    Post { headers, body: body.into_bytes() }
+    Post { headers, body: body.into_bytes(), path: None }
 }
 
 #[cfg(test)]

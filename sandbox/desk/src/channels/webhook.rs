@@ -18,7 +18,7 @@ pub(super) fn post(card: &Card, secret: Option<&str>, at: u64) -> Post {
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), format!("{id}.{at}.{body}").as_bytes());
         headers.push(("webhook-signature", format!("v1,{}", STANDARD.encode(tag))));
     }
-    Post { headers, body: body.into_bytes() }
+    Post { headers, body: body.into_bytes(), path: None }
 }
 
 #[cfg(test)]

@@ -48,6 +48,9 @@ pub const LONGEST_TEXT: usize = 4096;
 /// Rows in one list: the longest rows that a hostile name can make, so many, fit a message.
 pub const MOST_ROWS: usize = 200;
 
+/// Addresses in one question: the longest names that there can be, so many, fit a message.
+pub const MOST_NAMES: usize = 256;
+
 /// How long either end waits for a whole message of the other. Both are on this machine, and a ruling takes one fsync.
 pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -89,6 +92,11 @@ pub enum ToDesk {
     Why,
     /// What the box is.
     Describe,
+    /// Which names these addresses stand for in the box; [`MOST_NAMES`] at most.
+    Names {
+        /// As the box sees them.
+        addresses: Vec<std::net::IpAddr>,
+    },
     /// End it.
     Stop,
     /// Let it go on where it was frozen.
@@ -193,6 +201,8 @@ pub enum FromDesk {
     Credentials(Vec<Lent>),
     /// It was not: one sentence.
     No(String),
+    /// The name of each address, in order, where one stands for it.
+    Names(Vec<Option<String>>),
 }
 
 /// What a ruling did, on the wire.

@@ -399,3 +399,67 @@ proptest! {
         prop_assert_eq!(watcher.over.len(), watcher.opened.len());
     }
 }
+
+/// A thousand at once: whatever a list, a card or a ruling takes, a person does not wait for it, and every asker gets the answer to its own question.
+#[test]
+fn a_thousand_wait_and_each_gets_its_own_answer() {
+    const MANY: u64 = 1000;
+    /// Far more than it takes, since the machine may be busy; what a person would call at once.
+    const AT_ONCE: Duration = Duration::from_millis(250);
+    let mut room = WaitingRoom::new(Bounds { holds: 1000, alike: 1000, ..Bounds::default() }, counting_bits());
+    let now = Instant::now();
+    let mut ids = Vec::new();
+    for number in 0..MANY {
+        let mut request = example::request(0, "production");
+        request.digest = Digest::of([number.to_le_bytes().as_slice()]);
+        ids.push(opened(&room.arrive(example::hold_of(request), Asker(number), now)));
+    }
+    let mut one_more = example::request(0, "production");
+    one_more.digest = Digest::of([b"one more".as_slice()]);
+    assert_eq!(refused(&room.arrive(example::hold_of(one_more), Asker(MANY), now)).len(), 1, "the bound holds");
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
+    let mut answers: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
+    let mut slowest = Duration::ZERO;
+    // From the middle outwards, so that no order helps.
+    let order = (0..MANY).map(|number| (number * 617 + 500) % MANY);
+    for number in order {
+        let id = &ids[usize::try_from(number).unwrap()];
+        let began = Instant::now();
+        let listed = room.all(now).count();
+        assert!(listed > 0 && room.one(id, now).is_some());
+        let deeds = match number % 3 {
+            0 => {
+                let ruling = yes(&room, id, "uid:1");
+                let (ruled, deeds) = room.rule(id, ruling, now);
+                assert_eq!(ruled, Ok(Ruled::Approved));
+                assert!(matches!(&deeds[..], [Deed::LookAgain(_)]));
+                let mut deeds = room.looked(id, Ok(()), now);
+                deeds.extend(room.spent(id));
+                deeds
+            }
+            1 => {
+                let (ruled, deeds) = room.rule(id, no("not now"), now);
+                assert_eq!(ruled, Ok(Ruled::Denied));
+                deeds
+            }
+            _ => Vec::new(),
+        };
+        slowest = slowest.max(began.elapsed());
+        for asker in passed(&deeds) {
+            answers.entry(asker).or_default().push("passed");
+        }
+        for (asker, _) in refused(&deeds) {
+            answers.entry(asker).or_default().push("denied");
+        }
+    }
+    assert!(slowest < AT_ONCE, "{slowest:?}");
+    for (asker, kind) in refused(&room.tick(now + PATIENCE)) {
+        assert!(matches!(kind, RefusalKind::Denied | RefusalKind::Pending), "{asker}");
+        answers.entry(asker).or_default().push("silence");
+    }
+    for number in 0..MANY {
+        let wanted = ["passed", "denied", "silence"][usize::try_from(number % 3).unwrap()];
+        assert_eq!(answers.remove(&number).as_deref(), Some(&[wanted][..]), "{number}");
+    }
+    assert!(answers.is_empty() && room.all(now).count() == 0, "{answers:?}");
+}

@@ -151,9 +151,15 @@ fn told(boxes: &Boxes, id: &HoldId, message: &ToDesk, ruled: impl Fn(agentbox_de
     match answer {
         Ok(FromDesk::Ruled(word)) => ruled(word),
         Ok(FromDesk::No(why)) | Err(Fault::No(why) | Fault::Failed(why)) => why,
-        Ok(FromDesk::Holds { .. } | FromDesk::Card(_) | FromDesk::Refused(_) | FromDesk::Running(_) | FromDesk::Done(_) | FromDesk::Credentials(_)) => {
-            "the box answered something else".to_owned()
-        }
+        Ok(
+            FromDesk::Holds { .. }
+            | FromDesk::Card(_)
+            | FromDesk::Refused(_)
+            | FromDesk::Running(_)
+            | FromDesk::Names(_)
+            | FromDesk::Done(_)
+            | FromDesk::Credentials(_),
+        ) => "the box answered something else".to_owned(),
     }
 }
 
