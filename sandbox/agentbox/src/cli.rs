@@ -60,6 +60,9 @@ enum Command {
     /// What boxes wrote into a layer (`run --scratch`): list, diff, apply, drop
     #[command(subcommand)]
     Scratch(commands::scratch::ScratchCommand),
+    /// What boxes wrote into layers over the caches of tools: list, drop
+    #[command(subcommand)]
+    Caches(commands::caches::CachesCommand),
     /// The ledger: every decision, each sealed to the one before
     Log(commands::log::LogArguments),
     /// The policy: check, explain, test, trust
@@ -106,6 +109,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Undo(arguments) => commands::undo::run(&arguments),
         Command::Diff(arguments) => commands::diff::run(&arguments),
         Command::Scratch(command) => commands::scratch::run(&command),
+        Command::Caches(command) => commands::caches::run(&command),
         Command::Log(arguments) => commands::log::run(&arguments),
         Command::Policy(command) => commands::policy::run(&command),
         Command::Classify(arguments) => commands::classify::run(&arguments),

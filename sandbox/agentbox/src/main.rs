@@ -1,5 +1,6 @@
 //! The program: one command a file, and the wiring of the rooms that never see each other.
 
+mod caches;
 mod cli;
 mod commands;
 mod drill;

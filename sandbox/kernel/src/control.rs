@@ -3,6 +3,7 @@
 use std::{
     io::{self, IoSlice, IoSliceMut},
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+    path::PathBuf,
 };
 
 use nix::{
@@ -68,6 +69,10 @@ pub enum FromInit {
     Ready {
         /// What each layer enforces, as far as init knows: name, and why it is only partial.
         partial: Vec<(String, String)>,
+        /// The caches that the box sees through a layer.
+        layered: Vec<PathBuf>,
+        /// Those over which none could be made, and why: they are read-only.
+        unlayered: Vec<(PathBuf, String)>,
     },
     /// The command runs.
     Started,

@@ -88,8 +88,12 @@ fn failure(layer: Layer, what: impl Into<String>, fix: impl Into<String>) -> Fai
     Failure { layer: layer.name().to_owned(), what: what.into(), fix: fix.into() }
 }
 
-fn mount_fix(error: &mounts::MountError) -> String {
+fn mount_fix(error: &mounts::MountError, fence: &mounts::FileFence) -> String {
+    let in_a_layer = |cache: &mounts::Scratch| error.path().is_some_and(|path| path.starts_with(&cache.tree));
     match error.source.raw_os_error() {
+        Some(libc::ELOOP | libc::ENOTDIR | libc::EEXIST) if fence.caches.iter().any(in_a_layer) => {
+            "an earlier box of this project put something else there, into its layer over the cache: `agentbox caches drop` in this folder".to_owned()
+        }
         Some(libc::EPERM) if error.is_about(Path::new("/proc")) => doctor::proc_fix(),
         Some(libc::EPERM | libc::EACCES) => doctor::user_namespace_fix(Errno::EPERM),
         Some(libc::ENOSYS) => "a kernel from 5.12; in a container, a seccomp profile that allows open_tree, move_mount and mount_setattr".to_owned(),
@@ -153,7 +157,10 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
     drop(sockets);
 
     let terminal = prepared.plan.stdio.controlling.as_ref().map(AsFd::as_fd);
-    mounts::set_up(&prepared.plan.files, &prepared.sockets, terminal).map_err(|error| failure(Layer::MountNamespace, error.to_string(), mount_fix(&error)))?;
+    let unlayered = mounts::set_up(&mut prepared.plan.files, &prepared.sockets, terminal)
+        .map_err(|error| failure(Layer::MountNamespace, error.to_string(), mount_fix(&error, &prepared.plan.files)))?;
+    // Those alone that have a layer: the others are as closed as everything else.
+    let layered: Vec<PathBuf> = std::mem::take(&mut prepared.plan.files.caches).into_iter().map(|cache| cache.tree).collect();
     // A box is told apart from its host in every prompt. That it cannot be named is no danger.
     let _ = sethostname(&prepared.plan.hostname);
 
@@ -178,7 +185,7 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
                 command: prepared.command,
                 environment: prepared.environment,
                 directory: prepared.plan.directory,
-                writable: std::mem::take(&mut prepared.plan.files.writable),
+                writable: std::mem::take(&mut prepared.plan.files.writable).into_iter().chain(layered.iter().cloned()).collect(),
                 limits: prepared.plan.limits,
                 filters: prepared.filters.clone(),
                 nested_userns: prepared.plan.nested_userns,
@@ -206,7 +213,7 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
         Some(Told::Fenced(partial)) => {
             let handles = gate.as_ref().map(gate_handles).transpose()?;
             let raw: Vec<_> = handles.iter().flatten().map(AsRawFd::as_raw_fd).collect();
-            let _ = control.send(&FromInit::Ready { partial }, &raw);
+            let _ = control.send(&FromInit::Ready { partial, layered, unlayered }, &raw);
         }
         None => return Err(failure(Layer::PidNamespace, "the agent's process ended before its command began", "")),
     }
@@ -311,6 +318,7 @@ struct Agent {
     command: Vec<CString>,
     environment: Vec<CString>,
     directory: PathBuf,
+    /// Places, and caches under layers.
     writable: Vec<PathBuf>,
     limits: agentbox_core::policy::settings::Limits,
     filters: Filters,

@@ -107,6 +107,8 @@ pub struct GateHandles {
     pub user_namespace: OwnedFd,
     /// The box's files as the agent sees them.
     pub mount_namespace: OwnedFd,
+    /// The caches that it shows through layers of its own.
+    pub layered: Vec<PathBuf>,
 }
 
 /// A box, decided beforehand.
@@ -194,6 +196,8 @@ pub struct Running {
     cgroup: Option<Cgroup>,
     /// What each layer enforces.
     pub layers: Vec<LayerReport>,
+    /// Caches that are read-only because no layer could be made over them, and why.
+    pub unlayered: Vec<(PathBuf, String)>,
 }
 
 /// Whether the box is to be born in a cgroup of its own for the connect probes, where it has none for its limits.
@@ -285,7 +289,7 @@ pub fn launch(
     };
     drop((theirs, prepared));
     let pidfd = pidfd::open(pid).map_err(|errno| LaunchError::Own(format!("pidfd_open: {errno}")))?;
-    let mut running = Running { init: Init(pid), control: ours, pidfd, watch, cgroup: None, layers: Vec::new() };
+    let mut running = Running { init: Init(pid), control: ours, pidfd, watch, cgroup: None, layers: Vec::new(), unlayered: Vec::new() };
     running.layers = vec![
         LayerReport::enforced(Layer::UserNamespace),
         running.watch.report(),
@@ -330,15 +334,16 @@ pub fn launch(
         (FromInit::Failed(failure), _) => return Err(LaunchError::Layer(failure)),
         (_, _) => return Err(LaunchError::Lost("the network was due")),
     }
-    let handles = match running.next()? {
-        (FromInit::Ready { partial }, fds) => {
+    let (handles, layered) = match running.next()? {
+        (FromInit::Ready { partial, layered, unlayered }, fds) => {
+            running.unlayered = unlayered;
             let why = partial.into_iter().find(|(layer, _)| layer == Layer::Landlock.name()).map(|(_, why)| why);
             running.layers.push(why.map_or_else(|| LayerReport::enforced(Layer::Landlock), |why| LayerReport::partial(Layer::Landlock, why)));
             if file_gate == FileGate::On {
                 running.layers.push(LayerReport::enforced(Layer::FileGate));
             }
             running.layers.sort_by_key(|report| report.layer);
-            fds
+            (fds, layered)
         }
         (FromInit::Failed(failure), _) => return Err(LaunchError::Layer(failure)),
         (FromInit::NotExecuted(errno), _) => return Err(LaunchError::NotExecuted { command: name, errno }),
@@ -353,7 +358,7 @@ pub fn launch(
         let (Some(listener), Some(user_namespace), Some(mount_namespace)) = (handles.next(), handles.next(), handles.next()) else {
             return Err(LaunchError::Lost("the file gate's listener was due"));
         };
-        files(GateHandles { listener, user_namespace, mount_namespace }).map_err(|error| LaunchError::Own(format!("the file gate: {error}")))?;
+        files(GateHandles { listener, user_namespace, mount_namespace, layered }).map_err(|error| LaunchError::Own(format!("the file gate: {error}")))?;
     }
     running.control.send(&ToInit::Run, &[]).map_err(|_| LaunchError::Lost("behind its fences"))?;
     match running.next()? {

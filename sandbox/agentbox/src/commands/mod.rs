@@ -3,6 +3,7 @@
 pub(crate) mod approve;
 pub(crate) mod ask;
 pub(crate) mod attach;
+pub(crate) mod caches;
 pub(crate) mod classify;
 pub(crate) mod completions;
 pub(crate) mod deny;

@@ -67,7 +67,10 @@ pub(crate) struct Brief {
 
 /// Comes with the descriptors of the box.
 #[derive(serde::Serialize, serde::Deserialize)]
-struct Handed;
+struct Handed {
+    /// Caches that the box sees through layers of its own.
+    layered: Vec<PathBuf>,
+}
 
 /// The process stands, and takes calls.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -82,7 +85,7 @@ enum Ready {
 /// It does not, and why: the command must not run.
 pub(crate) fn hand_over(gate: &Control, handles: &GateHandles) -> io::Result<()> {
     let fds = [handles.listener.as_raw_fd(), handles.user_namespace.as_raw_fd(), handles.mount_namespace.as_raw_fd()];
-    gate.send(&Handed, &fds)?;
+    gate.send(&Handed { layered: handles.layered.clone() }, &fds)?;
     let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
     loop {
         match poll(&mut [PollFd::new(gate.as_fd(), PollFlags::POLLIN)], patience) {
@@ -134,11 +137,11 @@ fn begin<'b>(brief: &'b Brief, handed: &Control, supervisor: UnixStream) -> Resu
     let vault = Vault::open(&brief.vault, Settings::default()).map_err(|error| chain(&error))?;
     let begin = Begin { name: &brief.session, roots: &brief.writable, about: &brief.about, undoes: None };
     let session = vault.begin(&begin, hands).map_err(|error| chain(&error))?;
-    let Some((Handed, fds)) = handed.receive::<Handed>().map_err(|error| chain(&error))? else { return Ok(None) };
+    let Some((Handed { layered }, fds)) = handed.receive::<Handed>().map_err(|error| chain(&error))? else { return Ok(None) };
     let mut fds = fds.into_iter();
     let (Some(listener), Some(user), Some(mounts)) = (fds.next(), fds.next(), fds.next()) else { return Err("the box was not handed over whole".to_owned()) };
     let roots = if settings.nested_userns { Roots::Various } else { Roots::One };
-    let world = World::enter(proc, user.as_fd(), mounts.as_fd(), roots).map_err(|errno| format!("entering the box: {errno}"))?;
+    let world = World::enter(proc, user.as_fd(), mounts.as_fd(), roots, &layered).map_err(|errno| format!("entering the box: {errno}"))?;
     selfguard::guard(Role::FileGate).map_err(|error| chain(&error))?;
     let line = Line::start(supervisor).map_err(|error| chain(&error))?;
     let keeper = Keeper::new(session).map_err(|error| chain(&error))?;

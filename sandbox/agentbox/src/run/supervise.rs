@@ -48,6 +48,7 @@ use super::{
     traces, trust,
 };
 use crate::{
+    caches,
     commands::run::{SESSION_VARIABLE, chain},
     files, ledger,
     policy_files::Loaded,
@@ -138,6 +139,7 @@ pub(crate) fn run(order: Order, shim: UnixStream) -> u8 {
     // Keys typed on the user's terminal are for the agent: the shim hands on what is meant for us.
     let _ = nix::unistd::setsid();
     let voice = Voice { raw: order.shares_terminal };
+    let [_, state] = order.loaded.own_folders.clone();
     let (exit, remains) = match start(order, &shim, voice) {
         Ok((exit, remains)) => (exit, Some(remains)),
         Err((code, why)) => {
@@ -145,7 +147,17 @@ pub(crate) fn run(order: Order, shim: UnixStream) -> u8 {
             (Exit::Code(code), None)
         }
     };
+    let is_tidy_due = caches::is_tidy_due(&state);
+    if is_tidy_due {
+        // The shim is about to end; what it would take along can take minutes.
+        let _ = nix::sys::prctl::set_pdeathsig(None);
+    }
     let _ = (&shim).write_all(&ToShim::Ended(exit).encode());
+    if is_tidy_due {
+        caches::leave_the_streams();
+        // Once a day, behind everybody's back: what stays is looked after by another box.
+        let _ = caches::tidy(&state);
+    }
     // The kernel lets go of it with this process, after the standard streams: a pipe's reader does not wait for it either.
     std::mem::forget(remains);
     exit.code()
@@ -218,6 +230,8 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     let mut fence = fence(&policy, masked, &policy_files).map_err(|error| own(&error))?;
     fence.sockets = doors::sockets(policy.settings(), controls.path()).map_err(|error| own(&error))?;
     let writable = fence.writable.clone();
+    let _in_use = caches::lay(&mut fence, &state, &workspace, &policy.settings().caches, &environment)
+        .map_err(|error| (crate::cli::FAILED, format!("the layers of caches cannot be made in {}: {error}", state.display())))?;
     let files = match writes {
         Writes::ToTheFiles => Files::gate(&policy, &session, &workspace, &state, &mut fence, told(&command))?,
         Writes::ToALayer => Files::layer(&session, &state, &mut fence, told(&command))?,
@@ -282,6 +296,9 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
             return Err((error.code(), error.to_string()));
         }
     };
+    for told in caches::unlayered(&running.unlayered) {
+        voice.say(&told);
+    }
     let ledger = ledger.ok_or_else(|| (crate::cli::FAILED, "the ledger was not opened".to_owned()))?;
     let screen = if shares_terminal { Screen::SharedWithAgent } else { Screen::Apart };
     let name = session.clone();

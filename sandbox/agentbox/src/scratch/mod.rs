@@ -158,7 +158,7 @@ impl Layers {
 /// Folders in each other that are gone through; no path that a program can name is deeper.
 pub(crate) const DEEPEST: usize = 2048;
 
-fn open_up(folder: &Path, depth: usize) -> io::Result<()> {
+pub(crate) fn open_up(folder: &Path, depth: usize) -> io::Result<()> {
     if depth > DEEPEST {
         return Ok(());
     }

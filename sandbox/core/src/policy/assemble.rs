@@ -28,7 +28,7 @@ pub(super) fn assemble(all: &[Layered], context: &Context) -> Result<Policy, Pol
         tighten(&mut settings, &full);
     }
     let mut warnings = Vec::new();
-    settings.files = files::derive(&tables, None);
+    settings.files = files::derive(&tables, None, &settings.caches);
     let pass_through = counted.iter().flat_map(|layer| &layer.raw.pass_through).map(|at| at.value.clone()).collect();
     // The last layer that speaks of a host decides.
     let protocols = counted.iter().rev().flat_map(|layer| layer.raw.protocols.iter().cloned()).collect();

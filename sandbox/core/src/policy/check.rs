@@ -12,7 +12,6 @@ use crate::{Effect, Verdict, safe, verdict::Quorum};
 
 pub(super) fn warnings(layers: &[&Layered], tables: &[Table], warnings: &mut Vec<String>) {
     untrusted(layers, warnings);
-    unacted(layers, warnings);
     let Some(table) = tables.first() else { return };
     let keys = layers.iter().filter(|layer| !layer.is_untrusted()).any(|layer| !layer.raw.approvers.is_empty());
     let own = layers.iter().filter(|layer| !layer.is_untrusted()).any(|layer| !layer.raw.own.is_empty());
@@ -63,15 +62,6 @@ fn unsigned(layers: &[&Layered], keys: bool, warnings: &mut Vec<String>) {
             "{}: it wants rulings to be signed, and no layer that counts names an approver's key: what wants a signature can only be denied.",
             layer.raw.source.name
         ));
-    }
-}
-
-fn unacted(layers: &[&Layered], warnings: &mut Vec<String>) {
-    for layer in layers {
-        let raw = &layer.raw;
-        if let Some(first) = raw.caches.first() {
-            warnings.push(format!("{}: this version does not act on `caches`: what it names stays closed.", first.mark.label));
-        }
     }
 }
 

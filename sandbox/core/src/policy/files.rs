@@ -1,6 +1,9 @@
 //! What the mounts must enforce: each path that the policy names, sorted by what may be done there.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use super::{
     judge::{Floor, Line, Placed, Secret, elsewhere, weigh},
@@ -17,8 +20,8 @@ struct Entry<'t> {
     cells: [Verdict; 3],
 }
 
-/// Sorts the paths of all tables. The file gate asks about what destroys. What only writes it does not see, so a `hold` of that counts as no.
-pub(super) fn derive(tables: &[Table], environment: Option<&str>) -> Files {
+/// Sorts the paths of all tables; `caches` can be written as well, in a layer. The file gate asks about what destroys. What only writes it does not see, so a `hold` of that counts as no.
+pub(super) fn derive(tables: &[Table], environment: Option<&str>, caches: &[PathBuf]) -> Files {
     let mut entries: BTreeMap<(u32, PathBuf), Entry<'_>> = BTreeMap::new();
     for table in tables {
         for place in &table.places {
@@ -36,13 +39,14 @@ pub(super) fn derive(tables: &[Table], environment: Option<&str>) -> Files {
     let writable_trees: Vec<&PathPattern> = entries.values().filter(|entry| matches!(is(entry), (true, true, _))).map(|entry| entry.pattern).collect();
     for ((_, whole), entry) in &entries {
         let path = FilePath { pattern: whole.clone(), place: entry.place.clone() };
-        let inside = writable_trees.iter().any(|tree| tree.whole != entry.pattern.whole && is_below(&entry.pattern.prefix, &tree.prefix));
+        let inside = writable_trees.iter().any(|tree| tree.whole != entry.pattern.whole && is_below(&entry.pattern.prefix, &tree.prefix))
+            || caches.iter().any(|cache| Path::new(&entry.pattern.prefix).starts_with(cache));
         match is(entry) {
             (false, _, _) => files.masked.push(path),
             (true, true, true) => files.writable.push(path),
             (true, true, false) => files.gated.push(path),
             (true, false, _) if inside => files.read_only.push(path),
-            // Outside writable trees everything is read-only anyway.
+            // Outside of what can be written everything is read-only anyway.
             (true, false, _) => {}
         }
     }

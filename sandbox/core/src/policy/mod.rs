@@ -139,7 +139,7 @@ impl Policy {
         if !known.iter().any(|known| known == name) {
             return Err(known);
         }
-        self.settings.files = files::derive(&self.tables, Some(name));
+        self.settings.files = files::derive(&self.tables, Some(name), &self.settings.caches);
         self.environment = Some(name.to_owned());
         Ok(())
     }

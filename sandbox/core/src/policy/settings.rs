@@ -203,7 +203,7 @@ pub struct FilePath {
 pub struct Files {
     /// Trees where everything is allowed.
     pub writable: Vec<FilePath>,
-    /// Paths below a writable tree where writing or destroying is not plainly allowed: mounted read-only.
+    /// Paths below a writable tree or in a cache where writing or destroying is not plainly allowed: mounted read-only.
     pub read_only: Vec<FilePath>,
     /// Paths that the agent may not read: masked.
     pub masked: Vec<FilePath>,
@@ -269,7 +269,7 @@ pub struct Settings {
     pub publish: Vec<Published>,
     /// UNIX sockets of the machine that the box may connect to; what is said on them is not judged.
     pub sockets: Vec<PathBuf>,
-    /// Tool caches, copy-on-write (next issue).
+    /// Tool caches, copy-on-write for each project.
     pub caches: Vec<PathBuf>,
     /// Folders that are made before the box starts, where they are missing.
     pub folders: Vec<PathBuf>,

@@ -1,5 +1,6 @@
 //! The box's view of the files: everything as outside but read-only, its places writable, secrets masked, its own `/tmp`, `/run`, `/dev`, `/proc`.
 
+mod caches;
 pub(crate) mod devices;
 mod kernel_files;
 pub(crate) mod list;
@@ -26,8 +27,8 @@ use nix::{
     unistd::{chdir, geteuid, pivot_root},
 };
 
-pub(crate) use self::place::MountError;
 pub use self::scratch::Scratch;
+pub(crate) use self::{caches::Unlayered, place::MountError};
 use self::{
     devices::Devices,
     masks::{Masks, OURS},
@@ -59,6 +60,8 @@ pub struct FileFence {
     pub provided: Vec<Provided>,
     /// Layers over writable trees, which then stay as they are: over all of them, or over none.
     pub scratch: Vec<Scratch>,
+    /// Layers over the caches of tools, which are only read otherwise. Where one cannot be made, its tree is read-only, as it would be without.
+    pub caches: Vec<Scratch>,
 }
 
 /// A place that no policy can give.
@@ -138,12 +141,13 @@ impl FileFence {
         if let Some(bare) = writable.iter().find(|path| !self.scratch.is_empty() && !self.scratch.iter().any(|scratch| scratch.tree == **path)) {
             return Err(FenceError::NotToGive { path: bare.clone(), why: "there is no layer for it" });
         }
+        let caches = caches::settled(self.caches, &writable, &read_only, &masked)?;
         let sockets = settle(&self.sockets)?;
         if let Some((socket, mask)) = sockets.iter().find_map(|socket| Some((socket, masked.iter().find(|mask| socket.starts_with(mask))?))) {
             let why = "it is a secret of the policy, or lies in one, and is not seen in the box";
             return Err(FenceError::Masked { path: socket.clone(), mask: mask.clone(), why });
         }
-        Ok(Self { writable, read_only, masked, sockets, provided: self.provided, scratch: self.scratch })
+        Ok(Self { writable, read_only, masked, sockets, provided: self.provided, scratch: self.scratch, caches })
     }
 }
 
@@ -177,12 +181,13 @@ enum Layer {
 }
 
 /// Makes the whole view in the mount namespace that this process is in. PID 1 of the box calls it, with all capabilities there, and with
-/// a fence that is settled.
-pub(crate) fn set_up(fence: &FileFence, sockets: &[PathBuf], terminal: Option<BorrowedFd<'_>>) -> Result<(), MountError> {
+/// a fence that is settled. Of its caches those stay that have a layer now; the others are told, and are read-only.
+pub(crate) fn set_up(fence: &mut FileFence, sockets: &[PathBuf], terminal: Option<BorrowedFd<'_>>) -> Result<Vec<Unlayered>, MountError> {
     // Nothing that happens here may reach the mounts outside, and nothing that is mounted outside later comes in.
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).map_err(step("making the mounts private"))?;
     // Copies are taken while everything is still as outside.
-    let layers = layers(fence)?;
+    let (caches, unlayered) = caches::layered(&mut fence.caches)?;
+    let layers = layers(fence, caches)?;
     let devices = Devices::take(terminal)?;
     enter_copy_of_root()?;
     devices.set_up()?;
@@ -213,10 +218,10 @@ pub(crate) fn set_up(fence: &FileFence, sockets: &[PathBuf], terminal: Option<Bo
     for provided in &fence.provided {
         provide(provided, &mut written)?;
     }
-    masks.seal()
+    masks.seal().map(|()| unlayered)
 }
 
-fn layers(fence: &FileFence) -> Result<Vec<(PathBuf, Layer)>, MountError> {
+fn layers(fence: &FileFence, caches: Vec<caches::Layered>) -> Result<Vec<(PathBuf, Layer)>, MountError> {
     let mut layers = Vec::new();
     for (path, options) in PRIVATE {
         let path = Path::new(path);
@@ -226,15 +231,19 @@ fn layers(fence: &FileFence) -> Result<Vec<(PathBuf, Layer)>, MountError> {
         }
     }
     let outside = |path: &Path, attributes| Copy::of(path, Depth::Tree, attributes);
+    let mounted = if fence.scratch.is_empty() { Vec::new() } else { scratch::mounted()? };
     for path in &fence.writable {
         if let Some(scratch) = fence.scratch.iter().find(|scratch| scratch.tree == *path) {
-            layers.push((path.clone(), Layer::Outside(scratch::layered(scratch)?)));
+            layers.push((path.clone(), Layer::Outside(scratch::layered(scratch, &mounted)?)));
             continue;
         }
         layers.extend(outside(path, NOSUID | NODEV)?.map(|copy| (path.clone(), Layer::Outside(copy))));
     }
+    layers.extend(caches.into_iter().map(|(tree, copy)| (tree, Layer::Outside(copy))));
+    let is_written = |path: &Path| fence.writable.iter().any(|tree| path.starts_with(tree));
+    let is_cached = |path: &Path| fence.caches.iter().any(|cache| path.starts_with(&cache.tree));
     for path in pins::pins(fence) {
-        if !fence.scratch.is_empty() {
+        if !fence.scratch.is_empty() || (is_cached(&path) && !is_written(&path)) {
             // The folder outside would be written to.
             layers.push((path, Layer::Itself));
             continue;
@@ -244,7 +253,7 @@ fn layers(fence: &FileFence) -> Result<Vec<(PathBuf, Layer)>, MountError> {
     let kept = KEPT_OF_RUN.iter().map(PathBuf::from);
     for path in fence.read_only.iter().chain(&fence.sockets).cloned().chain(kept) {
         // Elsewhere everything is read-only already.
-        let needed = fence.writable.iter().any(|tree| path.starts_with(tree)) || own_folders().any(|own| path.starts_with(own) && path != own);
+        let needed = is_written(&path) || is_cached(&path) || own_folders().any(|own| path.starts_with(own) && path != own);
         if needed {
             layers.extend(outside(&path, RDONLY | NOSUID | NODEV)?.map(|copy| (path, Layer::Outside(copy))));
         }

@@ -15,9 +15,10 @@ pub(super) fn pins(fence: &FileFence) -> Vec<PathBuf> {
         .read_only
         .iter()
         .chain(&fence.masked)
+        .chain(fence.writable.iter().filter(|path| fence.caches.iter().any(|cache| path.starts_with(&cache.tree))))
         .filter_map(|path| path.parent())
         .flat_map(|parent| parent.ancestors().take_while(|folder| is_given(fence, folder)))
-        .filter(|folder| !fence.writable.iter().any(|tree| tree == folder))
+        .filter(|folder| !given(fence).any(|tree| tree == *folder))
         .map(Path::to_owned)
         .collect();
     pins.sort();
@@ -25,11 +26,18 @@ pub(super) fn pins(fence: &FileFence) -> Vec<PathBuf> {
     pins
 }
 
-/// Whether the deepest place that holds this folder is a writable one.
+/// What the agent may write: places, and layers over caches.
+fn given(fence: &FileFence) -> impl Iterator<Item = &PathBuf> {
+    fence.writable.iter().chain(fence.caches.iter().map(|cache| &cache.tree))
+}
+
+/// Whether the deepest place that holds this folder is one that the agent may write.
 fn is_given(fence: &FileFence, folder: &Path) -> bool {
-    let depth = |places: &[PathBuf]| places.iter().filter(|place| folder.starts_with(place)).map(|place| place.components().count()).max();
+    fn depth<'a>(places: impl IntoIterator<Item = &'a PathBuf>, folder: &Path) -> Option<usize> {
+        places.into_iter().filter(|place| folder.starts_with(place)).map(|place| place.components().count()).max()
+    }
     // None is less than any.
-    depth(&fence.writable) > depth(&fence.read_only).max(depth(&fence.masked))
+    depth(given(fence), folder) > depth(&fence.read_only, folder).max(depth(&fence.masked, folder))
 }
 
 #[cfg(test)]
@@ -45,6 +53,7 @@ mod tests {
             sockets: Vec::new(),
             provided: Vec::new(),
             scratch: Vec::new(),
+            caches: Vec::new(),
         })
     }
 

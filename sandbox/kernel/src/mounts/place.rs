@@ -30,7 +30,11 @@ pub(crate) struct MountError {
 
 impl MountError {
     pub(crate) fn is_about(&self, path: &Path) -> bool {
-        self.path.as_deref() == Some(path)
+        self.path() == Some(path)
+    }
+
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 }
 

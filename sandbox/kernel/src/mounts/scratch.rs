@@ -25,11 +25,15 @@ pub struct Scratch {
     pub work: PathBuf,
 }
 
-/// Makes the layered tree, not attached anywhere yet. Everything is still as outside.
-pub(super) fn layered(scratch: &Scratch) -> Result<Copy, MountError> {
-    let tree = &scratch.tree;
+/// Where something is mounted; everything is still as outside.
+pub(super) fn mounted() -> Result<Vec<PathBuf>, MountError> {
     let proc = find(Path::new("/proc")).map_err(failed("opening", Path::new("/proc")))?;
-    let mounted = list::mounted(proc.as_fd()).map_err(failed("reading the mounts below", tree))?;
+    list::mounted(proc.as_fd()).map_err(failed("reading the mounts in", Path::new("/proc/self/mountinfo")))
+}
+
+/// Makes the layered tree, not attached anywhere yet. Everything is still as outside.
+pub(super) fn layered(scratch: &Scratch, mounted: &[PathBuf]) -> Result<Copy, MountError> {
+    let tree = &scratch.tree;
     if let Some(inner) = mounted.iter().find(|path| *path != tree && path.starts_with(tree)) {
         return Err(failed("a layer holds one file system, and another is mounted at", inner)(io::Error::from(io::ErrorKind::Unsupported)));
     }

@@ -59,7 +59,7 @@ pub struct World {
     last: RefCell<Option<(i32, OwnedFd)>>,
     /// The device of `/proc` outside.
     outer: u64,
-    /// Mounts that are the box's own memory.
+    /// Mounts that are the box's own: memory, and layers over caches.
     own: Vec<u64>,
     /// Those of them with nothing else mounted beneath.
     alone: Vec<u64>,
@@ -92,17 +92,17 @@ impl World {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn enter(proc: OwnedFd, user: BorrowedFd<'_>, mounts: BorrowedFd<'_>, roots: Roots) -> Result<Self, Errno> {
+    pub fn enter(proc: OwnedFd, user: BorrowedFd<'_>, mounts: BorrowedFd<'_>, roots: Roots, layered: &[PathBuf]) -> Result<Self, Errno> {
         setns(user, CloneFlags::CLONE_NEWUSER)?;
         setns(mounts, CloneFlags::CLONE_NEWNS)?;
         keep_little()?;
         // A file that grows beyond this process's limit must not end it.
         SigSet::from(Signal::SIGXFSZ).thread_block()?;
-        Self::here(proc, roots)
+        Self::here(proc, roots, layered)
     }
 
-    /// The files that this process sees.
-    pub(super) fn here(proc: OwnedFd, roots: Roots) -> Result<Self, Errno> {
+    /// The files that this process sees. `layered` are trees under layers of the box's own, which nothing that is outside can be written through.
+    pub(super) fn here(proc: OwnedFd, roots: Roots, layered: &[PathBuf]) -> Result<Self, Errno> {
         let root = open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         let mount_at = |folder: &Path| mount_of(open(folder, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok()?.as_fd()).ok();
         // A folder that is no mount of its own holds what was there before.
@@ -112,8 +112,16 @@ impl World {
         // Landlock grants what it grants to a folder to all that is mounted beneath it too: a workspace below /tmp.
         let is_alone = |folder: &Path| !mounted.iter().any(|at| at.starts_with(folder) && !folders.contains(at));
         let mount_of_own = |folder: &PathBuf| mount_at(folder).filter(|mount| *mount != whole);
-        let own: Vec<u64> = folders.iter().filter_map(mount_of_own).collect();
+        let mut own: Vec<u64> = folders.iter().filter_map(mount_of_own).collect();
         let alone: Vec<u64> = folders.iter().filter(|folder| is_alone(folder)).filter_map(mount_of_own).collect();
+        for tree in layered {
+            // The box's first process has made it: where there is none, or nothing but the whole, no word of ours is true.
+            let (mount, device) = layer_at(tree).filter(|(mount, _)| *mount != whole).ok_or(Errno::EXDEV)?;
+            own.push(mount);
+            // Its folders that are pinned are mounts of the same layer; a layer that was outside already has another device.
+            let pinned = mounted.iter().filter(|at| *at != tree && at.starts_with(tree)).filter_map(|at| layer_at(at));
+            own.extend(pinned.filter(|(_, other)| *other == device).map(|(mount, _)| mount));
+        }
         let outer = fstat(&proc)?.st_dev;
         // Of ourselves, whom nothing but a filter keeps from it; by the process, since before Linux 6.9 a thread cannot be opened.
         let probe = foreign::open(nix::unistd::getpid().as_raw()).and_then(|me| foreign::take(me.as_fd(), root.as_raw_fd()));
@@ -204,7 +212,8 @@ impl World {
         self.alone.contains(&mount)
     }
 
-    /// Whether what is come by through this mount lies in the box's own memory: then it was made in this box, whatever else is mounted beneath.
+    /// Whether what is come by through this mount lies in the box's own memory or in a layer of its own: then it was made in this box, or is not
+    /// lost by what the box does, whatever else is mounted beneath.
     pub(super) fn is_own(&self, mount: u64) -> bool {
         self.own.contains(&mount)
     }
@@ -291,6 +300,13 @@ fn keep_little() -> Result<(), Errno> {
     set(CapSet::Inheritable, &[])?;
     set(CapSet::Effective, &[Capability::CAP_SYS_PTRACE])?;
     set(CapSet::Permitted, &[Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH])
+}
+
+/// The mount of a layer at a folder, and its device.
+fn layer_at(folder: &Path) -> Option<(u64, u64)> {
+    let fd = open(folder, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    let is_layer = rustix::fs::fstatfs(&fd).ok()?.f_type == libc::OVERLAYFS_SUPER_MAGIC;
+    if is_layer { Some((mount_of(fd.as_fd()).ok()?, fstat(&fd).ok()?.st_dev)) } else { None }
 }
 
 pub(super) fn mount_of(fd: BorrowedFd<'_>) -> Result<u64, Errno> {

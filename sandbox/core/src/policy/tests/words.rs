@@ -119,7 +119,6 @@ fn warnings_of_what_is_likely_not_meant() {
         "caches = [\"~/.npm\"]\n[place.production]\nhosts = [\"a.example\"]\nprotected = true\napprovers = 2\nread = \"allow\"\ndestroy = \"hold\"\n[place.internet]\nhosts = [\"*\"]\nwrite = \"allow\"\n[place.ghost]\nread = \"allow\"\n[[rule]]\nname = \"all\"\nplace = \"production\"\noperation = \"*\"\nverdict = \"allow\"\n[[rule]]\nname = \"late\"\nplace = \"production\"\noperation = \"x.y\"\nverdict = \"deny\"\n[[rule]]\nname = \"odd\"\noperation = \"x y\"\nverdict = \"deny\"\n",
     );
     for wanted in [
-        "user.toml:1: this version does not act on `caches`: what it names stays closed.",
         "user.toml:2: place `production` wants 2 approvers, and `approval.approver` names no keys by which they could be told apart: what is held there can only be denied.",
         "user.toml:2: place `production` leaves `write` open, so it inherits \"allow\" from `internet`, which is for every host (\"*\").",
         "user.toml:11: place `ghost` names no paths, hosts or resources: nothing is ever in it.",

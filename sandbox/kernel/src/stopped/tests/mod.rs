@@ -80,7 +80,7 @@ fn run_child(work: impl FnOnce() -> u8, roots: Roots, mut judge: impl FnMut(What
     drop(theirs);
     let (_, fds) = ours.receive::<()>().unwrap().unwrap();
     let listener = Listener::from(fds.into_iter().next().unwrap());
-    let world = World::here(World::proc().unwrap(), roots).unwrap();
+    let world = World::here(World::proc().unwrap(), roots, &[]).unwrap();
     let mut touched = Vec::new();
     let mut later = Vec::new();
     let began = std::time::Instant::now();
