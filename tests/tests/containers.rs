@@ -4,7 +4,7 @@
 use std::{fs, process::Command};
 
 use agentbox_tests::{
-    Home,
+    Home, Who,
     binary::agentbox,
     process::{Finished, finish},
     skip,
@@ -134,4 +134,36 @@ fn where_clone3_is_refused_a_box_starts_all_the_same() {
     let mut command = home.program("python3");
     command.args(["-c", include_str!("../stand-ins/without-clone3.py")]).arg(agentbox()).args(["run", "--", "echo", "done"]);
     assert_eq!(finish(&mut command).ended(0).out(), "done\n");
+}
+
+/// What a service of systemd, or of a runner of CI, may be started under: an ordinary user, and root with and without its power.
+#[test]
+fn where_a_filter_refuses_namespaces_nothing_runs_and_the_fix_is_said() {
+    let whole = "python3 \"$REFUSING\" \"$AGENTBOX\" \"$@\"";
+    let powerless = "setpriv --bounding-set -sys_admin --inh-caps -sys_admin python3 \"$REFUSING\" \"$AGENTBOX\" \"$@\"";
+    for who in Who::each() {
+        let home = Home::of(who, "");
+        home.write("refusing.py", include_str!("../stand-ins/without-namespaces.py"));
+        let refused = |how: &str, arguments: &[&str]| {
+            let mut command = home.program("sh");
+            command.env("REFUSING", home.path("refusing.py")).env("AGENTBOX", agentbox()).args(["-c", how, "sh"]).args(arguments);
+            finish(&mut command)
+        };
+        for how in [whole, powerless] {
+            // An ordinary user has no power to drop.
+            if how == powerless && (who == Who::Ordinary || !skip::is_root("dropping CAP_SYS_ADMIN")) {
+                continue;
+            }
+            let ended = refused(how, &["run", "--", "sh", "-c", "echo ran; touch made"]).ended(125);
+            assert!(ended.out().is_empty() && !home.path("work/made").exists(), "nothing ran: {}", ended.out());
+            for words in ["user-namespace: clone", "EPERM", "RestrictNamespaces=no", "docker run --security-opt seccomp=unconfined"] {
+                assert!(ended.err().contains(words), "{words}: {}", ended.err());
+            }
+            let said = refused(how, &["doctor"]);
+            assert_ne!(said.code, 0, "{}", said.out());
+            for words in ["user-namespace    missing", "RestrictNamespaces=no", "`agentbox run` refuses to start here"] {
+                assert!(said.out().contains(words), "{words}: {}", said.out());
+            }
+        }
+    }
 }

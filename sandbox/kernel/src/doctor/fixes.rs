@@ -4,6 +4,10 @@ use std::fs;
 
 use nix::errno::Errno;
 
+/// What a container must be given back.
+const IN_A_CONTAINER: &str = "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined …   \
+     (Podman: podman run --security-opt seccomp=unconfined --security-opt unmask=ALL …; Kubernetes: securityContext.seccompProfile.type: Unconfined, procMount: Unmasked)";
+
 fn sysctl(path: &str) -> Option<u64> {
     fs::read_to_string(format!("/proc/sys/{path}")).ok()?.trim().parse().ok()
 }
@@ -29,8 +33,10 @@ pub(super) enum Container {
     /// No sign of it.
     #[default]
     None,
-    /// Docker, Podman or Kubernetes left their mark, or a seccomp filter is on us.
-    Some,
+    /// A seccomp filter is on us, and nobody left a mark: a service of systemd, or a container that is well hidden.
+    Filtered,
+    /// Docker, Podman or Kubernetes left their mark.
+    Marked,
 }
 
 /// Whether a thing is part of the kernel.
@@ -51,7 +57,11 @@ impl Settings {
             debian_switch: sysctl("kernel/unprivileged_userns_clone"),
             apparmor_restricts: sysctl("kernel/apparmor_restrict_unprivileged_userns"),
             most_namespaces: sysctl("user/max_user_namespaces"),
-            container: if marked || filtered { Container::Some } else { Container::None },
+            container: match (marked, filtered) {
+                (true, _) => Container::Marked,
+                (false, true) => Container::Filtered,
+                (false, false) => Container::None,
+            },
             built: if fs::exists("/proc/self/ns/user").unwrap_or(true) { Built::In } else { Built::Out },
         }
     }
@@ -73,9 +83,12 @@ impl Settings {
                 .to_owned();
         }
         match self.container {
-            Container::Some => "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined …   \
-                 (Podman: podman run --security-opt seccomp=unconfined --security-opt unmask=ALL …; Kubernetes: securityContext.seccompProfile.type: Unconfined, procMount: Unmasked)"
-                .to_owned(),
+            Container::Marked => IN_A_CONTAINER.to_owned(),
+            // A runner of CI is often such a service, and there is then no container whose options could be changed.
+            Container::Filtered => format!(
+                "a seccomp filter on this process refuses it. If a service of systemd started it: RestrictNamespaces=no in its [Service], and no @mount in \
+                 SystemCallFilter=~… (`systemctl edit UNIT`). If a container did: {IN_A_CONTAINER}"
+            ),
             Container::None => "a security module or a chroot refuses it: look at `journalctl -k -g DENIED` and run agentbox outside of chroots".to_owned(),
         }
     }
@@ -83,7 +96,7 @@ impl Settings {
     /// What to do when `/proc` cannot be mounted in a new PID namespace.
     pub(super) fn for_proc(self) -> String {
         match self.container {
-            Container::Some => {
+            Container::Filtered | Container::Marked => {
                 "the container's own /proc is masked, and the kernel then gives no full one: docker run --security-opt systempaths=unconfined … \
                  (Podman: podman run --security-opt unmask=ALL …; Kubernetes: securityContext.procMount: Unmasked)"
                     .to_owned()
@@ -107,10 +120,12 @@ mod tests {
         let ubuntu = Settings { apparmor_restricts: Some(1), debian_switch: Some(1), most_namespaces: Some(60_000), ..plain };
         assert!(fix(ubuntu, None).starts_with("sudo agentbox doctor --fix"));
         assert!(
-            fix(Settings { apparmor_restricts: Some(0), container: Container::Some, ..plain }, Some(Errno::EPERM)).starts_with("docker run --security-opt")
+            fix(Settings { apparmor_restricts: Some(0), container: Container::Marked, ..plain }, Some(Errno::EPERM)).starts_with("docker run --security-opt")
         );
+        let filtered = fix(Settings { container: Container::Filtered, ..plain }, Some(Errno::EPERM));
+        assert!(filtered.contains("RestrictNamespaces=no") && filtered.contains("docker run --security-opt"), "{filtered}");
         assert!(fix(Settings { built: Built::Out, ..plain }, Some(Errno::EINVAL)).contains("CONFIG_USER_NS"));
         assert!(fix(plain, Some(Errno::EPERM)).contains("chroot"));
-        assert!(Settings { container: Container::Some, ..plain }.for_proc().contains("systempaths=unconfined"));
+        assert!(Settings { container: Container::Marked, ..plain }.for_proc().contains("systempaths=unconfined"));
     }
 }
