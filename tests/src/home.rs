@@ -44,7 +44,20 @@ impl Who {
 pub struct Home {
     folder: TempDir,
     who: Who,
+    setting: Setting,
 }
+
+/// What agentbox finds where it is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Setting {
+    /// What this machine has.
+    Here,
+    /// No namespaces: a filter refuses them, as Docker's and systemd's do.
+    WithoutNamespaces,
+}
+
+/// Puts that filter on itself and becomes the command.
+const REFUSING: &str = "refusing.py";
 
 /// A temporary folder that others may walk through.
 pub(crate) fn folder() -> TempDir {
@@ -71,7 +84,7 @@ impl Home {
     /// It cannot be made.
     #[must_use]
     pub fn of(who: Who, policy: &str) -> Self {
-        let home = Self { folder: folder(), who };
+        let home = Self { folder: folder(), who, setting: Setting::Here };
         for name in ["home", "work", "config", "state", "runtime"] {
             fs::create_dir(home.path(name)).expect("a folder");
         }
@@ -82,6 +95,20 @@ impl Home {
                 chown(home.path(name), Some(NOBODY), Some(NOBODY)).expect("root may give away");
             }
         }
+        home
+    }
+
+    /// From now on agentbox is started where namespaces are refused.
+    pub fn lose_namespaces(&mut self) {
+        self.write(REFUSING, include_str!("../stand-ins/without-namespaces.py"));
+        self.setting = Setting::WithoutNamespaces;
+    }
+
+    /// One for this user, where namespaces are refused.
+    #[must_use]
+    pub fn without_namespaces(who: Who, policy: &str) -> Self {
+        let mut home = Self::of(who, policy);
+        home.lose_namespaces();
         home
     }
 
@@ -127,7 +154,14 @@ impl Home {
     /// `agentbox` with these arguments.
     #[must_use]
     pub fn agentbox(&self, arguments: &[&str]) -> Command {
-        let mut command = self.program(binary::agentbox());
+        let mut command = match self.setting {
+            Setting::Here => self.program(binary::agentbox()),
+            Setting::WithoutNamespaces => {
+                let mut command = self.program("python3");
+                command.arg(self.path(REFUSING)).arg(binary::agentbox());
+                command
+            }
+        };
         command.args(arguments);
         command
     }
@@ -253,7 +287,10 @@ pub fn processes(shim: Pid) -> Processes {
         let supervisor = *children(shim).first()?;
         let (inner, outer): (Vec<_>, Vec<_>) =
             children(supervisor).into_iter().partition(|pid| status(*pid, "NSpid").is_some_and(|ids| ids.split_whitespace().count() > 1));
-        Some(Processes { shim, supervisor, broker: *outer.first()?, init: *inner.first()? })
+        // Where a filter lies on everybody there is no namespace, and init is the one that has the agent below it.
+        let has_filter = status(supervisor, "Seccomp").is_some_and(|mode| mode.trim() == "2");
+        let without = || outer.iter().find(|pid| has_filter && !children(**pid).is_empty());
+        Some(Processes { shim, supervisor, broker: *outer.first()?, init: *inner.first().or_else(without)? })
     };
     until(
         "the processes of a box are there",

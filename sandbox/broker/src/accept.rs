@@ -28,6 +28,7 @@ use crate::{
     mongodb,
     mysql::{self, Served},
     opaque::opaque,
+    origins::Origins,
     peek::{Hint, Prefixed, Protocol, Quiet, peek, peek_from},
     pins, postgres, redis,
     session::Cloth,
@@ -40,17 +41,29 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const BREATH: Duration = Duration::from_millis(50);
 
 /// Accepts for ever.
-pub(crate) async fn accept(listener: std::net::TcpListener, broker: Arc<Broker>, resolver: Arc<Resolver>, places: Arc<Semaphore>) -> io::Result<()> {
+pub(crate) async fn accept(
+    listener: std::net::TcpListener,
+    broker: Arc<Broker>,
+    resolver: Arc<Resolver>,
+    places: Arc<Semaphore>,
+    origins: Option<Arc<Origins>>,
+) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     loop {
         // A place first: beyond the limit clients wait in the kernel's backlog.
         let Ok(place) = places.clone().acquire_owned().await else { return Ok(()) };
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, client)) => {
+                // With a transparent listener our side's address is where the client wanted to go.
+                let asked = match &origins {
+                    None => stream.local_addr().ok(),
+                    Some(origins) => origins.of(client),
+                };
+                let Some(asked) = asked else { continue };
                 let (broker, resolver) = (broker.clone(), resolver.clone());
                 tokio::spawn(async move {
-                    connection(stream, broker, resolver).await;
+                    connection(stream, asked, broker, resolver).await;
                     drop(place);
                 });
             }
@@ -62,9 +75,7 @@ pub(crate) async fn accept(listener: std::net::TcpListener, broker: Arc<Broker>,
     }
 }
 
-async fn connection(stream: TcpStream, broker: Arc<Broker>, resolver: Arc<Resolver>) {
-    // With a transparent listener our side's address is where the client wanted to go.
-    let Ok(asked) = stream.local_addr() else { return };
+async fn connection(stream: TcpStream, asked: SocketAddr, broker: Arc<Broker>, resolver: Arc<Resolver>) {
     let _ = stream.set_nodelay(true);
     if asked.port() == 53 {
         return dns::serve_tcp(stream, resolver).await;

@@ -19,6 +19,7 @@ mod mongodb;
 mod mysql;
 pub mod names;
 mod opaque;
+mod origins;
 pub mod peek;
 mod pins;
 mod postgres;

@@ -19,6 +19,7 @@ use crate::{
     http::{Pool, Room, Twice, carrier::Carrier},
     line::Supervisor,
     names::Names,
+    origins::Origins,
     postgres::Keys,
     proxy_environment::ProxyRules,
     redis::Scripts,
@@ -60,6 +61,8 @@ pub struct BoxSockets {
     pub tcp: Vec<TcpListener>,
     /// Wildcard sockets on port 53, one a family.
     pub dns: Vec<UdpSocket>,
+    /// Where the box has no network of its own: on it is told where each connection wanted to go.
+    pub told: Option<UnixStream>,
 }
 
 /// The broker cannot go on.
@@ -116,8 +119,9 @@ async fn serve(config: BrokerConfig, sockets: BoxSockets, supervisor: UnixStream
     let reads = Box::new(move |name: &HostName| reading(&policy, name));
     let resolver = Arc::new(Resolver { names, reading: reads, denied: denied(&broker), own });
     let places = Arc::new(Semaphore::new(connections));
+    let origins = sockets.told.map(Origins::new).transpose()?.map(Arc::new);
     for listener in sockets.tcp {
-        tokio::spawn(accept::accept(listener, broker.clone(), resolver.clone(), places.clone()));
+        tokio::spawn(accept::accept(listener, broker.clone(), resolver.clone(), places.clone(), origins.clone()));
     }
     let questions = dns::places();
     for socket in sockets.dns {

@@ -17,6 +17,17 @@ pub const LONGEST: usize = 1 << 20;
 /// The file gate's questions have numbers from here on, the broker's are below: both speak to one supervisor.
 pub const FILES_FROM: u64 = 1 << 63;
 
+/// File gate to broker, a line each, where the box has no network of its own: who is about to connect, and where it wanted to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The client's port on loopback.
+    pub port: u16,
+    /// Whether it comes over IPv6.
+    pub v6: bool,
+    /// Where it wanted to go.
+    pub to: std::net::SocketAddr,
+}
+
 /// Broker, or file gate, to supervisor.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToSupervisor {

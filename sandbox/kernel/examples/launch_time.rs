@@ -39,6 +39,7 @@ fn one(number: usize) -> Result<Phases, Box<dyn Error>> {
         probes: agentbox_kernel::launch::Probed::No,
         hostname: "box".to_owned(),
         require: Vec::new(),
+        without: None,
     };
     let start = Instant::now();
     let mut network = start;

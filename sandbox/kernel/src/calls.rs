@@ -6,7 +6,7 @@
 //! Left alone on purpose, with the reason:
 //! - `ptrace`, `process_vm_readv`, `process_vm_writev`: debuggers and tracers of the agent's own children must work. Whom they
 //!   could hurt is out of reach by other means: processes outside have no number in the box's PID namespace, its PID 1 is
-//!   non-dumpable, and Landlock refuses to trace anything outside the domain.
+//!   non-dumpable, and Landlock refuses to trace anything outside the domain; the last alone is what a box without namespaces has.
 //! - `sendto`, `sendmsg` with `MSG_FASTOPEN`: the SYN is routed inside the box's own network namespace, where TPROXY takes it to
 //!   the broker whether it carries data or not. There is no other way out that an early byte could take.
 //! - `name_to_handle_at`: tells a number and opens nothing; `open_by_handle_at` is what would use it.
@@ -107,6 +107,8 @@ pub enum Lifted {
     Never,
     /// When the policy says `nested-userns = true`.
     WithNestedUserns,
+    /// Where the box has namespaces of its own, which do better what the row does.
+    WithNamespaces,
 }
 
 /// One row.
@@ -138,6 +140,10 @@ const fn unless_nested(name: &'static str, number: libc::c_long, when: &'static 
     Call { name, number, when, answer: Answer::Eperm, lifted: Lifted::WithNestedUserns, reason }
 }
 
+const fn unless_apart(name: &'static str, number: libc::c_long, when: &'static [Condition], answer: Answer, reason: &'static str) -> Call {
+    Call { name, number, when, answer, lifted: Lifted::WithNamespaces, reason }
+}
+
 /// `open_tree_attr(2)`, Linux 6.15; the same number on every architecture, not yet in libc.
 const SYS_OPEN_TREE_ATTR: libc::c_long = 467;
 
@@ -167,6 +173,13 @@ const PID_ONE: u32 = 1;
 
 const fn socket_type(family: i32, kind: i32) -> [Condition; 2] {
     [argument(0, Test::Is(bits(family))), argument(1, Test::Masked { mask: SOCKET_TYPE, is: bits(kind) })]
+}
+
+/// Any process but the caller.
+const OTHER: Test = Test::IsNot(0);
+
+const fn option(level: i32, name: i32) -> [Condition; 2] {
+    [argument(1, Test::Is(bits(level))), argument(2, Test::Is(bits(name)))]
 }
 
 /// Neither unspecified, TCP nor UDP.
@@ -207,6 +220,17 @@ const O_TMPFILE_ALONE: u32 = bits(libc::O_TMPFILE & !libc::O_DIRECTORY);
 
 /// `fchmodat2(2)`, Linux 6.6; the same number on every architecture.
 const SYS_FCHMODAT2: libc::c_long = 452;
+
+/// `socket(2)` takes either for datagrams of UNIX sockets.
+const DATAGRAMS: [i32; 2] = [libc::SOCK_DGRAM, libc::SOCK_RAW];
+
+const NO_NETWORK: &str = "without a network of the box's own its datagrams would go to the machine's, past the broker; names are asked for over TCP";
+const NO_LOG: &str = "a datagram goes to any socket file that is named in it, and so to services outside that no broker sees";
+const FAST_OPEN: &str = "connects without connect(2), and so past who connects in the caller's place";
+const FAST_OPEN_BIT: Test = Test::AnyBit(0x2000_0000); // MSG_FASTOPEN
+const ROUTED: &str = "sends the packets of a connection to another machine than the one that is connected to";
+const SHARED_IPC: &str = "without an IPC namespace it is shared with every process of the machine";
+const OF_OTHERS: &str = "without a PID namespace the number can be that of a process outside, to which Landlock does not keep it from being said";
 
 const FOREIGN_MEMORY: &str = "moves the memory of another process about; nobody in a box needs it, and kernel holes were found in it";
 
@@ -394,4 +418,37 @@ pub const CALLS: &[Call] = &[
     #[cfg(target_arch = "x86_64")]
     when("mknod", libc::SYS_mknod, &[argument(1, MODE)], Answer::Eperm, SET_USER_ID),
     when("mknodat", libc::SYS_mknodat, &[argument(2, MODE)], Answer::Eperm, SET_USER_ID),
+    // Where there is no namespace to do it.
+    unless_apart("socket", libc::SYS_socket, &socket_type(libc::AF_INET, libc::SOCK_DGRAM), Answer::Eperm, NO_NETWORK),
+    unless_apart("socket", libc::SYS_socket, &socket_type(libc::AF_INET6, libc::SOCK_DGRAM), Answer::Eperm, NO_NETWORK),
+    unless_apart("socket", libc::SYS_socket, &socket_type(libc::AF_UNIX, DATAGRAMS[0]), Answer::Eperm, NO_LOG),
+    unless_apart("socket", libc::SYS_socket, &socket_type(libc::AF_UNIX, DATAGRAMS[1]), Answer::Eperm, NO_LOG),
+    unless_apart("socketpair", libc::SYS_socketpair, &socket_type(libc::AF_UNIX, DATAGRAMS[0]), Answer::Eperm, NO_LOG),
+    unless_apart("socketpair", libc::SYS_socketpair, &socket_type(libc::AF_UNIX, DATAGRAMS[1]), Answer::Eperm, NO_LOG),
+    unless_apart("sendto", libc::SYS_sendto, &[argument(3, FAST_OPEN_BIT)], Answer::Eperm, FAST_OPEN),
+    unless_apart("sendmsg", libc::SYS_sendmsg, &[argument(2, FAST_OPEN_BIT)], Answer::Eperm, FAST_OPEN),
+    unless_apart("sendmmsg", libc::SYS_sendmmsg, &[argument(3, FAST_OPEN_BIT)], Answer::Eperm, FAST_OPEN),
+    unless_apart("setsockopt", libc::SYS_setsockopt, &option(libc::IPPROTO_IP, libc::IP_OPTIONS), Answer::Eperm, ROUTED),
+    unless_apart("setsockopt", libc::SYS_setsockopt, &option(libc::IPPROTO_IPV6, libc::IPV6_RTHDR), Answer::Eperm, ROUTED),
+    unless_apart("setsockopt", libc::SYS_setsockopt, &option(libc::IPPROTO_IPV6, libc::IPV6_2292PKTOPTIONS), Answer::Eperm, ROUTED),
+    unless_apart("mq_open", libc::SYS_mq_open, &[], Answer::Enosys, SHARED_IPC),
+    unless_apart("mq_unlink", libc::SYS_mq_unlink, &[], Answer::Enosys, SHARED_IPC),
+    unless_apart("shmget", libc::SYS_shmget, &[], Answer::Enosys, SHARED_IPC),
+    unless_apart("shmat", libc::SYS_shmat, &[], Answer::Enosys, SHARED_IPC),
+    unless_apart("shmctl", libc::SYS_shmctl, &[], Answer::Enosys, SHARED_IPC),
+    unless_apart("semget", libc::SYS_semget, &[], Answer::Enosys, SHARED_IPC),
+    unless_apart("semop", libc::SYS_semop, &[], Answer::Enosys, SHARED_IPC),
+    unless_apart("semtimedop", libc::SYS_semtimedop, &[], Answer::Enosys, SHARED_IPC),
+    unless_apart("semctl", libc::SYS_semctl, &[], Answer::Enosys, SHARED_IPC),
+    unless_apart("msgget", libc::SYS_msgget, &[], Answer::Enosys, SHARED_IPC),
+    unless_apart("msgsnd", libc::SYS_msgsnd, &[], Answer::Enosys, SHARED_IPC),
+    unless_apart("msgrcv", libc::SYS_msgrcv, &[], Answer::Enosys, SHARED_IPC),
+    unless_apart("msgctl", libc::SYS_msgctl, &[], Answer::Enosys, SHARED_IPC),
+    unless_apart("prlimit64", libc::SYS_prlimit64, &[argument(0, OTHER)], Answer::Eperm, OF_OTHERS),
+    unless_apart("sched_setaffinity", libc::SYS_sched_setaffinity, &[argument(0, OTHER)], Answer::Eperm, OF_OTHERS),
+    unless_apart("sched_setscheduler", libc::SYS_sched_setscheduler, &[argument(0, OTHER)], Answer::Eperm, OF_OTHERS),
+    unless_apart("sched_setparam", libc::SYS_sched_setparam, &[argument(0, OTHER)], Answer::Eperm, OF_OTHERS),
+    unless_apart("sched_setattr", libc::SYS_sched_setattr, &[argument(0, OTHER)], Answer::Eperm, OF_OTHERS),
+    unless_apart("setpriority", libc::SYS_setpriority, &[argument(1, OTHER)], Answer::Eperm, OF_OTHERS),
+    unless_apart("ioprio_set", libc::SYS_ioprio_set, &[argument(1, OTHER)], Answer::Eperm, OF_OTHERS),
 ];

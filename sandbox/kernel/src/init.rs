@@ -1,6 +1,7 @@
 //! PID 1 of the box: puts up network and mounts, starts the agent behind its fences, reaps, forwards signals, and ends the box with the agent.
 
 use std::{
+    collections::BTreeSet,
     ffi::{CString, OsString},
     fs,
     io::{self, BufRead, BufReader, Read as _, Seek as _, Write as _},
@@ -31,12 +32,13 @@ use nix::{
 use crate::{
     capabilities,
     control::{Control, Exit, Failure, FromInit, ToInit, partly, signal_number},
-    doctor,
+    descendants, doctor,
     landlock::{self, LandlockPlan},
     launch::{FileGate, NestedUserns, Plan, Publish, Stdio},
     layer::Layer,
     mounts, network, rlimits,
     seccomp::Filters,
+    setting::{Own, Setting},
     stopped,
     sys::{
         self,
@@ -68,11 +70,15 @@ pub(crate) struct Prepared {
     /// Socket files of others.
     pub(crate) sockets: Vec<PathBuf>,
     pub(crate) ids: Ids,
+    /// What the agent may read, where no mounts hide anything.
+    pub(crate) readable: Option<Vec<PathBuf>>,
 }
 
 /// Who writes the id maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ids {
+    /// Nobody: there is no user namespace.
+    Same,
     /// The supervisor, who is root: init waits for it.
     ByParent,
     /// Init itself: its own uid and gid alone, which is all that an ordinary user may map.
@@ -103,14 +109,25 @@ fn mount_fix(error: &mounts::MountError, fence: &mounts::FileFence) -> String {
 
 /// The whole life of PID 1.
 pub(crate) fn run(prepared: Prepared, control: Control) -> ! {
+    let setting = prepared.setting();
     let code = match start(prepared, &control) {
-        Ok((agent, terminal, signals)) => attend(agent, terminal.as_ref(), &signals, &control),
+        Ok((agent, terminal, signals)) => attend(agent, terminal.as_ref(), &signals, &control, setting),
         Err(failure) => {
             let _ = control.send(&FromInit::Failed(failure), &[]);
             u8::MAX
         }
     };
+    if setting == Setting::Without {
+        // There the kernel ends nobody with us.
+        descendants::end_all(&BTreeSet::new());
+    }
     exit_now(code)
+}
+
+impl Prepared {
+    fn setting(&self) -> Setting {
+        if self.readable.is_some() { Setting::Without } else { Setting::Namespaces }
+    }
 }
 
 fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<OwnedFd>, SignalFd), Failure> {
@@ -121,7 +138,11 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
     }
     // There is no need that init, a copy of the supervisor, holds the user's variables.
     sys::environment::erase(|_| false);
-    prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| power("PR_SET_PDEATHSIG", errno))?;
+    match prepared.setting() {
+        Setting::Namespaces => prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| power("PR_SET_PDEATHSIG", errno))?,
+        // It has others to end before it ends: the control socket tells it that the supervisor has gone.
+        Setting::Without => prctl::set_child_subreaper(true).map_err(|errno| power("PR_SET_CHILD_SUBREAPER", errno))?,
+    }
     // The supervisor's word to go on is also the proof that it still lived after the line above.
     match control.receive::<ToInit>() {
         Ok(Some((ToInit::Go, _))) => {}
@@ -139,34 +160,18 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
     let signals = SignalFd::with_flags(&SigSet::from(Signal::SIGCHLD), SfdFlags::SFD_CLOEXEC)
         .map_err(|errno| failure(Layer::PidNamespace, format!("signalfd: {errno}"), ""))?;
 
-    let (mut sockets, ipv6) = network::set_up(&prepared.plan.doors.forward).map_err(|error| {
-        // Bringing the loopback up is the first thing that needs real power: on Ubuntu AppArmor gives the namespace and keeps the power.
-        let fix = if matches!(error.errno, Errno::EPERM | Errno::EACCES) { doctor::user_namespace_fix(Errno::EPERM) } else { doctor::network_fix() };
-        failure(Layer::NetworkNamespace, error.to_string(), fix)
-    })?;
-    let families = if ipv6 == network::Ipv6::Up { 2 } else { 1 };
-    if prepared.plan.doors.publish == Publish::Yes {
-        for kind in ["user", "net"] {
-            let lost = |error| failure(Layer::NetworkNamespace, format!("/proc/self/ns/{kind}: {error}"), "");
-            sockets.push(fs::File::open(format!("/proc/self/ns/{kind}")).map_err(lost)?.into());
+    let (layered, unlayered) = match prepared.setting() {
+        Setting::Namespaces => apart(&mut prepared, control)?,
+        // A cache is as closed there as everything else.
+        Setting::Without => {
+            (Vec::new(), std::mem::take(&mut prepared.plan.files.caches).into_iter().map(|cache| (cache.tree, "a layer takes namespaces".to_owned())).collect())
         }
-    }
-    let raw: Vec<_> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
-    let network = FromInit::Network { ipv6: ipv6 == network::Ipv6::Up, doors: prepared.plan.doors.forward.len() * families };
-    control.send(&network, &raw).map_err(|error| failure(Layer::NetworkNamespace, format!("handing the sockets out: {error}"), ""))?;
-    drop(sockets);
-
-    let terminal = prepared.plan.stdio.controlling.as_ref().map(AsFd::as_fd);
-    let unlayered = mounts::set_up(&mut prepared.plan.files, &prepared.sockets, terminal)
-        .map_err(|error| failure(Layer::MountNamespace, error.to_string(), mount_fix(&error, &prepared.plan.files)))?;
-    // Those alone that have a layer: the others are as closed as everything else.
-    let layered: Vec<PathBuf> = std::mem::take(&mut prepared.plan.files.caches).into_iter().map(|cache| cache.tree).collect();
-    // A box is told apart from its host in every prompt. That it cannot be named is no danger.
-    let _ = sethostname(&prepared.plan.hostname);
+    };
 
     // A session of its own: the user's terminal is nobody's controlling terminal in here. Its leader is init, so that the agent's group
     // is not orphaned, and Ctrl-Z stops it.
     setsid().map_err(|errno| failure(Layer::PidNamespace, format!("setsid: {errno}"), ""))?;
+    let setting = prepared.setting();
     let Stdio { stdin, stdout, stderr, controlling } = prepared.plan.stdio;
     if let Some(terminal) = &controlling {
         make_controlling(terminal.as_fd()).map_err(|errno| failure(Layer::PidNamespace, format!("taking the box's terminal: {errno}"), ""))?;
@@ -189,6 +194,7 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
                 limits: prepared.plan.limits,
                 filters: prepared.filters.clone(),
                 nested_userns: prepared.plan.nested_userns,
+                without: prepared.readable.take().zip(prepared.plan.without.take()),
                 stdio: [stdin, stdout, stderr],
                 controlling,
                 listener,
@@ -211,7 +217,7 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
         Some(Told::Failed(failure)) => return Err(failure),
         Some(Told::NotExecuted(errno)) => not_executed(control, errno),
         Some(Told::Fenced(partial)) => {
-            let handles = gate.as_ref().map(gate_handles).transpose()?;
+            let handles = gate.as_ref().map(|gate| gate_handles(gate, setting)).transpose()?;
             let raw: Vec<_> = handles.iter().flatten().map(AsRawFd::as_raw_fd).collect();
             let _ = control.send(&FromInit::Ready { partial, layered, unlayered }, &raw);
         }
@@ -237,8 +243,37 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
     Ok((agent, controlling, signals))
 }
 
+/// What the box's own namespaces hold: network, mounts, its name. Gives the caches that have a layer, and those that have none.
+fn apart(prepared: &mut Prepared, control: &Control) -> Result<(Vec<PathBuf>, Vec<mounts::Unlayered>), Failure> {
+    let (mut sockets, ipv6) = network::set_up(&prepared.plan.doors.forward).map_err(|error| {
+        // Bringing the loopback up is the first thing that needs real power: on Ubuntu AppArmor gives the namespace and keeps the power.
+        let fix = if matches!(error.errno, Errno::EPERM | Errno::EACCES) { doctor::user_namespace_fix(Errno::EPERM) } else { doctor::network_fix() };
+        failure(Layer::NetworkNamespace, error.to_string(), fix)
+    })?;
+    let families = if ipv6 == network::Ipv6::Up { 2 } else { 1 };
+    if prepared.plan.doors.publish == Publish::Yes {
+        for kind in ["user", "net"] {
+            let lost = |error| failure(Layer::NetworkNamespace, format!("/proc/self/ns/{kind}: {error}"), "");
+            sockets.push(fs::File::open(format!("/proc/self/ns/{kind}")).map_err(lost)?.into());
+        }
+    }
+    let raw: Vec<_> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
+    let network = FromInit::Network { ipv6: ipv6 == network::Ipv6::Up, doors: prepared.plan.doors.forward.len() * families };
+    control.send(&network, &raw).map_err(|error| failure(Layer::NetworkNamespace, format!("handing the sockets out: {error}"), ""))?;
+    drop(sockets);
+
+    let terminal = prepared.plan.stdio.controlling.as_ref().map(AsFd::as_fd);
+    let unlayered = mounts::set_up(&mut prepared.plan.files, &prepared.sockets, terminal)
+        .map_err(|error| failure(Layer::MountNamespace, error.to_string(), mount_fix(&error, &prepared.plan.files)))?;
+    // Those alone that have a layer: the others are as closed as everything else.
+    let layered = std::mem::take(&mut prepared.plan.files.caches).into_iter().map(|cache| cache.tree).collect();
+    // A box is told apart from its host in every prompt. That it cannot be named is no danger.
+    let _ = sethostname(&prepared.plan.hostname);
+    Ok((layered, unlayered))
+}
+
 /// What [`FromInit::Ready`] carries for the file gate. The namespaces of a process that is not dumpable can be opened by itself alone.
-fn gate_handles(gate: &Control) -> Result<[OwnedFd; 3], Failure> {
+fn gate_handles(gate: &Control, setting: Setting) -> Result<Vec<OwnedFd>, Failure> {
     let lost = |what: String| failure(Layer::FileGate, what, "");
     let (_, listener) = gate
         .receive::<Stopped>()
@@ -247,7 +282,10 @@ fn gate_handles(gate: &Control) -> Result<[OwnedFd; 3], Failure> {
         .and_then(|(told, fds)| Some((told, fds.into_iter().next()?)))
         .ok_or_else(|| lost("the agent's process gave no listener".to_owned()))?;
     let own = |kind: &str| fs::File::open(format!("/proc/self/ns/{kind}")).map(OwnedFd::from).map_err(|error| lost(format!("/proc/self/ns/{kind}: {error}")));
-    Ok([listener, own("user")?, own("mnt")?])
+    Ok(match setting {
+        Setting::Namespaces => vec![listener, own("user")?, own("mnt")?],
+        Setting::Without => vec![listener],
+    })
 }
 
 /// The next line of the agent's process; none when it has ended, or has become its command.
@@ -323,6 +361,8 @@ struct Agent {
     limits: agentbox_core::policy::settings::Limits,
     filters: Filters,
     nested_userns: NestedUserns,
+    /// What it may read and what it has of its own, where there are no namespaces.
+    without: Option<(Vec<PathBuf>, Own)>,
     stdio: [OwnedFd; 3],
     controlling: Option<OwnedFd>,
     /// Takes the listener of the file gate, where there is one.
@@ -354,7 +394,8 @@ fn become_agent(agent: Agent, mut told: io::PipeWriter, mut wait: io::PipeReader
     };
     // Not the last of the filters: the last one refuses that another listener is made.
     if let Some(gate) = &agent.listener {
-        let given = stopped::install().map_err(|errno| format!("stopping calls: {errno}"));
+        let setting = if agent.without.is_some() { Setting::Without } else { Setting::Namespaces };
+        let given = stopped::install(setting).map_err(|errno| format!("stopping calls: {errno}"));
         let given = given.and_then(|listener| gate.send(&Stopped, &[listener.as_raw_fd()]).map_err(|error| format!("handing the listener out: {error}")));
         if let Err(what) = given {
             tell(&Told::Failed(failure(Layer::FileGate, what, doctor::file_gate_fix())));
@@ -434,17 +475,10 @@ fn fence(agent: &Agent) -> Result<Vec<(String, String)>, Failure> {
     // No capabilities, not even in the box's own namespaces.
     capabilities::drop_all().map_err(|error| failure(Layer::UserNamespace, error.to_string(), ""))?;
     // The second fence around files, on the kernel's own objects, and around signals and abstract sockets.
-    let places = agent.writable.iter().filter(|path| path.exists()).cloned();
-    let (mut writable, gated): (Vec<PathBuf>, Vec<PathBuf>) =
-        if agent.listener.is_some() { (Vec::new(), places.collect()) } else { (places.collect(), Vec::new()) };
-    writable.extend(mounts::private_folders());
-    if agent.nested_userns == NestedUserns::Allowed {
-        // A namespace of its own is worth nothing to the agent unless it can write the id maps in its `/proc`.
-        writable.push("/proc".into());
-    }
-    let mut plan = LandlockPlan::of_box(writable);
-    plan.gated = gated;
-    plan.devices.push(mounts::devices::CONSOLE.into());
+    let mut plan = match &agent.without {
+        Some((readable, own)) => LandlockPlan::without_namespaces(readable.clone(), own.private.clone()),
+        None => plan_behind_mounts(agent),
+    };
     // The terminal was opened outside, where no rule reaches it; `> /dev/stdout` opens it anew.
     let streams = [stdin, stdout, stderr].into_iter().filter(|stream| isatty(stream).unwrap_or(false));
     plan.devices.extend(streams.map(|stream| PathBuf::from(format!("/proc/self/fd/{}", stream.as_raw_fd()))));
@@ -457,6 +491,21 @@ fn fence(agent: &Agent) -> Result<Vec<(String, String)>, Failure> {
     sys::signals::reset_all().map_err(step(Layer::PidNamespace, "resetting signals"))?;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(step(Layer::PidNamespace, "unblocking signals"))?;
     Ok(partly(std::slice::from_ref(&report)))
+}
+
+fn plan_behind_mounts(agent: &Agent) -> LandlockPlan {
+    let places = agent.writable.iter().filter(|path| path.exists()).cloned();
+    let (mut writable, gated): (Vec<PathBuf>, Vec<PathBuf>) =
+        if agent.listener.is_some() { (Vec::new(), places.collect()) } else { (places.collect(), Vec::new()) };
+    writable.extend(mounts::private_folders());
+    if agent.nested_userns == NestedUserns::Allowed {
+        // A namespace of its own is worth nothing to the agent unless it can write the id maps in its `/proc`.
+        writable.push("/proc".into());
+    }
+    let mut plan = LandlockPlan::of_box(writable);
+    plan.gated = gated;
+    plan.devices.push(mounts::devices::CONSOLE.into());
+    plan
 }
 
 /// The file that standard input reads, opened anew in the box. The one that we were given belongs to the mounts outside, which are writable:
@@ -500,7 +549,7 @@ enum Pace {
 const EVERYBODY: Pid = Pid::from_raw(-1);
 
 /// Waits for the agent, reaps everybody's orphans, forwards signals. Its return ends the box: the kernel kills whoever is left.
-fn attend(agent: Pid, terminal: Option<&OwnedFd>, signals: &SignalFd, control: &Control) -> u8 {
+fn attend(agent: Pid, terminal: Option<&OwnedFd>, signals: &SignalFd, control: &Control, setting: Setting) -> u8 {
     let mut pace = Pace::Runs;
     loop {
         let patience = match reap(agent, terminal, control, pace) {
@@ -528,11 +577,17 @@ fn attend(agent: Pid, terminal: Option<&OwnedFd>, signals: &SignalFd, control: &
                 Ok(Some((ToInit::Freeze, _))) => {
                     pace = Pace::Frozen;
                     // All but this one, and those that are being made: a fork with a signal pending begins anew.
-                    let _ = kill(EVERYBODY, Signal::SIGSTOP);
+                    match setting {
+                        Setting::Namespaces => drop(kill(EVERYBODY, Signal::SIGSTOP)),
+                        Setting::Without => descendants::stop(getpid()),
+                    }
                 }
                 Ok(Some((ToInit::Thaw, _))) => {
                     pace = Pace::Runs;
-                    let _ = kill(EVERYBODY, Signal::SIGCONT);
+                    match setting {
+                        Setting::Namespaces => drop(kill(EVERYBODY, Signal::SIGCONT)),
+                        Setting::Without => descendants::go_on(getpid()),
+                    }
                 }
                 Ok(Some((ToInit::Signal(number), _))) => forward(agent, terminal, number),
                 Ok(Some((ToInit::Foreground, _))) => {

@@ -2,8 +2,8 @@
 //!
 //! It is the second fence around files; the mounts are the first. Everything is denied but what is granted: reading and running below
 //! the readable roots, everything below the writable places, using (not making) the devices. It also keeps signals and abstract UNIX
-//! sockets inside the box. TCP rights are left alone on purpose: in the box's network namespace every address leads to the broker, and
-//! a port says nothing about where a connection ends.
+//! sockets inside the box. TCP rights are left alone where the box has a network namespace: there every address leads to the broker, and
+//! a port says nothing about where a connection ends. Without one all of TCP is denied, and the file gate connects in the agent's place.
 //!
 //! Call [`restrict`] after the mounts are made (rules are tied to the files that paths lead to *now*) and while the process has one thread.
 //! It allocates and opens files, so it belongs into a fork of a single-threaded process.
@@ -16,8 +16,8 @@ use std::{
 };
 
 use landlock::{
-    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, PathFdError, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr,
-    RulesetError, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, PathFdError, Ruleset, RulesetAttr, RulesetCreated,
+    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 use nix::errno::Errno;
 use serde::Serialize;
@@ -51,8 +51,20 @@ pub struct LandlockPlan {
     pub gated: Vec<PathBuf>,
     /// Device files and trees of them (`/dev/pts`): to be read, written and controlled.
     pub devices: Vec<PathBuf>,
+    /// Whether the process may connect and bind TCP sockets itself.
+    pub tcp: Tcp,
     /// Which ABI.
     pub abi: Abi,
+}
+
+/// TCP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tcp {
+    /// Left alone.
+    #[default]
+    Free,
+    /// No connecting, and no binding, to any port; an ABI that cannot refuse it is refused.
+    Denied,
 }
 
 /// The devices of a box's own `/dev`; whoever makes that folder makes all of these, for a place that is missing is an error.
@@ -62,7 +74,15 @@ impl LandlockPlan {
     /// The plan of a box: reads everything that its mounts show, writes only these places, uses [`DEVICES`].
     #[must_use]
     pub fn of_box(writable: Vec<PathBuf>) -> Self {
-        Self { readable: vec!["/".into()], writable, gated: Vec::new(), devices: DEVICES.iter().map(PathBuf::from).collect(), abi: Abi::Kernel }
+        Self { readable: vec!["/".into()], writable, gated: Vec::new(), devices: DEVICES.iter().map(PathBuf::from).collect(), tcp: Tcp::Free, abi: Abi::Kernel }
+    }
+
+    /// The plan of a box without namespaces: reads these places, does everything in its private folder, uses [`DEVICES`] but no terminal of
+    /// others, and does no TCP itself.
+    #[must_use]
+    pub fn without_namespaces(readable: Vec<PathBuf>, private: PathBuf) -> Self {
+        let devices = DEVICES.iter().filter(|device| **device != "/dev/pts").map(PathBuf::from).collect();
+        Self { readable, writable: vec![private], gated: Vec::new(), devices, tcp: Tcp::Denied, abi: Abi::Kernel }
     }
 }
 
@@ -289,7 +309,7 @@ pub fn restrict(plan: &LandlockPlan) -> Result<LayerReport, LandlockError> {
         Abi::Emulated(asked) => asked,
     };
     let rights = Rights::of(abi);
-    let mut ruleset = rights.ruleset()?;
+    let mut ruleset = rights.ruleset(plan.tcp)?;
     for path in &plan.readable {
         ruleset = grant(ruleset, path, rights.read)?;
     }
@@ -312,7 +332,7 @@ pub fn restrict(plan: &LandlockPlan) -> Result<LayerReport, LandlockError> {
 /// As [`restrict`].
 pub(crate) fn restrict_to_reading(places: &[PathBuf]) -> Result<(), LandlockError> {
     let rights = Rights::of(offered().map_err(LandlockError::Absent)?);
-    let mut ruleset = rights.ruleset()?;
+    let mut ruleset = rights.ruleset(Tcp::Free)?;
     for path in places.iter().filter(|path| path.exists()) {
         ruleset = grant(ruleset, path, rights.look)?;
     }
@@ -346,8 +366,12 @@ impl Rights {
     }
 
     /// A ruleset that the kernel takes whole or not at all.
-    fn ruleset(&self) -> Result<RulesetCreated, LandlockError> {
+    fn ruleset(&self, tcp: Tcp) -> Result<RulesetCreated, LandlockError> {
         let mut ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(self.handled)?;
+        if tcp == Tcp::Denied {
+            // Handled, and granted to no port.
+            ruleset = ruleset.handle_access(AccessNet::BindTcp | AccessNet::ConnectTcp)?;
+        }
         if !self.scoped.is_empty() {
             ruleset = ruleset.scope(self.scoped)?;
         }

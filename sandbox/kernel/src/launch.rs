@@ -1,6 +1,7 @@
 //! Makes a box: the supervisor's side of the ritual whose other side is [`crate::init`].
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     fs, io,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
@@ -26,7 +27,8 @@ use nix::{
 use crate::{
     cgroup::{self, Cgroup},
     control::{Control, Exit, Failure, FromInit, ToInit},
-    doctor,
+    descendants, doctor,
+    grants::{self, GrantError},
     init::{self, Ids, Prepared},
     landlock,
     layer::{self, Layer, LayerReport, Requirement},
@@ -36,6 +38,7 @@ use crate::{
     },
     network::{self, BoxSockets},
     seccomp::{self, FilterPlan},
+    setting::{self, Outside, Own, Setting},
     sys::{
         clone::{clone_into, clone_into_cgroup},
         fork::Side,
@@ -103,12 +106,24 @@ pub enum Publish {
 pub struct GateHandles {
     /// The stopped calls.
     pub listener: OwnedFd,
-    /// The namespace in which the box's ids mean something.
-    pub user_namespace: OwnedFd,
-    /// The box's files as the agent sees them.
-    pub mount_namespace: OwnedFd,
+    /// Where the gate is to stand.
+    pub stand: Stand,
     /// The caches that it shows through layers of its own.
     pub layered: Vec<PathBuf>,
+}
+
+/// Where the process of the file gate stands.
+#[derive(Debug)]
+pub enum Stand {
+    /// In the box's namespaces.
+    Inside {
+        /// The namespace in which the box's ids mean something.
+        user: OwnedFd,
+        /// The box's files as the agent sees them.
+        mount: OwnedFd,
+    },
+    /// Where it is, since there are none.
+    Outside(Outside),
 }
 
 /// A box, decided beforehand.
@@ -140,6 +155,8 @@ pub struct Plan {
     pub hostname: String,
     /// Layers without which the command must not run.
     pub require: Vec<Requirement>,
+    /// What it has of its own, where it has no namespaces; see [`setting::choose`].
+    pub without: Option<Own>,
 }
 
 /// There is no box.
@@ -162,6 +179,12 @@ pub enum LaunchError {
     /// A place of the plan that cannot be given.
     #[error("the box cannot be made: {0}")]
     Fence(#[from] FenceError),
+    /// What the agent may read cannot be said.
+    #[error("the box cannot be made: {0}")]
+    Grant(#[from] GrantError),
+    /// A thing that takes namespaces.
+    #[error("the box cannot be made: {0} takes namespaces, and there are none here\nfix: {1}")]
+    TakesNamespaces(&'static str, String),
     /// A standard stream through which the agent would reach what is outside.
     #[error("the agent's {0} is {1}: through it the box could be left (fix: put a pipe between, `… | agentbox run … | cat`)")]
     Stream(&'static str, &'static str),
@@ -180,7 +203,14 @@ impl LaunchError {
         match self {
             LaunchError::NotExecuted { errno, .. } if *errno == libc::ENOENT => 127,
             LaunchError::NotExecuted { .. } => 126,
-            LaunchError::Layer(_) | LaunchError::Unmet(_) | LaunchError::Fence(_) | LaunchError::Stream(..) | LaunchError::Lost(_) | LaunchError::Own(_) => 125,
+            LaunchError::Layer(_)
+            | LaunchError::Unmet(_)
+            | LaunchError::Fence(_)
+            | LaunchError::Grant(_)
+            | LaunchError::TakesNamespaces(..)
+            | LaunchError::Stream(..)
+            | LaunchError::Lost(_)
+            | LaunchError::Own(_) => 125,
         }
     }
 }
@@ -230,8 +260,10 @@ pub fn launch(
     let mut watch =
         MaskWatch::start(&names, &plan.files.writable).map_err(|errno| LaunchError::Own(format!("the masks cannot be watched: inotify: {errno}")))?;
     watch.also_read_only(&plan.files.read_only, &plan.files.writable);
-    let filters =
-        seccomp::compile(&FilterPlan { nested_userns: plan.nested_userns == NestedUserns::Allowed }).map_err(|error| LaunchError::Own(error.to_string()))?;
+    let setting = if plan.without.is_some() { Setting::Without } else { Setting::Namespaces };
+    let readable = readable_without(&plan)?;
+    let filters = seccomp::compile(&FilterPlan { nested_userns: plan.nested_userns == NestedUserns::Allowed, setting })
+        .map_err(|error| LaunchError::Own(error.to_string()))?;
     let command: Vec<_> = plan.command.iter().map(init::c_string).collect::<Result<_, _>>().map_err(LaunchError::Layer)?;
     let name = plan.command.first().cloned().ok_or_else(|| LaunchError::Own("no command".to_owned()))?;
     let join = |(name, value): &(OsString, OsString)| {
@@ -252,16 +284,21 @@ pub fn launch(
     let require = plan.require.clone();
     // Read here: in the box's network namespace the list is another one.
     let sockets = mounts::sockets::bound().into_iter().filter(|socket| !plan.files.sockets.contains(socket)).collect();
-    let prepared = Prepared { plan, command, environment, filters, sockets, ids: init::ids() };
+    let ids = if setting == Setting::Without { Ids::Same } else { init::ids() };
+    let prepared = Prepared { plan, command, environment, filters, sockets, ids, readable };
     let ids = prepared.ids;
     let (ours, theirs) = Control::pair().map_err(|errno| LaunchError::Own(format!("no socket: {errno}")))?;
-    let flags = CloneFlags::CLONE_NEWUSER
+    let namespaces = CloneFlags::CLONE_NEWUSER
         | CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWCGROUP;
+    let (flags, family) = match setting {
+        Setting::Namespaces => (namespaces, Family::InNamespace),
+        Setting::Without => (CloneFlags::empty(), Family::adopting().map_err(|errno| LaunchError::Own(format!("PR_SET_CHILD_SUBREAPER: {errno}")))?),
+    };
     let refused = |errno| {
         LaunchError::Layer(Failure { layer: Layer::UserNamespace.name().to_owned(), what: format!("clone: {errno}"), fix: doctor::user_namespace_fix(errno) })
     };
@@ -289,18 +326,26 @@ pub fn launch(
     };
     drop((theirs, prepared));
     let pidfd = pidfd::open(pid).map_err(|errno| LaunchError::Own(format!("pidfd_open: {errno}")))?;
-    let mut running = Running { init: Init(pid), control: ours, pidfd, watch, cgroup: None, layers: Vec::new(), unlayered: Vec::new() };
-    running.layers = vec![
-        LayerReport::enforced(Layer::UserNamespace),
-        running.watch.report(),
-        LayerReport::enforced(Layer::PidNamespace),
-        LayerReport::enforced(Layer::IpcNamespace),
-        LayerReport::enforced(Layer::UtsNamespace),
-        match nested {
-            NestedUserns::Refused => LayerReport::enforced(Layer::Seccomp),
-            NestedUserns::Allowed => LayerReport::partial(Layer::Seccomp, "the policy lets the agent make user namespaces (`nested-userns`)"),
-        },
-    ];
+    let mut running = Running { init: Init { pid, family }, control: ours, pidfd, watch, cgroup: None, layers: Vec::new(), unlayered: Vec::new() };
+    running.layers = match setting {
+        Setting::Without => {
+            let mut layers = setting::reports();
+            layers.push(LayerReport::enforced(Layer::Seccomp));
+            layers.extend(running.watch.unwatched());
+            layers
+        }
+        Setting::Namespaces => vec![
+            LayerReport::enforced(Layer::UserNamespace),
+            running.watch.report(),
+            LayerReport::enforced(Layer::PidNamespace),
+            LayerReport::enforced(Layer::IpcNamespace),
+            LayerReport::enforced(Layer::UtsNamespace),
+            match nested {
+                NestedUserns::Refused => LayerReport::enforced(Layer::Seccomp),
+                NestedUserns::Allowed => LayerReport::partial(Layer::Seccomp, "the policy lets the agent make user namespaces (`nested-userns`)"),
+            },
+        ],
+    };
     if ids == Ids::ByParent {
         map_all_ids(pid).map_err(|error| {
             LaunchError::Layer(Failure {
@@ -321,19 +366,26 @@ pub fn launch(
     running.layers.push(why.map_or_else(|| LayerReport::enforced(Layer::Cgroup), |why| cgroup::missing(&why)));
     running.cgroup = cgroup.filter(|_| is_in_cgroup);
     running.control.send(&ToInit::Go, &[]).map_err(|_| LaunchError::Lost("before its start"))?;
-    match running.next()? {
-        (FromInit::Network { ipv6, doors }, fds) => {
-            running.layers.push(if ipv6 {
-                LayerReport::enforced(Layer::NetworkNamespace)
-            } else {
-                LayerReport::partial(Layer::NetworkNamespace, "this machine has IPv6 switched off; the box has none either")
-            });
-            let more = network(network::sockets(fds, doors, handed), running.cgroup.as_ref());
-            running.layers.extend(more.map_err(|error| LaunchError::Own(format!("the broker cannot take the network: {error}")))?);
+    let (sockets, outside) = match setting {
+        Setting::Without => {
+            let (sockets, outside) = network::plain().map_err(|error| LaunchError::Own(format!("listening on loopback: {error}")))?;
+            (sockets, Some(outside))
         }
-        (FromInit::Failed(failure), _) => return Err(LaunchError::Layer(failure)),
-        (_, _) => return Err(LaunchError::Lost("the network was due")),
-    }
+        Setting::Namespaces => match running.next()? {
+            (FromInit::Network { ipv6, doors }, fds) => {
+                running.layers.push(if ipv6 {
+                    LayerReport::enforced(Layer::NetworkNamespace)
+                } else {
+                    LayerReport::partial(Layer::NetworkNamespace, "this machine has IPv6 switched off; the box has none either")
+                });
+                (network::sockets(fds, doors, handed), None)
+            }
+            (FromInit::Failed(failure), _) => return Err(LaunchError::Layer(failure)),
+            (_, _) => return Err(LaunchError::Lost("the network was due")),
+        },
+    };
+    let more = network(sockets, running.cgroup.as_ref());
+    running.layers.extend(more.map_err(|error| LaunchError::Own(format!("the broker cannot take the network: {error}")))?);
     let (handles, layered) = match running.next()? {
         (FromInit::Ready { partial, layered, unlayered }, fds) => {
             running.unlayered = unlayered;
@@ -355,10 +407,13 @@ pub fn launch(
     }
     if file_gate == FileGate::On {
         let mut handles = handles.into_iter();
-        let (Some(listener), Some(user_namespace), Some(mount_namespace)) = (handles.next(), handles.next(), handles.next()) else {
-            return Err(LaunchError::Lost("the file gate's listener was due"));
+        let due = || LaunchError::Lost("the file gate's listener was due");
+        let listener = handles.next().ok_or_else(due)?;
+        let stand = match outside {
+            Some(outside) => Stand::Outside(outside),
+            None => Stand::Inside { user: handles.next().ok_or_else(due)?, mount: handles.next().ok_or_else(due)? },
         };
-        files(GateHandles { listener, user_namespace, mount_namespace, layered }).map_err(|error| LaunchError::Own(format!("the file gate: {error}")))?;
+        files(GateHandles { listener, stand, layered }).map_err(|error| LaunchError::Own(format!("the file gate: {error}")))?;
     }
     running.control.send(&ToInit::Run, &[]).map_err(|_| LaunchError::Lost("behind its fences"))?;
     match running.next()? {
@@ -367,6 +422,22 @@ pub fn launch(
         (FromInit::NotExecuted(errno), _) => Err(LaunchError::NotExecuted { command: name, errno }),
         (_, _) => Err(LaunchError::Lost("the start was due")),
     }
+}
+
+/// What the agent may read where no mount hides anything; none where mounts do.
+fn readable_without(plan: &Plan) -> Result<Option<Vec<PathBuf>>, LaunchError> {
+    let Some(own) = &plan.without else { return Ok(None) };
+    let fix = || doctor::user_namespace_fix(Errno::EPERM);
+    if plan.file_gate == FileGate::Off {
+        return Err(LaunchError::TakesNamespaces("a box without a file gate (`--scratch`)", fix()));
+    }
+    if plan.doors.publish == Publish::Yes {
+        return Err(LaunchError::TakesNamespaces("publishing a port (a server of such a box listens on this machine's loopback already)", fix()));
+    }
+    if !landlock::offered().is_ok_and(|abi| abi >= setting::LEAST_ABI) {
+        return Err(LaunchError::Own(format!("without namespaces it takes Landlock ABI {}", setting::LEAST_ABI)));
+    }
+    Ok(Some(grants::readable(&plan.files, std::slice::from_ref(&own.shown))?))
 }
 
 impl Stdio {
@@ -457,7 +528,7 @@ impl Running {
     /// PID 1 of the box, as the supervisor counts.
     #[must_use]
     pub fn pid(&self) -> Pid {
-        self.init.0
+        self.init.pid
     }
 
     /// What init said; `None` when it has ended without a word. Call it when [`Running::control_fd`] is readable.
@@ -544,21 +615,49 @@ pub struct Remains {
     _watch: MaskWatch,
 }
 
-/// PID 1 of a box. No box outlives its supervisor's interest in it.
+/// Init of a box. No box outlives its supervisor's interest in it.
 #[derive(Debug)]
-struct Init(Pid);
+struct Init {
+    pid: Pid,
+    family: Family,
+}
+
+/// Who ends when init ends.
+#[derive(Debug)]
+enum Family {
+    /// All of the box: it is PID 1 of a namespace.
+    InNamespace,
+    /// Nobody. What it leaves becomes ours, beside these, which we have had before.
+    Adopted(BTreeSet<i32>),
+}
+
+impl Family {
+    /// What init's end leaves behind is to be ours.
+    fn adopting() -> Result<Self, Errno> {
+        prctl::set_child_subreaper(true)?;
+        Ok(Self::Adopted(descendants::children()))
+    }
+}
 
 impl Init {
     fn kill(&self) {
-        // Not yet waited for, so the number is still its.
-        let _ = kill(self.0, Signal::SIGKILL);
+        match &self.family {
+            // Not yet waited for, so the number is still its.
+            Family::InNamespace => drop(kill(self.pid, Signal::SIGKILL)),
+            // It is among those whom we have not had before.
+            Family::Adopted(ours) => descendants::end_all(ours),
+        }
     }
 }
 
 impl Drop for Init {
     fn drop(&mut self) {
         self.kill();
-        let _ = nix::sys::wait::waitpid(self.0, None);
+        match self.family {
+            Family::InNamespace => drop(nix::sys::wait::waitpid(self.pid, None)),
+            // Waited for with the others.
+            Family::Adopted(_) => {}
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use seccompiler::{BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, Sec
 
 use crate::{
     calls::{Answer, CALLS, Call, Condition, Lifted, Test},
+    setting::Setting,
     sys,
 };
 
@@ -22,6 +23,8 @@ use crate::{
 pub struct FilterPlan {
     /// Whether the agent may make user namespaces of its own (`nested-userns` in the policy).
     pub nested_userns: bool,
+    /// What else keeps the box apart.
+    pub setting: Setting,
 }
 
 impl FilterPlan {
@@ -30,7 +33,8 @@ impl FilterPlan {
     pub fn includes(&self, call: &Call) -> bool {
         match call.lifted {
             Lifted::Never => true,
-            Lifted::WithNestedUserns => !self.nested_userns,
+            Lifted::WithNestedUserns => !self.nested_userns || self.setting == Setting::Without,
+            Lifted::WithNamespaces => self.setting == Setting::Without,
         }
     }
 }
@@ -118,7 +122,37 @@ pub fn compile(plan: &FilterPlan) -> Result<Filters, SeccompError> {
         }
         programs.push(program);
     }
+    if plan.setting == Setting::Without {
+        programs.push(known_controls()?);
+    }
     Ok(Filters { programs })
+}
+
+/// The kinds of `ioctl(2)` that are let through where no mount is read-only, by the byte that tells them: terminals and pipes, sockets.
+const CONTROLLED: [u32; 2] = [0x54, 0x89];
+
+/// And these: cloning into a file that was opened for writing, and reading a file's flags, its version, its extents, its block size.
+const CONTROLS: [u32; 6] = [0x4004_9409, 0x4020_940d, 0x8008_6601, 0x8008_7601, 0xc020_660b, 2];
+
+/// Answers ENOTTY to every other `ioctl(2)`: file systems have commands that change or lose a file through a descriptor for reading, and
+/// no right of Landlock's is asked for them. By hand, since seccompiler has no word for "none of these".
+fn known_controls() -> Result<Vec<libc::sock_filter>, SeccompError> {
+    let known = CONTROLLED.len() + CONTROLS.len();
+    let jump = |code, k, jt: usize, jf: u8| Ok::<_, SeccompError>(libc::sock_filter { code, jt: u8::try_from(jt).map_err(|_| SeccompError::Shape)?, jf, k });
+    let plain = |code, k| libc::sock_filter { code, jt: 0, jf: 0, k };
+    let number = u32::try_from(libc::SYS_ioctl).map_err(|_| SeccompError::Shape)?;
+    // The architecture is checked by the other filters, which kill where it is another one. Offsets as in `struct seccomp_data`.
+    let mut program = vec![plain(LOAD_WORD, 0), jump(JUMP_IF_EQUAL, number, 1, 0)?, plain(RETURN, libc::SECCOMP_RET_ALLOW), plain(LOAD_WORD, 24)];
+    for (index, control) in CONTROLS.iter().enumerate() {
+        program.push(jump(JUMP_IF_EQUAL, *control, known - index + 2, 0)?);
+    }
+    program.extend([plain(SHIFT_RIGHT, 8), plain(AND, 0xff)]);
+    for (index, kind) in CONTROLLED.iter().enumerate() {
+        program.push(jump(JUMP_IF_EQUAL, *kind, CONTROLLED.len() - index, 0)?);
+    }
+    program.push(plain(RETURN, libc::SECCOMP_RET_ERRNO | libc::ENOTTY.unsigned_abs()));
+    program.push(plain(RETURN, libc::SECCOMP_RET_ALLOW));
+    Ok(program)
 }
 
 /// What seccompiler is told to answer where it is to be USER_NOTIF, for which it has no word. No filter of ours traces.
@@ -193,6 +227,12 @@ fn assemble(filter: SeccompFilter) -> Result<Vec<libc::sock_filter>, SeccompErro
 const LOAD_WORD: u16 = 0x20;
 /// `BPF_JMP | BPF_JGE | BPF_K`.
 const JUMP_IF_AT_LEAST: u16 = 0x35;
+/// `BPF_JMP | BPF_JEQ | BPF_K`.
+const JUMP_IF_EQUAL: u16 = 0x15;
+/// `BPF_ALU | BPF_AND | BPF_K`.
+const AND: u16 = 0x54;
+/// `BPF_ALU | BPF_RSH | BPF_K`.
+const SHIFT_RIGHT: u16 = 0x74;
 /// `BPF_RET | BPF_K`.
 const RETURN: u16 = 0x06;
 /// The bit that makes an x86_64 call number an x32 one.

@@ -6,6 +6,7 @@ use agentbox_core::safe;
 use agentbox_kernel::{
     doctor::{self, Repair, Report},
     layer::LayerStatus,
+    setting::WEAKER,
 };
 
 /// Arguments of `agentbox doctor`.
@@ -39,7 +40,7 @@ pub(crate) fn run(arguments: &DoctorArguments) -> ExitCode {
     let printed = shown.and_then(|text| std::io::stdout().write_all(text.as_bytes()).map_err(|error| error.to_string()));
     match printed {
         Err(error) => crate::commands::run::fail(&format!("cannot show what was found: {error}")),
-        Ok(()) if report.can_run() => ExitCode::SUCCESS,
+        Ok(()) if report.can_run() || report.can_run_without_namespaces() => ExitCode::SUCCESS,
         Ok(()) => ExitCode::FAILURE,
     }
 }
@@ -86,7 +87,7 @@ fn say(text: &str) {
 fn as_json(report: &Report) -> Result<String, String> {
     let mut value = serde_json::to_value(report).map_err(|error| error.to_string())?;
     if let Some(object) = value.as_object_mut() {
-        object.insert("can_run".to_owned(), report.can_run().into());
+        object.insert("can_run".to_owned(), (report.can_run() || report.can_run_without_namespaces()).into());
     }
     serde_json::to_string_pretty(&value).map(|text| text + "\n").map_err(|error| error.to_string())
 }
@@ -109,11 +110,14 @@ fn as_table(report: &Report) -> String {
     for fact in &report.facts {
         row(&mut out, fact.name, "", &format!("{} ({})", fact.value, fact.meaning));
     }
-    out.push_str(if report.can_run() {
-        "\n`agentbox run` starts here.\n"
+    let last = if report.can_run() {
+        "`agentbox run` starts here.".to_owned()
+    } else if report.can_run_without_namespaces() {
+        format!("`agentbox run` starts here, with less than elsewhere: {WEAKER}. `require` in a policy refuses to do without a layer.")
     } else {
-        "\n`agentbox run` refuses to start here: a layer that it cannot do without is missing.\n"
-    });
+        "`agentbox run` refuses to start here: a layer that it cannot do without is missing.".to_owned()
+    };
+    let _ = write!(out, "\n{last}\n");
     out
 }
 
@@ -142,7 +146,10 @@ fn row(out: &mut String, name: &str, status: &str, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use agentbox_kernel::layer::{Layer, LayerReport};
+    use agentbox_kernel::{
+        layer::{Layer, LayerReport},
+        setting::Setting,
+    };
 
     use super::*;
 
@@ -152,7 +159,15 @@ mod tests {
             LayerReport::partial(Layer::Landlock, "ABI 2 of 10; done by others: truncating (mount-namespace)"),
             LayerReport::missing(Layer::Cgroup, "a file said \u{1b}[2J", "do this"),
         ];
-        Report { kernel: "6.1.0 x86_64".to_owned(), uid: 1000, layers, facts: Vec::new(), landlock_abi: Some(2), milliseconds: 12 }
+        Report {
+            kernel: "6.1.0 x86_64".to_owned(),
+            uid: 1000,
+            layers,
+            setting: Setting::Namespaces,
+            facts: Vec::new(),
+            landlock_abi: Some(2),
+            milliseconds: 12,
+        }
     }
 
     #[test]

@@ -20,10 +20,11 @@ use std::{
 use agentbox_core::{Permit, Refusal, RefusalKind, policy::Policy};
 use agentbox_kernel::{
     control::Control,
-    launch::GateHandles,
+    launch::{GateHandles, Stand},
     lease,
     selfguard::{self, Role},
-    stopped::{Deed, Listener, Notice, Performed, Reading, Received, Roots, Touched, World},
+    setting::Outside,
+    stopped::{Bounds, Deed, Listener, Notice, Performed, Reading, Received, Roots, Touched, Ways, World},
 };
 use agentbox_vault::{Begin, Hands, Kept, Settings, Vault};
 use nix::{
@@ -63,13 +64,29 @@ pub(crate) struct Brief {
     pub(crate) vault: PathBuf,
     /// What runs, for people.
     pub(crate) about: String,
+    /// Where the box has no namespaces: what no mount says.
+    pub(crate) without: Option<Without>,
+}
+
+/// See [`Brief::without`].
+pub(crate) struct Without {
+    pub(crate) bounds: Bounds,
+    /// Ports of loopback that lead to the broker.
+    pub(crate) forward: Vec<u16>,
+    /// Socket files of others that may be used.
+    pub(crate) sockets: Vec<PathBuf>,
 }
 
 /// Comes with the descriptors of the box.
 #[derive(serde::Serialize, serde::Deserialize)]
-struct Handed {
-    /// Caches that the box sees through layers of its own.
-    layered: Vec<PathBuf>,
+enum Handed {
+    /// Its listener and namespaces.
+    Inside {
+        /// Caches that the box sees through layers of its own.
+        layered: Vec<PathBuf>,
+    },
+    /// Its listener and the line to the broker, which listens at these ports.
+    Outside { v4: u16, v6: Option<u16> },
 }
 
 /// The process stands, and takes calls.
@@ -84,8 +101,11 @@ enum Ready {
 /// # Errors
 /// It does not, and why: the command must not run.
 pub(crate) fn hand_over(gate: &Control, handles: &GateHandles) -> io::Result<()> {
-    let fds = [handles.listener.as_raw_fd(), handles.user_namespace.as_raw_fd(), handles.mount_namespace.as_raw_fd()];
-    gate.send(&Handed { layered: handles.layered.clone() }, &fds)?;
+    let listener = handles.listener.as_raw_fd();
+    match &handles.stand {
+        Stand::Inside { user, mount } => gate.send(&Handed::Inside { layered: handles.layered.clone() }, &[listener, user.as_raw_fd(), mount.as_raw_fd()])?,
+        Stand::Outside(Outside { v4, v6, line }) => gate.send(&Handed::Outside { v4: *v4, v6: *v6 }, &[listener, line.as_raw_fd()])?,
+    }
     let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
     loop {
         match poll(&mut [PollFd::new(gate.as_fd(), PollFlags::POLLIN)], patience) {
@@ -137,11 +157,25 @@ fn begin<'b>(brief: &'b Brief, handed: &Control, supervisor: UnixStream) -> Resu
     let vault = Vault::open(&brief.vault, Settings::default()).map_err(|error| chain(&error))?;
     let begin = Begin { name: &brief.session, roots: &brief.writable, about: &brief.about, undoes: None };
     let session = vault.begin(&begin, hands).map_err(|error| chain(&error))?;
-    let Some((Handed { layered }, fds)) = handed.receive::<Handed>().map_err(|error| chain(&error))? else { return Ok(None) };
+    let Some((stand, fds)) = handed.receive::<Handed>().map_err(|error| chain(&error))? else { return Ok(None) };
     let mut fds = fds.into_iter();
-    let (Some(listener), Some(user), Some(mounts)) = (fds.next(), fds.next(), fds.next()) else { return Err("the box was not handed over whole".to_owned()) };
+    let not_whole = || "the box was not handed over whole".to_owned();
+    let mut next = || fds.next().ok_or_else(not_whole);
+    let listener = next()?;
     let roots = if settings.nested_userns { Roots::Various } else { Roots::One };
-    let world = World::enter(proc, user.as_fd(), mounts.as_fd(), roots, &layered).map_err(|errno| format!("entering the box: {errno}"))?;
+    let world = match (stand, &brief.without) {
+        (Handed::Inside { layered }, None) => {
+            World::enter(proc, next()?.as_fd(), next()?.as_fd(), roots, &layered).map_err(|errno| format!("entering the box: {errno}"))?
+        }
+        (Handed::Outside { v4, v6 }, Some(Without { bounds, forward, sockets })) => {
+            let ways = Ways::new(Outside { v4, v6, line: next()? }, forward.clone(), sockets.clone()).map_err(|error| chain(&error))?;
+            World::outside(proc, bounds.clone(), ways).map_err(|errno| match errno {
+                Errno::EACCES => "without namespaces it connects in the agent's place, and pidfd_getfd(2) is refused (fix: docker run --cap-add SYS_PTRACE …; podman run --cap-add SYS_PTRACE …)".to_owned(),
+                errno => format!("standing by the box: {errno}"),
+            })?
+        }
+        (Handed::Inside { .. }, Some(_)) | (Handed::Outside { .. }, None) => return Err(not_whole()),
+    };
     selfguard::guard(Role::FileGate).map_err(|error| chain(&error))?;
     let line = Line::start(supervisor).map_err(|error| chain(&error))?;
     let keeper = Keeper::new(session).map_err(|error| chain(&error))?;

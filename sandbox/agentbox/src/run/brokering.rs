@@ -54,7 +54,8 @@ fn live(policy: Arc<Policy>, session: String, handed: &Control, keeping: Keeping
     let length = u16::try_from(pem.len()).map_err(|_| "a certificate of absurd length".to_owned())?;
     let mut socket = &supervisor;
     socket.write_all(&length.to_le_bytes()).and_then(|()| socket.write_all(pem.as_bytes())).map_err(|error| chain(&error))?;
-    let Some((Sockets { tcp }, fds)) = handed.receive::<Sockets>().map_err(|error| chain(&error))? else { return Ok(()) };
+    let Some((Sockets { tcp, told }, mut fds)) = handed.receive::<Sockets>().map_err(|error| chain(&error))? else { return Ok(()) };
+    let told = if told { fds.pop().map(UnixStream::from) } else { None };
     // Most commands of a day never use the network: the rest waits for the first sign of life. Until then nothing of the agent's is read.
     if idle(&fds, &supervisor) == Woken::ByEnd {
         return Ok(());
@@ -75,7 +76,7 @@ fn live(policy: Arc<Policy>, session: String, handed: &Control, keeping: Keeping
         }
     }
     let config = BrokerConfig { policy, session, authority, roots, proxy, issued, carrier };
-    agentbox_broker::run(config, BoxSockets { tcp: listeners, dns: resolvers }, supervisor).map_err(|error| chain(&error))
+    agentbox_broker::run(config, BoxSockets { tcp: listeners, dns: resolvers, told }, supervisor).map_err(|error| chain(&error))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,14 +103,16 @@ fn idle(fds: &[OwnedFd], supervisor: &UnixStream) -> Woken {
     if watched.split_last().is_some_and(|(_, sockets)| sockets.iter().all(quiet)) && closed() { Woken::ByEnd } else { Woken::ByWork }
 }
 
-/// How many of the descriptors are listeners; the rest are for DNS.
+/// How many of the descriptors are listeners; the rest are for DNS, but the last where origins are told.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Sockets {
     tcp: usize,
+    told: bool,
 }
 
 /// Hands the box's sockets to the broker.
 pub(crate) fn hand_over(broker: &Control, sockets: &network::BoxSockets) -> io::Result<()> {
-    let fds: Vec<_> = sockets.tcp.iter().map(std::os::fd::AsRawFd::as_raw_fd).chain(sockets.dns.iter().map(|socket| socket.as_raw_fd())).collect();
-    broker.send(&Sockets { tcp: sockets.tcp.len() }, &fds)
+    let mut fds: Vec<_> = sockets.tcp.iter().map(std::os::fd::AsRawFd::as_raw_fd).chain(sockets.dns.iter().map(|socket| socket.as_raw_fd())).collect();
+    fds.extend(sockets.told.iter().map(std::os::fd::AsRawFd::as_raw_fd));
+    broker.send(&Sockets { tcp: sockets.tcp.len(), told: sockets.told.is_some() }, &fds)
 }

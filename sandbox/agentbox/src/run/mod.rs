@@ -17,3 +17,4 @@ mod reins;
 pub(crate) mod supervise;
 mod traces;
 mod trust;
+mod without;

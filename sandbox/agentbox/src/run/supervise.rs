@@ -45,7 +45,7 @@ use super::{
     keeping, keystores,
     launchable::{self, Found, Why},
     reins::Bridle,
-    traces, trust,
+    traces, trust, without,
 };
 use crate::{
     caches,
@@ -222,18 +222,20 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         keep.extend(keeping.carrier.as_ref().map(AsRawFd::as_raw_fd));
         fork_child(First::Parent, &keep, move |socket| brokering::run(policy, session, &brokers_end, keeping, socket)).map_err(|error| own(&error))?
     };
+    let place = without::Place::choose(&state, &session, voice).map_err(|error| own(&error))?;
     let mut environment = environment(&policy, &session);
     let keeper = keeping::start(&policy, keepers_line, &environment, voice).map_err(|why| (crate::cli::FAILED, why))?;
     let publisher = doors::publisher(policy.settings()).map_err(|error| own(&error))?;
     let couriers = couriers::start(&policy, voice).map_err(|error| own(&error))?;
-    let prober = probes::possible().and_then(|()| Prober::start().map_err(|error| chain(&error)));
+    let apart = if place.is_some() { Err("the box has no network of its own, by which they tell it from the machine".to_owned()) } else { Ok(()) };
+    let prober = apart.and_then(|()| probes::possible()).and_then(|()| Prober::start().map_err(|error| chain(&error)));
     let mut fence = fence(&policy, masked, &policy_files).map_err(|error| own(&error))?;
     fence.sockets = doors::sockets(policy.settings(), controls.path()).map_err(|error| own(&error))?;
     let writable = fence.writable.clone();
     let _in_use = caches::lay(&mut fence, &state, &workspace, &policy.settings().caches, &environment)
         .map_err(|error| (crate::cli::FAILED, format!("the layers of caches cannot be made in {}: {error}", state.display())))?;
     let files = match writes {
-        Writes::ToTheFiles => Files::gate(&policy, &session, &workspace, &state, &mut fence, told(&command))?,
+        Writes::ToTheFiles => Files::gate(&policy, &session, &workspace, &state, &mut fence, place.as_ref(), told(&command))?,
         Writes::ToALayer => Files::layer(&session, &state, &mut fence, told(&command))?,
     };
     let unguarded: Vec<PathBuf> =
@@ -241,9 +243,13 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     let stores = keystores::find();
     // Last, since the broker makes it meanwhile.
     fence.provided = provided(&certificate(&broker)?, stores);
+    let public: Vec<PathBuf> = fence.provided.iter().map(|provided| provided.path.clone()).collect();
     let started = (told(&command), workspace.display().to_string());
     let kept = keeping::show(&policy, keeper, &mut environment, &mut fence, voice).map_err(|why| (crate::cli::FAILED, why))?;
     let (looker, releases) = kept.unzip();
+    if let Some(place) = &place {
+        place.furnish(&mut fence, &public, &mut environment).map_err(|why| (crate::cli::FAILED, why))?;
+    }
     let traces = traces::Traces::new(key, writable.clone(), &environment);
     let plan = Plan {
         session: session.clone(),
@@ -259,6 +265,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         file_gate: files.gate_of_the_box(),
         probes: if prober.is_ok() { Probed::Yes } else { Probed::No },
         hostname: format!("agentbox-{session}"),
+        without: place.as_ref().map(without::Place::own),
     };
     let began = SystemTime::now();
     let mut ledger = None;
@@ -343,6 +350,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         outcome.end = End::Broker(format!("it ended with code {code}"));
     }
     let remains = running.end();
+    drop(place);
     for child in [Some(broker), looker, couriers, publisher.map(doors::Publisher::into_process)].into_iter().flatten() {
         child.kill();
     }
@@ -373,14 +381,24 @@ enum Files {
 }
 
 impl Files {
-    fn gate(policy: &Arc<Policy>, session: &str, workspace: &Path, state: &Path, fence: &mut FileFence, about: String) -> Result<Self, Failed> {
+    fn gate(
+        policy: &Arc<Policy>,
+        session: &str,
+        workspace: &Path,
+        state: &Path,
+        fence: &mut FileFence,
+        place: Option<&without::Place>,
+        about: String,
+    ) -> Result<Self, Failed> {
         let site = site::choose(workspace, state, &fence.writable).map_err(|error| own(&error))?;
         if !site.folder.starts_with(state) {
             fence.masked.push(site.folder.clone());
         }
         let (line, gates_end) = Control::pair().map_err(|error| own(&error))?;
         let vault = site.folder;
-        let brief = files::Brief { policy: policy.clone(), session: session.to_owned(), writable: fence.writable.clone(), vault: vault.clone(), about };
+        let without = place.map(|place| place.for_the_gate(fence, &policy.settings().forward));
+        let (policy, session) = (policy.clone(), session.to_owned());
+        let brief = files::Brief { policy, session, writable: fence.writable.clone(), vault: vault.clone(), about, without };
         let keep = [gates_end.as_raw_fd()];
         let process = fork_child(First::Parent, &keep, move |socket| files::run(brief, &gates_end, socket)).map_err(|error| own(&error))?;
         Ok(Self::Gate { process, line, vault })

@@ -10,7 +10,10 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::layer::{self, Layer, LayerReport, Requirement};
+use crate::{
+    layer::{self, Layer, LayerReport, Requirement},
+    setting::Setting,
+};
 
 /// Something worth knowing that no box depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -32,6 +35,8 @@ pub struct Report {
     pub uid: u32,
     /// Every layer.
     pub layers: Vec<LayerReport>,
+    /// How a box would be kept apart here.
+    pub setting: Setting,
     /// All else.
     pub facts: Vec<Fact>,
     /// What `landlock` offers; `None` if nothing.
@@ -47,6 +52,12 @@ impl Report {
         Layer::ALL.iter().filter(|layer| layer.is_essential()).all(|layer| self.holds(*layer))
     }
 
+    /// Whether it would start with less: behind Landlock, seccomp and the file gate alone.
+    #[must_use]
+    pub fn can_run_without_namespaces(&self) -> bool {
+        self.setting == Setting::Without && [Layer::Landlock, Layer::Seccomp, Layer::FileGate].into_iter().all(|layer| self.holds(layer))
+    }
+
     /// What a policy requires and this machine has not, each with the reason.
     #[must_use]
     pub fn unmet(&self, requirements: &[Requirement]) -> Vec<String> {
@@ -60,6 +71,11 @@ impl Report {
 
 pub use repairs::{Repair, repairs};
 
+/// Whether this user can have every namespace that a box needs, tried in children.
+pub(crate) fn has_namespaces() -> bool {
+    [namespaces::user, namespaces::mount, namespaces::pid, namespaces::network].iter().all(|tried| tried().holds())
+}
+
 /// Tries every layer, each in a child of its own. Call it while this process has one thread.
 #[must_use]
 pub fn examine() -> Report {
@@ -71,6 +87,7 @@ pub fn examine() -> Report {
         kernel,
         uid: nix::unistd::geteuid().as_raw(),
         layers,
+        setting: crate::setting::choose(),
         facts: facts::gather(),
         landlock_abi: crate::landlock::offered().ok(),
         milliseconds: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -137,7 +154,7 @@ mod tests {
             .iter()
             .map(|layer| if Some(*layer) == missing { LayerReport::missing(*layer, "why", "fix") } else { LayerReport::enforced(*layer) })
             .collect();
-        Report { kernel: String::new(), uid: 0, layers, facts: Vec::new(), landlock_abi, milliseconds: 0 }
+        Report { kernel: String::new(), uid: 0, layers, setting: Setting::Namespaces, facts: Vec::new(), landlock_abi, milliseconds: 0 }
     }
 
     #[test]

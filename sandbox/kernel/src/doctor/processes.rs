@@ -6,7 +6,7 @@ use agentbox_core::policy::settings::Limits;
 
 use crate::{
     capabilities,
-    landlock::{self, Abi, LandlockPlan},
+    landlock::{self, Abi, LandlockPlan, Tcp},
     layer::{Layer, LayerReport},
     seccomp::{self, FilterPlan},
     trial::in_child,
@@ -18,7 +18,7 @@ pub(super) fn landlock() -> LayerReport {
         Err(absence) => return LayerReport::missing(Layer::Landlock, absence.to_string(), absence.fix()),
     };
     let trial = in_child(|| {
-        let plan = LandlockPlan { readable: vec!["/".into()], writable: Vec::new(), gated: Vec::new(), devices: Vec::new(), abi: Abi::Kernel };
+        let plan = LandlockPlan { readable: vec!["/".into()], writable: Vec::new(), gated: Vec::new(), devices: Vec::new(), tcp: Tcp::Free, abi: Abi::Kernel };
         let _report = landlock::restrict(&plan).map_err(|e| e.to_string())?;
         fs::read_dir("/").map_err(|e| format!("reading / in a domain that may: {e}"))?;
         match fs::File::create(std::env::temp_dir().join(format!("agentbox-doctor-{}", std::process::id()))) {
@@ -61,7 +61,9 @@ pub(super) fn file_gate() -> LayerReport {
     let trial = in_child(|| {
         capabilities::drop_all().map_err(|e| e.to_string())?;
         nix::sys::prctl::set_no_new_privs().map_err(|e| e.to_string())?;
-        crate::stopped::install().map(|_| String::new()).map_err(|e| format!("seccomp(NEW_LISTENER | WAIT_KILLABLE_RECV): {e}"))
+        crate::stopped::install(crate::setting::Setting::Namespaces)
+            .map(|_| String::new())
+            .map_err(|e| format!("seccomp(NEW_LISTENER | WAIT_KILLABLE_RECV): {e}"))
     });
     match trial.result() {
         Ok(_) => LayerReport::enforced(Layer::FileGate),

@@ -38,6 +38,7 @@ fn plan(command: &[&str], files: FileFence, output: OwnedFd) -> Plan {
         probes: crate::launch::Probed::No,
         hostname: "box".to_owned(),
         require: Vec::new(),
+        without: None,
     }
 }
 

@@ -130,6 +130,13 @@ impl MaskWatch {
         }
     }
 
+    /// Where nothing is mounted: what cannot be watched, if there is any.
+    pub(crate) fn unwatched(&self) -> Option<LayerReport> {
+        let report = self.report();
+        let crate::layer::LayerStatus::Partial { why } = report.status else { return None };
+        Some(LayerReport::partial(Layer::Landlock, why))
+    }
+
     /// Partial where a name cannot be watched: its folder may not be read, or the user has no watches left.
     pub(crate) fn report(&self) -> LayerReport {
         match self.unwatched.first() {

@@ -5,7 +5,10 @@ mod nft;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::net::UnixStream,
+    },
 };
 
 use nix::{
@@ -14,6 +17,8 @@ use nix::{
 };
 
 use netlink::{Message, Talk};
+
+use crate::setting::Outside;
 
 /// The port of the transparent listeners. A client that connects to it directly reaches the same listener, which sees the
 /// same destination as for any other port.
@@ -58,6 +63,8 @@ pub struct BoxSockets {
     pub dns: Vec<UdpSocket>,
     /// The box's namespaces, for whoever publishes ports of it; nobody else can open them.
     pub namespaces: Option<Namespaces>,
+    /// Where the box has no network of its own: on it the broker is told where each connection wanted to go ([`agentbox_core::wire::Origin`]).
+    pub told: Option<OwnedFd>,
 }
 
 /// What [`crate::publish::enter`] needs.
@@ -146,7 +153,19 @@ pub(crate) fn sockets(fds: Vec<OwnedFd>, doors: usize, with: Handed) -> BoxSocke
             dns.push(UdpSocket::from(fd));
         }
     }
-    BoxSockets { tcp, dns, namespaces }
+    BoxSockets { tcp, dns, namespaces, told: None }
+}
+
+/// Listeners on the machine's own loopback, for a box that has no network of its own, and what its file gate is to know of them.
+pub(crate) fn plain() -> std::io::Result<(BoxSockets, Outside)> {
+    let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    // None where the machine has no IPv6.
+    let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).ok();
+    let (line, told) = UnixStream::pair()?;
+    let v6_port = v6.as_ref().map(|v6| v6.local_addr().map(|address| address.port())).transpose()?;
+    let outside = Outside { v4: v4.local_addr()?.port(), v6: v6_port, line: line.into() };
+    let tcp = [Some(v4), v6].into_iter().flatten().collect();
+    Ok((BoxSockets { tcp, dns: Vec::new(), namespaces: None, told: Some(told.into()) }, outside))
 }
 
 /// What init hands out.

@@ -10,13 +10,14 @@ use nix::{
     errno::Errno,
     fcntl::{AtFlags, FcntlArg, OFlag, RenameFlags, fallocate, fcntl, openat, renameat2},
     libc,
-    sys::stat::{SFlag, fstat, stat, umask},
-    unistd::{UnlinkatFlags, ftruncate, linkat, unlinkat},
+    sys::stat::{SFlag, fstat, mkdirat, mknodat, stat, umask},
+    unistd::{UnlinkatFlags, ftruncate, linkat, symlinkat, unlinkat},
 };
 
 use super::{
     attributes,
-    deed::{Act, Change, Deed, Open, Target, Where},
+    bounds::Doer,
+    deed::{Act, Change, Deed, Exclusive, Open, Target, Where},
     listener::Notice,
     resolve::{Object, Spot},
     world::World,
@@ -66,10 +67,22 @@ impl Deed {
         }
         let on_exec = match &self.act {
             Act::Open(open) => open.on_exec,
-            Act::Remove { .. } | Act::Rename { .. } | Act::Link { .. } | Act::Truncate { .. } | Act::Change { .. } | Act::Attributes { .. } => {
-                crate::sys::notify::OnExec::Close
-            }
+            Act::Remove { .. }
+            | Act::Rename { .. }
+            | Act::Link { .. }
+            | Act::MakeFolder { .. }
+            | Act::MakeLink { .. }
+            | Act::MakeNode { .. }
+            | Act::Truncate { .. }
+            | Act::Change { .. }
+            | Act::Attributes { .. } => crate::sys::notify::OnExec::Close,
         };
+        // Where no mount refuses it: what was held may have been moved about meanwhile.
+        let stays = world.bounds().map_or(Ok(Doer::Gate), |bounds| bounds.doer(&self.act, world));
+        if let Err(errno) = stays.and_then(|doer| if doer == Doer::Gate { Ok(()) } else { Err(Errno::EACCES) }) {
+            notice.refuse(errno);
+            return Performed::Answered(Err(errno));
+        }
         match perform(self.act, notice.tid(), world) {
             Ok(Done::Value) => {
                 notice.answer(0);
@@ -101,6 +114,9 @@ fn perform(act: Act, tid: i32, world: &World) -> Result<Done, Errno> {
             linkat(world.fds(), name.as_str(), &to.folder, to.name.as_c_str(), AtFlags::AT_SYMLINK_FOLLOW)?;
             Ok(Done::Value)
         }
+        Act::MakeFolder { spot, mode } => as_masked(tid, world, || mkdirat(&spot.folder, spot.name.as_c_str(), mode)).map(|()| Done::Value),
+        Act::MakeLink { spot, target } => symlinkat(target.as_c_str(), &spot.folder, spot.name.as_c_str()).map(|()| Done::Value),
+        Act::MakeNode { spot, kind, mode } => as_masked(tid, world, || mknodat(&spot.folder, spot.name.as_c_str(), kind, mode, 0)).map(|()| Done::Value),
         Act::Truncate { object, length, .. } => {
             ftruncate(world.reopen(object.fd.as_fd(), OFlag::O_WRONLY)?, length)?;
             Ok(Done::Value)
@@ -153,26 +169,30 @@ fn object_at(spot: &Spot) -> Result<Object, Errno> {
     Object::of(fd)
 }
 
+/// What is made gets the caller's mask. One thread does all deeds, so nobody else makes anything meanwhile.
+pub(super) fn as_masked<T>(tid: i32, world: &World, make: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+    let own = umask(world.mask(tid)?);
+    let made = make();
+    // What this process makes for itself must not get the mask of an agent, which could be one that nobody can read through.
+    umask(own);
+    made
+}
+
 fn opened(open: Open, tid: i32, world: &World) -> Result<Done, Errno> {
-    let Open { target, flags, mode, on_exec } = open;
+    let Open { target, flags, mode, exclusive, on_exec } = open;
     match target {
         Target::Free(spot) => {
-            // What is made gets the caller's mask. One thread does all deeds, so nobody else makes anything meanwhile.
-            let own = umask(world.mask(tid)?);
             // Exclusive also means that no link is followed.
             let how = flags | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-            let made = openat(&spot.folder, spot.name.as_c_str(), how, mode);
-            // What this process makes for itself must not get the mask of an agent, which could be one that nobody can read through.
-            umask(own);
-            match made {
+            match as_masked(tid, world, || openat(&spot.folder, spot.name.as_c_str(), how, mode)) {
                 Ok(fd) => Ok(Done::Opened(fd)),
-                Err(Errno::EEXIST) => {
+                Err(Errno::EEXIST) if exclusive == Exclusive::No => {
                     let object = object_at(&spot)?;
                     if object.kind() == SFlag::S_IFLNK {
                         // Made in this moment, and never resolved: a loop of one's own making.
                         return Err(Errno::ELOOP);
                     }
-                    Ok(Done::Another(Act::Open(Open { target: Target::Object(object, Where::Spot(spot)), flags, mode, on_exec })))
+                    Ok(Done::Another(Act::Open(Open { target: Target::Object(object, Where::Spot(spot)), flags, mode, exclusive, on_exec })))
                 }
                 Err(errno) => Err(errno),
             }
@@ -190,7 +210,7 @@ fn opened(open: Open, tid: i32, world: &World) -> Result<Done, Errno> {
                         }
                         Ok(Done::Opened(fd))
                     }
-                    Err(Errno::ENXIO) if blocks => Ok(Done::Later(Act::Open(Open { target: Target::Object(object, at), flags, mode, on_exec }))),
+                    Err(Errno::ENXIO) if blocks => Ok(Done::Later(Act::Open(Open { target: Target::Object(object, at), flags, mode, exclusive, on_exec }))),
                     Err(errno) => Err(errno),
                 }
             }

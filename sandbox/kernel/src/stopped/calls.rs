@@ -5,6 +5,9 @@
 //! writing, and that opening was stopped. Landlock makes the kernel refuse what is done in another way: the agent may not remove, move or
 //! link names in the gated trees at all.
 //!
+//! In a box without namespaces nothing of that is granted in the gated trees, because Landlock cannot take a read-only place out of one: what
+//! makes something new is stopped as well there, and so is what connects or binds a socket ([`WITHOUT`]).
+//!
 //! A descriptor that was judged for appending only must stay one: what else could be done through it is stopped, too. It maps nothing,
 //! since it was not opened for reading, and the kernel refuses it to `copy_file_range` and `FICLONE`.
 
@@ -14,6 +17,7 @@ use super::attributes::Call;
 use crate::{
     calls::{Condition, Test},
     seccomp::{self, Allowed, SeccompError},
+    setting::Setting,
 };
 
 /// What a stopped call is.
@@ -35,6 +39,15 @@ pub(super) enum Kind {
     Fallocate,
     SetFlags,
     Umask,
+    Mkdir,
+    MkdirAt,
+    Mknod,
+    MknodAt,
+    Symlink,
+    SymlinkAt,
+    Connect,
+    Bind,
+    Listen,
     /// Changes what a thing is like.
     Attributes(Call),
     /// Not offered, as on an older kernel.
@@ -148,16 +161,52 @@ const ROWS: &[Row] = &[
     Row { number: libc::SYS_umask, kind: Kind::Umask, when: &[] },
 ];
 
+macro_rules! changes_anything {
+    ($argument:literal) => {
+        &[
+            &[masked($argument, ACCESS | PATH, WRITE)],
+            &[masked($argument, ACCESS | PATH, BOTH)],
+            &[masked($argument, PATH | CREAT, CREAT)],
+            &[masked($argument, PATH | UNNAMED, UNNAMED)],
+        ]
+    };
+}
+
+/// What is stopped besides in a box without namespaces. Sockets: Landlock refuses the kernel's own doing of it for TCP, and has no word for
+/// socket files that another one has bound.
+const WITHOUT: &[Row] = &[
+    #[cfg(target_arch = "x86_64")]
+    Row { number: libc::SYS_open, kind: Kind::Open, when: changes_anything!(1) },
+    Row { number: libc::SYS_openat, kind: Kind::OpenAt, when: changes_anything!(2) },
+    #[cfg(target_arch = "x86_64")]
+    Row { number: libc::SYS_mkdir, kind: Kind::Mkdir, when: &[] },
+    Row { number: libc::SYS_mkdirat, kind: Kind::MkdirAt, when: &[] },
+    #[cfg(target_arch = "x86_64")]
+    Row { number: libc::SYS_mknod, kind: Kind::Mknod, when: &[] },
+    Row { number: libc::SYS_mknodat, kind: Kind::MknodAt, when: &[] },
+    #[cfg(target_arch = "x86_64")]
+    Row { number: libc::SYS_symlink, kind: Kind::Symlink, when: &[] },
+    Row { number: libc::SYS_symlinkat, kind: Kind::SymlinkAt, when: &[] },
+    Row { number: libc::SYS_connect, kind: Kind::Connect, when: &[] },
+    Row { number: libc::SYS_bind, kind: Kind::Bind, when: &[] },
+    Row { number: libc::SYS_listen, kind: Kind::Listen, when: &[] },
+];
+
 /// Which stopped call has this number.
 pub(super) fn kind(number: i32) -> Option<Kind> {
-    ROWS.iter().find(|row| row.number == libc::c_long::from(number)).map(|row| row.kind)
+    ROWS.iter().chain(WITHOUT).find(|row| row.number == libc::c_long::from(number)).map(|row| row.kind)
 }
 
 /// The notify filter.
-pub(super) fn filter() -> Result<Vec<libc::sock_filter>, SeccompError> {
+pub(super) fn filter(setting: Setting) -> Result<Vec<libc::sock_filter>, SeccompError> {
     let always: &[&[Condition]] = &[&[]];
+    let more = match setting {
+        Setting::Namespaces => &[],
+        Setting::Without => WITHOUT,
+    };
     let rows: Vec<Allowed> = ROWS
         .iter()
+        .chain(more)
         .flat_map(|row| {
             let when = if row.when.is_empty() { always } else { row.when };
             when.iter().map(|when| Allowed { number: row.number, when })
@@ -173,9 +222,9 @@ pub(super) fn filter() -> Result<Vec<libc::sock_filter>, SeccompError> {
 ///
 /// # Errors
 /// EBUSY where somebody else listens already; EINVAL before Linux 5.19.
-pub fn install() -> Result<std::os::fd::OwnedFd, Errno> {
+pub fn install(setting: Setting) -> Result<std::os::fd::OwnedFd, Errno> {
     const WAIT_KILLABLE_RECV: libc::c_ulong = 1 << 5;
-    let program = filter().map_err(|_| Errno::ENOSYS)?;
+    let program = filter(setting).map_err(|_| Errno::ENOSYS)?;
     crate::sys::seccomp::add_filter_with_listener(&program, WAIT_KILLABLE_RECV)
 }
 
@@ -211,8 +260,24 @@ mod tests {
     }
 
     #[test]
+    fn without_namespaces_every_open_that_makes_or_writes_is_stopped() {
+        use libc::*;
+        let row = WITHOUT.iter().find(|row| row.kind == Kind::OpenAt).unwrap();
+        let stops = |flags: i32| {
+            let flags = flags.cast_unsigned();
+            opens(flags.cast_signed()) || row.when.iter().any(|all| all.iter().all(|c| matches!(c.test, Test::Masked { mask, is } if flags & mask == is)))
+        };
+        for flags in [O_WRONLY, O_RDWR, O_ACCMODE, O_RDONLY | O_CREAT, O_RDONLY | O_CREAT | O_EXCL, O_WRONLY | O_CREAT | O_EXCL, O_TMPFILE | O_RDWR, O_TRUNC] {
+            assert!(stops(flags) && stops(flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), "{flags:o}");
+        }
+        for flags in [O_RDONLY, O_PATH, O_DIRECTORY, O_DIRECTORY | O_CLOEXEC, O_PATH | O_RDWR | O_CREAT] {
+            assert!(!stops(flags), "{flags:o}");
+        }
+    }
+
+    #[test]
     fn every_row_is_found_by_its_number() {
-        for row in ROWS {
+        for row in ROWS.iter().chain(WITHOUT) {
             assert_eq!(kind(i32::try_from(row.number).unwrap()), Some(row.kind));
         }
         assert_eq!(kind(-1), None);

@@ -1,6 +1,7 @@
 //! What a stopped call would do: read once, with every descriptor that it takes. What is judged and what is done are these.
 
 use std::{
+    ffi::CString,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
@@ -91,6 +92,9 @@ pub(super) enum Act {
     Remove { spot: Spot, folder: bool },
     Rename { from: Spot, to: Spot, flags: RenameFlags },
     Link { object: Object, from: Option<PathBuf>, to: Spot },
+    MakeFolder { spot: Spot, mode: Mode },
+    MakeLink { spot: Spot, target: CString },
+    MakeNode { spot: Spot, kind: SFlag, mode: Mode },
     Truncate { object: Object, at: Where, length: i64 },
     Change { file: OwnedFd, object: Object, change: Change },
     Attributes { object: Object, at: Where, how: Attributes },
@@ -116,7 +120,15 @@ pub(super) struct Open {
     /// Without those that only say how the path is resolved.
     pub(super) flags: OFlag,
     pub(super) mode: Mode,
+    pub(super) exclusive: Exclusive,
     pub(super) on_exec: OnExec,
+}
+
+/// Whether an opening is only for what is not there yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exclusive {
+    No,
+    Yes,
 }
 
 /// What is opened.
@@ -174,7 +186,7 @@ impl Deed {
     pub fn stands_to_reason(&self) -> Result<(), Errno> {
         match &self.act {
             Act::Open(Open { target: Target::Object(object, _), .. }) if object.kind() == SFlag::S_IFREG => may_write(object.fd.as_fd()),
-            Act::Open(_) | Act::Change { .. } => Ok(()),
+            Act::Open(_) | Act::Change { .. } | Act::MakeFolder { .. } | Act::MakeLink { .. } | Act::MakeNode { .. } => Ok(()),
             Act::Truncate { object, .. } => may_write(object.fd.as_fd()),
             Act::Remove { spot, folder } => may_write(spot.folder.as_fd()).and_then(|()| if *folder { read::is_empty(spot) } else { Ok(()) }),
             Act::Rename { from, to, .. } => may_write(from.folder.as_fd()).and_then(|()| may_write(to.folder.as_fd())),
@@ -208,7 +220,7 @@ impl Deed {
                 found(if appends && world.files() == Files::Had { What::Append } else { What::Overwrite }, object, place)
             }
             // What is new, and devices and pipes, hold nothing that could be lost.
-            Act::Open(_) => None,
+            Act::Open(_) | Act::MakeFolder { .. } | Act::MakeLink { .. } | Act::MakeNode { .. } => None,
             Act::Remove { spot, folder } => {
                 let what = if *folder { What::RemoveFolder } else { What::Remove };
                 spot.object.as_ref().map(|object| Part { what, object, at: At::Spot(spot), to: None })

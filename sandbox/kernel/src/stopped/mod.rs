@@ -9,20 +9,24 @@
 
 mod act;
 mod attributes;
+mod bounds;
 mod calls;
 mod deed;
 mod listener;
 mod memory;
 mod read;
 mod resolve;
+mod sockets;
 mod stat;
 #[cfg(test)]
 mod tests;
 mod world;
 
 pub use act::Performed;
+pub use bounds::Bounds;
 pub use calls::install;
 pub use deed::{Deed, Reading, Thing, Touched, What};
 pub use listener::{Listener, Notice, Received};
+pub use sockets::Ways;
 pub use stat::Stat;
 pub use world::{Roots, World, with_reading};

@@ -12,11 +12,13 @@ use nix::{
 
 use super::{
     act, attributes,
+    bounds::bounded,
     calls::Kind,
-    deed::{Act, Change, Open, Target, Where},
+    deed::{Act, Change, Exclusive, Open, Target, Where},
     listener::Notice,
     memory,
     resolve::{Dots, Follow, Found, From, Object, Spot},
+    sockets,
     stat::Stat,
     world::{Files, Roots, Trailing, World},
 };
@@ -36,6 +38,13 @@ pub(super) enum Read {
 
 /// Reads the arguments.
 pub(super) fn read(notice: &Notice, world: &World) -> Result<Read, Errno> {
+    match arguments(notice, world)? {
+        Read::Act(act) => bounded(act, world),
+        other => Ok(other),
+    }
+}
+
+fn arguments(notice: &Notice, world: &World) -> Result<Read, Errno> {
     let tid = notice.tid();
     let kind = notice.kind().ok_or(Errno::ENOSYS)?;
     let from = |dirfd| From { world, tid, dirfd };
@@ -54,6 +63,21 @@ pub(super) fn read(notice: &Notice, world: &World) -> Result<Read, Errno> {
             world.forget_masks();
             Ok(Read::GoOn)
         }
+        Kind::Mkdir => make(&from(here), path(0), Trailing::Slash, |spot| Act::MakeFolder { spot, mode: mode_of(notice.int(1)) }),
+        Kind::MkdirAt => make(&from(notice.int(0)), path(1), Trailing::Slash, |spot| Act::MakeFolder { spot, mode: mode_of(notice.int(2)) }),
+        Kind::Mknod => node(&from(here), path(0), notice.int(1)),
+        Kind::MknodAt => node(&from(notice.int(0)), path(1), notice.int(2)),
+        Kind::Symlink => {
+            let target = link_target(path(0)?)?;
+            make(&from(here), path(1), Trailing::None, |spot| Act::MakeLink { spot, target })
+        }
+        Kind::SymlinkAt => {
+            let target = link_target(path(0)?)?;
+            make(&from(notice.int(1)), path(2), Trailing::None, |spot| Act::MakeLink { spot, target })
+        }
+        Kind::Connect => sockets::connect(notice, world),
+        Kind::Bind => sockets::bind(notice, world),
+        Kind::Listen => sockets::listen(notice, world),
         Kind::Open => open(world, &from(here), path(0), notice.int(1), notice.int(2)),
         Kind::OpenAt => open(world, &from(notice.int(0)), path(1), notice.int(2), notice.int(3)),
         Kind::Creat => open(world, &from(here), path(0), libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC, notice.int(1)),
@@ -69,6 +93,36 @@ pub(super) fn read(notice: &Notice, world: &World) -> Result<Read, Errno> {
     }
 }
 
+fn mode_of(mode: i32) -> Mode {
+    Mode::from_bits_truncate(mode.cast_unsigned() & 0o7777)
+}
+
+fn link_target(target: CString) -> Result<CString, Errno> {
+    if target.is_empty() { Err(Errno::ENOENT) } else { Ok(target) }
+}
+
+/// Makes a name that is free.
+fn make(from: &From<'_>, path: Result<CString, Errno>, may_end_in: Trailing, act: impl FnOnce(Spot) -> Act) -> Result<Read, Errno> {
+    match from.find(&path?, Follow::No)? {
+        Found::Spot(spot) if spot.object.is_some() => Err(Errno::EEXIST),
+        Found::Spot(spot) if spot.trailing == Trailing::Slash && may_end_in == Trailing::None => Err(Errno::ENOENT),
+        Found::Spot(spot) => Ok(Read::Act(act(spot))),
+        Found::Folder(..) | Found::Itself(_) => Err(Errno::EEXIST),
+    }
+}
+
+/// Devices are nobody's to make in a box.
+fn node(from: &From<'_>, path: Result<CString, Errno>, mode: i32) -> Result<Read, Errno> {
+    let kind = match SFlag::from_bits_truncate(mode.cast_unsigned()) & SFlag::S_IFMT {
+        kind if kind.is_empty() => SFlag::S_IFREG,
+        kind @ (SFlag::S_IFREG | SFlag::S_IFIFO | SFlag::S_IFSOCK) => kind,
+        SFlag::S_IFDIR => return Err(Errno::EPERM),
+        SFlag::S_IFCHR | SFlag::S_IFBLK => return Err(Errno::EPERM),
+        _ => return Err(Errno::EINVAL),
+    };
+    make(from, path, Trailing::None, |spot| Act::MakeNode { spot, kind, mode: mode_of(mode) })
+}
+
 fn open(world: &World, from: &From<'_>, path: Result<CString, Errno>, flags: i32, mode: i32) -> Result<Read, Errno> {
     let flags = OFlag::from_bits_retain(flags);
     let mode = Mode::from_bits_truncate(mode.cast_unsigned());
@@ -80,7 +134,12 @@ fn open(world: &World, from: &From<'_>, path: Result<CString, Errno>, flags: i32
     let exclusive = flags.contains(OFlag::O_CREAT | OFlag::O_EXCL);
     let follow = if flags.contains(OFlag::O_NOFOLLOW) || exclusive { Follow::Folders } else { Follow::Yes };
     let kept = flags - (OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC);
-    let opening = |target| Ok(Read::Act(Act::Open(Open { target, flags: kept, mode, on_exec })));
+    // Landlock lets the box make it in its private folder alone; most programs can do without.
+    if world.bounds().is_some() && flags.contains(OFlag::O_TMPFILE) {
+        return Ok(Read::GoOn);
+    }
+    let only_new = if exclusive { Exclusive::Yes } else { Exclusive::No };
+    let opening = |target| Ok(Read::Act(Act::Open(Open { target, flags: kept, mode, exclusive: only_new, on_exec })));
     let (object, at) = match from.find(&path?, follow)? {
         Found::Folder(..) => return Err(Errno::EISDIR),
         Found::Itself(object) => (object, Where::Nowhere),
@@ -94,6 +153,10 @@ fn open(world: &World, from: &From<'_>, path: Result<CString, Errno>, flags: i32
     };
     if exclusive {
         return Err(Errno::EEXIST);
+    }
+    // It is there, and is only to be read: the kernel asks Landlock, which lets nothing be made.
+    if world.bounds().is_some() && flags & (OFlag::O_ACCMODE | OFlag::O_TRUNC) == OFlag::O_RDONLY {
+        return Ok(Read::GoOn);
     }
     let slash = matches!(&at, Where::Spot(Spot { trailing: Trailing::Slash, .. }));
     let kind = object.kind();

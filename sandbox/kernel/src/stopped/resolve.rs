@@ -57,6 +57,10 @@ impl Object {
         self.stat.kind()
     }
 
+    pub(super) fn fd_of(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
     /// Whether it is of a `/proc`.
     pub(super) fn is_of_proc(&self) -> bool {
         // It has no disk.
@@ -292,6 +296,8 @@ impl Walk<'_, '_> {
         let mut at = base;
         let mut trailing = if path.last() == Some(&b'/') { Trailing::Slash } else { Trailing::None };
         let mut rest: VecDeque<Vec<u8>> = names(path).collect();
+        // Whether we are below the caller's own folder.
+        let mut own = false;
         let mut seen = 0;
         while let Some(name) = rest.pop_front() {
             seen += 1;
@@ -314,6 +320,7 @@ impl Walk<'_, '_> {
             let in_proc = ground.proc;
             if in_proc && fstat(&at)?.st_ino == PROC_ROOT && self.is_caller(&name)? {
                 at = self.from.world.folder_of(self.from.tid)?;
+                own = true;
                 if is_last {
                     return Ok(Found::Folder(Dots::One, at));
                 }
@@ -337,7 +344,8 @@ impl Walk<'_, '_> {
                 continue;
             }
             self.link()?;
-            if in_proc && self.is_own_magic(at.as_fd())? {
+            if in_proc && self.is_own_magic(at.as_fd(), own)? {
+                own = false;
                 // The kernel follows it to what the caller has, whatever it is called.
                 let fd = openat(&at, text.as_c_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
                 if is_last {
@@ -350,6 +358,7 @@ impl Walk<'_, '_> {
             let target = target.as_bytes();
             if target.first() == Some(&b'/') {
                 at = self.from.root()?.into_owned()?;
+                own = false;
             }
             if is_last && target.last() == Some(&b'/') {
                 trailing = Trailing::Slash;
@@ -374,14 +383,14 @@ impl Walk<'_, '_> {
     }
 
     /// Whether a folder of `/proc` belongs to the caller as the outer `/proc` shows it, or else holds plain links.
-    fn is_own_magic(&self, folder: BorrowedFd<'_>) -> Result<bool, Errno> {
+    fn is_own_magic(&self, folder: BorrowedFd<'_>, own: bool) -> Result<bool, Errno> {
         let stat = fstat(folder)?;
         if stat.st_ino == PROC_ROOT {
             // `mounts`, `net`: plain links to `self/…`.
             return Ok(false);
         }
-        // Another process's: nobody else's descriptors are reached in a caller's name.
-        if self.from.world.is_outer(stat.st_dev) { Ok(true) } else { Err(Errno::EACCES) }
+        // Another process's: nobody else's descriptors are reached in a caller's name. Without namespaces the outer `/proc` is the box's, too.
+        if self.from.world.is_outer(stat.st_dev) && (own || self.from.world.bounds().is_none()) { Ok(true) } else { Err(Errno::EACCES) }
     }
 }
 

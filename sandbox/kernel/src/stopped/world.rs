@@ -23,7 +23,8 @@ use nix::{
 };
 use rustix::fs::{AtFlags, StatxFlags, statx};
 
-use crate::{lease, mounts, sys::foreign};
+use super::{bounds::Bounds, sockets::Ways};
+use crate::{capabilities, lease, mounts, sys::foreign};
 
 /// For how long a mask that was read counts: a number of a process can be another's after that.
 const MASK_LASTS: Duration = Duration::from_millis(50);
@@ -65,6 +66,8 @@ pub struct World {
     alone: Vec<u64>,
     masks: RefCell<HashMap<i32, (Instant, Mode)>>,
     files: Files,
+    /// What no mount says, where the box has no namespaces.
+    without: Option<(Bounds, Ways)>,
 }
 
 /// Whether the very open files of callers can be had.
@@ -101,13 +104,32 @@ impl World {
         Self::here(proc, roots, layered)
     }
 
+    /// Stays where it is, for a box without namespaces: its files are the machine's, and these bounds stand in for its mounts. This process
+    /// loses every power.
+    ///
+    /// # Errors
+    /// The kernel's. EACCES: the sockets of callers cannot be had here, so nobody could connect in their place.
+    pub fn outside(proc: OwnedFd, bounds: Bounds, ways: Ways) -> Result<Self, Errno> {
+        capabilities::drop_all().map_err(|_| Errno::EPERM)?;
+        SigSet::from(Signal::SIGXFSZ).thread_block()?;
+        let world = Self::seeing(proc, Roots::One, Vec::new(), &[])?;
+        if world.files == Files::Refused {
+            return Err(Errno::EACCES);
+        }
+        Ok(Self { without: Some((bounds, ways)), ..world })
+    }
+
     /// The files that this process sees. `layered` are trees under layers of the box's own, which nothing that is outside can be written through.
     pub(super) fn here(proc: OwnedFd, roots: Roots, layered: &[PathBuf]) -> Result<Self, Errno> {
+        Self::seeing(proc, roots, mounts::private_folders(), layered)
+    }
+
+    /// The same, where these folders are the box's own memory.
+    fn seeing(proc: OwnedFd, roots: Roots, folders: Vec<PathBuf>, layered: &[PathBuf]) -> Result<Self, Errno> {
         let root = open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         let mount_at = |folder: &Path| mount_of(open(folder, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok()?.as_fd()).ok();
         // A folder that is no mount of its own holds what was there before.
         let whole = mount_of(root.as_fd())?;
-        let folders = mounts::private_folders();
         let mounted = mounts::list::mounted(proc.as_fd())?;
         // Landlock grants what it grants to a folder to all that is mounted beneath it too: a workspace below /tmp.
         let is_alone = |folder: &Path| !mounted.iter().any(|at| at.starts_with(folder) && !folders.contains(at));
@@ -127,11 +149,19 @@ impl World {
         let probe = foreign::open(nix::unistd::getpid().as_raw()).and_then(|me| foreign::take(me.as_fd(), root.as_raw_fd()));
         let files = if probe.is_ok() { Files::Had } else { Files::Refused };
         let fds = openat(&proc, "self/fd", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-        Ok(Self { proc, fds, last: RefCell::default(), root, roots, outer, own, alone, masks: RefCell::default(), files })
+        Ok(Self { proc, fds, last: RefCell::default(), root, roots, outer, own, alone, masks: RefCell::default(), files, without: None })
     }
 
     pub(super) fn files(&self) -> Files {
         self.files
+    }
+
+    pub(super) fn bounds(&self) -> Option<&Bounds> {
+        self.without.as_ref().map(|(bounds, _)| bounds)
+    }
+
+    pub(super) fn ways(&self) -> Option<(&Bounds, &Ways)> {
+        self.without.as_ref().map(|(bounds, ways)| (bounds, ways))
     }
 
     /// The very open file that a caller knows by this number.

@@ -25,3 +25,11 @@ pub(crate) fn network_cookie(socket: BorrowedFd<'_>) -> Result<u64, Errno> {
     Errno::result(done)?;
     if length == 8 { Ok(cookie) } else { Err(Errno::EINVAL) }
 }
+
+/// Lets go of whom a socket is connected to: `connect(2)` with no address.
+pub(crate) fn dissolve(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    let nobody = libc::sockaddr { sa_family: libc::sa_family_t::try_from(libc::AF_UNSPEC).unwrap_or(0), sa_data: [0; 14] };
+    let length = libc::socklen_t::try_from(size_of::<libc::sockaddr>()).unwrap_or(16);
+    // SAFETY: the address is of a live local, of which the size is given; the kernel only reads it.
+    Errno::result(unsafe { libc::connect(socket.as_raw_fd(), &raw const nobody, length) }).map(drop)
+}

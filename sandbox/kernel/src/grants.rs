@@ -1,0 +1,142 @@
+//! What the agent may read where no mounts hide anything: all but the secrets, named one by one, since Landlock only grants.
+//!
+//! A folder without a secret in it is granted whole. On the way to a secret each neighbour is granted by itself; what comes to be in such a
+//! folder later is not readable, and neither is its list of names.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use crate::mounts::FileFence;
+
+/// Whatever others leave there for each other, the machine's devices, and what speaks to the whole machine.
+const NEVER: &[&str] = &[
+    "/dev",
+    "/tmp",
+    "/var/tmp",
+    "/run",
+    "/sys/firmware",
+    "/sys/fs/bpf",
+    "/sys/fs/pstore",
+    "/sys/kernel/debug",
+    "/sys/kernel/security",
+    "/sys/kernel/tracing",
+    "/sys/devices/virtual/powercap",
+];
+
+/// What of these programs need all the same. The last are where `/etc/resolv.conf` leads to.
+const KEPT: &[&str] = &[
+    "/run/current-system",
+    "/run/booted-system",
+    "/run/opengl-driver",
+    "/run/systemd/resolve/stub-resolv.conf",
+    "/run/systemd/resolve/resolv.conf",
+    "/run/resolvconf/resolv.conf",
+    "/run/NetworkManager/resolv.conf",
+];
+
+/// Rules beyond this are no policy any more, and would take seconds.
+const MOST: usize = 50_000;
+
+/// Why nothing can be granted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// Reading below a writable tree is not stopped.
+    #[error(
+        "{} is to be hidden, and lies in {}, which the agent may write: without namespaces it cannot be hidden there (fix: move it out of there, or run where namespaces can be had)", .masked.display(), .tree.display()
+    )]
+    InTree {
+        /// What is to be hidden.
+        masked: PathBuf,
+        /// Where it lies.
+        tree: PathBuf,
+    },
+    /// Too many neighbours of secrets.
+    #[error("more than {MOST} files and folders lie beside what is to be hidden: without namespaces each would have to be granted by itself")]
+    TooMany,
+    /// It cannot be listed for another reason than that this user may not.
+    #[error("listing {}: {error}", .path.display())]
+    List {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: String,
+    },
+}
+
+/// The places to grant, for a settled fence; `shown` are ours.
+pub(crate) fn readable(fence: &FileFence, shown: &[PathBuf]) -> Result<Vec<PathBuf>, GrantError> {
+    for masked in &fence.masked {
+        if let Some(tree) = fence.writable.iter().find(|tree| masked.starts_with(tree)) {
+            return Err(GrantError::InTree { masked: masked.clone(), tree: tree.clone() });
+        }
+    }
+    let real = |path: &&str| fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(*path));
+    let never: Vec<PathBuf> = NEVER.iter().map(real).collect();
+    let hidden: Vec<&Path> = fence.masked.iter().chain(&never).map(PathBuf::as_path).collect();
+    let secret: Vec<&Path> = fence.masked.iter().map(PathBuf::as_path).collect();
+    let mut found = Vec::new();
+    grant(Path::new("/"), &hidden, &mut found)?;
+    let kept: Vec<PathBuf> = KEPT.iter().map(PathBuf::from).filter(|path| path.exists()).collect();
+    for place in fence.writable.iter().chain(&fence.read_only).chain(&fence.sockets).chain(&kept) {
+        grant(place, &secret, &mut found)?;
+    }
+    // Ours lie in a folder that is hidden else.
+    found.extend(shown.iter().cloned());
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+fn grant(place: &Path, hidden: &[&Path], found: &mut Vec<PathBuf>) -> Result<(), GrantError> {
+    if hidden.iter().any(|path| place.starts_with(path)) {
+        return Ok(());
+    }
+    if !hidden.iter().any(|path| path.starts_with(place)) {
+        if found.len() >= MOST {
+            return Err(GrantError::TooMany);
+        }
+        found.push(place.to_owned());
+        return Ok(());
+    }
+    let entries = match fs::read_dir(place) {
+        Ok(entries) => entries,
+        // What this user may not list, the agent may not either; and what is hidden need not be there.
+        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
+        Err(error) => return Err(GrantError::List { path: place.to_owned(), error: error.to_string() }),
+    };
+    for entry in entries.flatten() {
+        // A link needs no right, and a rule for it would be one for what it leads to.
+        if entry.file_type().is_ok_and(|kind| !kind.is_symlink()) {
+            grant(&entry.path(), hidden, found)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_of_a_secret_are_granted_and_it_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        for name in ["a/deep", "b/secret", "b/open", "work"] {
+            fs::create_dir_all(root.join(name)).unwrap();
+        }
+        std::os::unix::fs::symlink(root.join("b/secret"), root.join("b/link")).unwrap();
+        let hidden = [root.join("b/secret")];
+        let mut found = Vec::new();
+        grant(&root, &hidden.iter().map(PathBuf::as_path).collect::<Vec<_>>(), &mut found).unwrap();
+        found.sort();
+        assert_eq!(found, ["a", "b/open", "work"].map(|name| root.join(name)));
+        let fence = FileFence { writable: vec![root.join("work")], masked: vec![root.join("b/secret")], ..FileFence::default() };
+        let all = readable(&fence, &[]).unwrap();
+        assert!(all.iter().all(|place| !root.join("b/secret").starts_with(place)), "{all:?}");
+        assert!(all.contains(&root.join("work")) && !all.iter().any(|place| place == Path::new("/tmp")));
+        let within = FileFence { writable: vec![root.join("b")], masked: vec![root.join("b/secret")], ..FileFence::default() };
+        assert!(matches!(readable(&within, &[]), Err(GrantError::InTree { .. })));
+    }
+}
