@@ -59,7 +59,7 @@ fn the_child_with_few_descriptors() {
         println!("port={}", listener.local_addr().unwrap().port());
         let resolver =
             Resolver { names: stage.broker.names.clone(), reading: Box::new(|_| Reading::Silent), denied: Box::new(|_| {}), own: stage.broker.own.clone() };
-        tokio::spawn(accept::accept(listener, stage.broker.clone(), Arc::new(resolver), Arc::new(Semaphore::new(1000))));
+        tokio::spawn(accept::accept(listener, stage.broker.clone(), Arc::new(resolver), Arc::new(Semaphore::new(1000)), None));
         // Until the parent closes our standard input.
         let (sender, receiver) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
