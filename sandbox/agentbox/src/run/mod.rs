@@ -17,4 +17,5 @@ mod reins;
 pub(crate) mod supervise;
 mod traces;
 mod trust;
+mod variables;
 mod without;

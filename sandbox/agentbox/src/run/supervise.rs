@@ -1,7 +1,6 @@
 //! The supervisor's process: makes the box and its broker and looker, serves the gate, and says how it all ended.
 
 use std::{
-    collections::BTreeSet,
     ffi::OsString,
     io::{self, Read as _, Write as _},
     os::{
@@ -45,11 +44,11 @@ use super::{
     keeping, keystores,
     launchable::{self, Found, Why},
     reins::Bridle,
-    traces, trust, without,
+    traces, trust, variables, without,
 };
 use crate::{
     caches,
-    commands::run::{SESSION_VARIABLE, chain},
+    commands::run::chain,
     files, ledger,
     policy_files::Loaded,
     scratch::{
@@ -223,7 +222,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         fork_child(First::Parent, &keep, move |socket| brokering::run(policy, session, &brokers_end, keeping, socket)).map_err(|error| own(&error))?
     };
     let place = without::Place::choose(&state, &session, voice).map_err(|error| own(&error))?;
-    let mut environment = environment(&policy, &session);
+    let mut environment = variables::environment(&policy, &session);
     let keeper = keeping::start(&policy, keepers_line, &environment, voice).map_err(|why| (crate::cli::FAILED, why))?;
     let publisher = doors::publisher(policy.settings()).map_err(|error| own(&error))?;
     let couriers = couriers::start(&policy, voice).map_err(|error| own(&error))?;
@@ -629,32 +628,6 @@ fn certificate(broker: &Child) -> Result<String, Failed> {
     let mut pem = vec![0; length];
     socket.read_exact(&mut pem).map_err(|_| lost())?;
     String::from_utf8(pem).map_err(|_| lost())
-}
-
-fn environment(policy: &Policy, session: &str) -> Vec<(OsString, OsString)> {
-    let mut variables = policy.settings().env.filter(std::env::vars_os());
-    // Ours win: a proxy is of no use in the box, and the box's trust is ours to tell.
-    let ours: Vec<(OsString, OsString)> = trust::variables().chain([(SESSION_VARIABLE.into(), session.into())]).collect();
-    let names: BTreeSet<&OsString> = ours.iter().map(|(name, _)| name).collect();
-    variables.retain(|(name, _)| !names.contains(name) && !is_proxy(name));
-    variables.extend(ours);
-    add_own_folder(&mut variables);
-    variables
-}
-
-/// `agentbox why` must be found in the box, also where the person started agentbox by its path.
-fn add_own_folder(variables: &mut [(OsString, OsString)]) {
-    let Some(folder) = std::env::current_exe().ok().and_then(|program| program.parent().map(Path::to_owned)) else { return };
-    let Some((_, path)) = variables.iter_mut().find(|(name, _)| name == "PATH") else { return };
-    // Last, so that it hides no program of the person's.
-    if !std::env::split_paths(path).any(|entry| entry == folder || entry.join("agentbox").is_file()) {
-        path.push(":");
-        path.push(folder);
-    }
-}
-
-fn is_proxy(name: &OsString) -> bool {
-    name.to_str().is_some_and(|name| matches!(name.to_ascii_lowercase().as_str(), "http_proxy" | "https_proxy" | "all_proxy" | "ftp_proxy"))
 }
 
 /// The paths of the policy as the mounts need them: absolute, with links followed, globs spelt out.
