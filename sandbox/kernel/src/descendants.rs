@@ -12,7 +12,7 @@ use nix::{
     errno::Errno,
     sys::{
         signal::Signal,
-        wait::{WaitPidFlag, WaitStatus, waitpid},
+        wait::{WaitPidFlag, waitpid},
     },
     unistd::Pid,
 };
@@ -41,8 +41,8 @@ fn look(pid: i32) -> Option<(char, i32, u64)> {
     Some((fields.first()?.chars().next()?, fields.get(1)?.parse().ok()?, fields.get(19)?.parse().ok()?))
 }
 
-/// All below `root`, as far as `/proc` shows them; not those that have ended.
-fn below(root: Pid) -> BTreeSet<Known> {
+/// All below `root`, as far as `/proc` shows them; not those that have ended, and not these with what is below them.
+fn below(root: Pid, but: &BTreeSet<i32>) -> BTreeSet<Known> {
     let mut children: BTreeMap<i32, Vec<(Known, char)>> = BTreeMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
@@ -52,7 +52,7 @@ fn below(root: Pid) -> BTreeSet<Known> {
     }
     let (mut found, mut next) = (BTreeSet::new(), vec![root.as_raw()]);
     while let Some(parent) = next.pop() {
-        for (child, state) in children.remove(&parent).unwrap_or_default() {
+        for (child, state) in children.remove(&parent).unwrap_or_default().into_iter().filter(|(child, _)| !but.contains(&child.pid)) {
             next.push(child.pid);
             if state != 'Z' && state != 'X' {
                 found.insert(child);
@@ -76,7 +76,7 @@ fn signal(process: Known, signal: Signal) {
 pub(crate) fn stop(root: Pid) {
     let mut stopped = BTreeSet::new();
     for _ in 0..ROUNDS {
-        let found: Vec<Known> = below(root).difference(&stopped).copied().collect();
+        let found: Vec<Known> = below(root, &BTreeSet::new()).difference(&stopped).copied().collect();
         if found.is_empty() {
             return;
         }
@@ -89,7 +89,7 @@ pub(crate) fn stop(root: Pid) {
 
 /// Lets them go on.
 pub(crate) fn go_on(root: Pid) {
-    below(root).into_iter().for_each(|process| signal(process, Signal::SIGCONT));
+    below(root, &BTreeSet::new()).into_iter().for_each(|process| signal(process, Signal::SIGCONT));
 }
 
 /// The children of this process that are there now, ended ones too.
@@ -115,17 +115,14 @@ pub(crate) fn end_all(but: &BTreeSet<i32>) {
         if left.is_empty() && (!but.is_empty() || has_no_child()) {
             return;
         }
-        for child in left {
-            let _ = nix::sys::signal::kill(Pid::from_raw(child), Signal::SIGKILL);
-            if but.is_empty() {
-                continue;
-            }
-            below(Pid::from_raw(child)).into_iter().for_each(|process| signal(process, Signal::SIGKILL));
-            let _ = waitpid(Pid::from_raw(child), Some(WaitPidFlag::WNOHANG));
+        // All of them before anything that takes long: who forks without end is among them, and makes more meanwhile.
+        for child in &left {
+            let _ = nix::sys::signal::kill(Pid::from_raw(*child), Signal::SIGKILL);
         }
-        if but.is_empty() {
-            below(own).into_iter().for_each(|process| signal(process, Signal::SIGKILL));
-            while matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(status) if status != WaitStatus::StillAlive) {}
+        // Those below, found in one look at the machine's processes.
+        below(own, but).into_iter().for_each(|process| signal(process, Signal::SIGKILL));
+        for child in &left {
+            let _ = waitpid(Pid::from_raw(*child), Some(WaitPidFlag::WNOHANG));
         }
         std::thread::sleep(BREATH);
     }
