@@ -87,9 +87,11 @@ impl Watch {
                 watched.push(PollFd::new(self.supervisor.as_fd(), PollFlags::POLLIN));
             }
             let patience = if over { PollTimeout::try_from(AGAIN).unwrap_or(PollTimeout::ZERO) } else { PollTimeout::NONE };
-            match poll(&mut watched, patience) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(_) => return,
+            if let Err(errno) = poll(&mut watched, patience)
+                && errno != Errno::EINTR
+            {
+                // Whatever is wrong, it is no reason to let go of the programs.
+                std::thread::sleep(AGAIN);
             }
         }
     }
@@ -98,10 +100,12 @@ impl Watch {
         poll(&mut [PollFd::new(self.supervisor.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
-    /// One that was removed has nobody in it.
+    /// One that was removed has nobody in it; one that cannot be read may have.
     fn is_populated(&self) -> bool {
         let mut text = [0; EVENTS];
-        let read = self.events.read_at(&mut text, 0).unwrap_or(0);
-        text.get(..read).unwrap_or_default().split(|byte| *byte == b'\n').any(|line| line == b"populated 1")
+        match self.events.read_at(&mut text, 0) {
+            Ok(read) => !text.get(..read).unwrap_or_default().split(|byte| *byte == b'\n').any(|line| line == b"populated 0"),
+            Err(error) => error.raw_os_error() != Some(Errno::ENODEV as i32),
+        }
     }
 }
