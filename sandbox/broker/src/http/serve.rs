@@ -337,6 +337,9 @@ async fn understand(broker: &Broker, head: &Head<'_>, incoming: Incoming, share:
             let meaning = meaning::understand(head, Body::Whole(&bytes));
             Ok((meaning, KnownBody::Whole(bytes.clone()), Through::Whole((!bytes.is_empty()).then_some(bytes), None)))
         }
+        Read::Whole(_, Some(trailers)) if belong_ahead(&trailers, head) => {
+            Err(plain(StatusCode::BAD_REQUEST, "agentbox_refused", "trailers that belong in the head: what frames a message, or authenticates"))
+        }
         Read::Whole(bytes, Some(trailers)) => {
             let mut meaning = meaning::understand(head, Body::Whole(&bytes));
             // Some servers take trailers for headers and some do not: the request is both, and unlike any other.
@@ -360,6 +363,13 @@ async fn understand(broker: &Broker, head: &Head<'_>, incoming: Incoming, share:
     }
 }
 
+/// Whether any of them has no place behind a body: nobody looks there for what frames a message, or for whose it is, but a far side might.
+fn belong_ahead(trailers: &http::HeaderMap, head: &Head<'_>) -> bool {
+    let mut proves = false;
+    meaning::positions(&Head { target: "/", headers: trailers, ..*head }, &mut |_| proves = true);
+    proves || trailers.keys().any(head::is_of_the_frame)
+}
+
 /// Trailers of a body that is not read to its end come when the request was judged already: some servers take them for headers and some do
 /// not, so they are passed on where it would be the same request with them.
 fn tail(head: &Head<'_>, first: &Bytes, judged: &Meaning) -> Tail {
@@ -367,12 +377,12 @@ fn tail(head: &Head<'_>, first: &Bytes, judged: &Meaning) -> Tail {
     let (headers, first) = (head.headers.clone(), first.clone());
     let (operations, credentials) = (judged.operations.clone(), judged.credentials.clone());
     Tail::Judged(Box::new(move |trailers| {
-        if trailers.keys().any(head::is_of_the_frame) {
-            return false;
-        }
         let mut joined = headers.clone();
         joined.extend(trailers.clone());
         let head = Head { method: &method, scheme, host: &host, port, target: &target, headers: &joined };
+        if belong_ahead(trailers, &head) {
+            return false;
+        }
         let meaning = meaning::understand(&head, Body::TooLong { first: &first });
         meaning.operations == operations && meaning.credentials == credentials
     }))

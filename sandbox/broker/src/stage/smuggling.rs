@@ -142,6 +142,30 @@ fn trailers_are_judged_as_headers_too() {
 }
 
 #[test]
+fn nobody_proves_anything_in_trailers() {
+    run(async {
+        let far = Far::start(Cloth::Clear).await;
+        let stage = Stage::new(Say::Yes, far.address);
+        let read = "POST /v1/x HTTP/1.1\r\nHost: api.example\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nX-Api-Key: short\r\nConnection: close\r\n\r\n2\r\n{}\r\n0\r\n";
+        // A call that streams was judged before its trailers come.
+        let streams = "POST /shop.v1.Orders/GetOrder HTTP/1.1\r\nHost: api.example\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\nX-Api-Key: short\r\nConnection: close\r\n\r\n5\r\n\0\0\0\0\0\r\n0\r\n";
+        // Whole ones: a body that breaks off is none.
+        let arrived = || far.received.lock().unwrap().len();
+        for request in [read, streams] {
+            for trailer in ["X-Api-Key: other", "Cookie: session=other", "Authorization: Bearer other", "X-HTTP-Method-Override: DELETE", "Connection: x-sum"] {
+                let before = arrived();
+                let answer = stage.raw(format!("{request}{trailer}\r\n\r\n").as_bytes()).await;
+                let is_judged = request == read && trailer.starts_with("X-HTTP");
+                assert_eq!(arrived() - before, usize::from(is_judged), "{trailer}: {answer}");
+            }
+            let before = arrived();
+            let answer = stage.raw(format!("{request}X-Sum: 5\r\n\r\n").as_bytes()).await;
+            assert_eq!(arrived() - before, 1, "{answer}");
+        }
+    });
+}
+
+#[test]
 fn method_overrides_are_judged_by_what_they_become() {
     run(async {
         let far = Far::start(Cloth::Clear).await;

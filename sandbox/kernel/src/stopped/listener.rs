@@ -158,7 +158,12 @@ impl Notice {
     /// Lets the kernel do it, which reads the caller's memory again: other threads may have changed what was judged. So only
     /// - `umask`, which has no memory to read;
     /// - removing and moving a name in a folder that is the box's own, where Landlock refuses the kernel's copy any other folder. Not
-    ///   linking: that needs no right but the one to make files, which is granted elsewhere too.
+    ///   linking: that needs no right but the one to make files, which is granted elsewhere too;
+    /// - changing an open file where the caller's descriptors cannot be had: nothing that is read by its number alone, and no descriptor was
+    ///   given for appending only;
+    /// - in a box without namespaces, what lies outside of the trees that the gate serves: there Landlock grants the kernel's copy, whatever it
+    ///   says by then, nothing but the private folder and plain devices. Modes, owners, times, attributes and sockets, of which Landlock knows
+    ///   nothing, are done here or refused ([`super::bounds`]).
     pub(super) fn go_on(mut self) {
         self.finish(Answer::GoOn);
     }
