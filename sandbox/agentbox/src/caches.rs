@@ -11,7 +11,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -20,7 +20,7 @@ use agentbox_core::safe;
 use agentbox_kernel::mounts::{FileFence, Scratch};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::scratch::{DEEPEST, open_up};
+use crate::scratch::{DEEPEST, layer, open_up};
 
 /// The folder of all of them below `$XDG_STATE_HOME/agentbox`.
 const FOLDER: &str = "caches";
@@ -123,16 +123,7 @@ pub(crate) fn prepare(state: &Path, workspace: &Path, caches: &[PathBuf], writab
     let layered = |tree: &PathBuf| {
         let folder = slot.join(name(tree));
         let (upper, work) = (folder.join("upper"), folder.join("work"));
-        if !upper.is_dir() || !work.is_dir() {
-            for layer in [&upper, &work] {
-                DirBuilder::new().recursive(true).mode(0o700).create(layer)?;
-            }
-            // The tree's own root is shown with the mode and owner of the layer's.
-            let root = fs::metadata(tree)?;
-            fs::set_permissions(&upper, fs::Permissions::from_mode(root.mode() & 0o7777))?;
-            let _ = std::os::unix::fs::chown(&upper, Some(root.uid()), Some(root.gid()));
-        }
-        Ok(Scratch { tree: tree.clone(), upper, work })
+        if upper.is_dir() && work.is_dir() { Ok(Scratch { tree: tree.clone(), upper, work }) } else { layer(tree, upper, work) }
     };
     let layers = trees.iter().map(layered).collect::<io::Result<_>>()?;
     Ok((layers, InUse(Some(lock))))

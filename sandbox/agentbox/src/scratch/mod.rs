@@ -75,17 +75,7 @@ pub(crate) fn prepare(state: &Path, session: &str, command: String, trees: &[Pat
     let mut lock = OpenOptions::new().write(true).read(true).create_new(true).mode(0o600).open(folder.join(ABOUT))?;
     flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
     lock.write_all(&text)?;
-    let layered = |(number, tree): (usize, &PathBuf)| {
-        let (upper, work) = (upper(&folder, number), folder.join(number.to_string()).join("work"));
-        for layer in [&upper, &work] {
-            DirBuilder::new().recursive(true).mode(0o700).create(layer)?;
-        }
-        // The tree's own root is shown with the mode and owner of the layer's.
-        let root = fs::metadata(tree)?;
-        fs::set_permissions(&upper, fs::Permissions::from_mode(root.mode() & 0o7777))?;
-        let _ = std::os::unix::fs::chown(&upper, Some(root.uid()), Some(root.gid()));
-        Ok(Scratch { tree: tree.clone(), upper, work })
-    };
+    let layered = |(number, tree): (usize, &PathBuf)| layer(tree, upper(&folder, number), folder.join(number.to_string()).join("work"));
     let scratch = trees.iter().enumerate().map(layered).collect::<io::Result<_>>()?;
     let began = stamp(&lock)?;
     Ok((scratch, Layers { folder, about, began, lock }))
@@ -153,6 +143,18 @@ impl Layers {
         open_up(&self.folder, 0)?;
         fs::remove_dir_all(&self.folder)
     }
+}
+
+/// Makes the folders of one layer, which are not there yet.
+pub(crate) fn layer(tree: &Path, upper: PathBuf, work: PathBuf) -> io::Result<Scratch> {
+    for folder in [&upper, &work] {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    // The tree's own root is shown with the mode and owner of the layer's.
+    let root = fs::metadata(tree)?;
+    fs::set_permissions(&upper, fs::Permissions::from_mode(root.mode() & 0o7777))?;
+    let _ = std::os::unix::fs::chown(&upper, Some(root.uid()), Some(root.gid()));
+    Ok(Scratch { tree: tree.to_owned(), upper, work })
 }
 
 /// Folders in each other that are gone through; no path that a program can name is deeper.

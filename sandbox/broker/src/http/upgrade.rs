@@ -9,9 +9,20 @@ use std::{
     time::Duration,
 };
 
+use agentbox_core::{Evidence, Request as Question};
+use http::{HeaderValue, header};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{spdy, websocket};
+use super::{
+    canonical::{self, Known},
+    serve::Facts,
+    spdy, websocket,
+};
+use crate::{
+    broker::Broker,
+    meaning::{self, Body, Head},
+    opaque::whole_connection,
+};
 
 /// From the far side's yes to its stream, which are one.
 pub(super) const CHANGING: Duration = Duration::from_secs(10);
@@ -65,5 +76,32 @@ impl Slot {
     /// The tunnel, if there is one.
     pub(crate) fn take(&self) -> Option<Tunnel> {
         self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// What is asked about an opening, which has no body, to this protocol.
+pub(super) async fn question(broker: &Broker, facts: &Facts, summary: &str, head: &Head<'_>, protocol: &'static str) -> Question {
+    let meaning = meaning::understand(head, Body::Absent);
+    let (credentials, fingerprints) = broker.issued.recognise(head, None);
+    let mut operations = meaning.operations;
+    if broker.is_unlisted(&facts.destination) {
+        let why = "a bare address that no place lists: nobody knows what is behind it";
+        operations.push(whole_connection(&facts.destination, "connection.unlisted-address", why));
+    }
+    // A plain request never has this header by then: a yes to the one is none to the other.
+    let mut marked = head.headers.clone();
+    marked.insert(header::UPGRADE, HeaderValue::from_static(protocol));
+    Question {
+        operations,
+        destination: Some(facts.addressed(broker).await.clone()),
+        digest: canonical::digest(head.method, facts.scheme, &facts.destination, head.target, &marked, Known::Whole(&[])),
+        evidence: Evidence {
+            summary: summary.to_owned(),
+            excerpt: meaning.excerpt,
+            credentials,
+            fingerprints,
+            connection: facts.connection(),
+            ..Evidence::default()
+        },
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use agentbox_core::{Effect, Evidence, RefusalKind, Request as Question, Verdict, safe};
+use agentbox_core::{Effect, RefusalKind, Verdict, safe};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Version as HttpVersion, header};
 use http_body::Body as _;
@@ -19,14 +19,12 @@ use crate::{
     http::{
         asking::{Prepared, Unprepared, client, prepare, refusal},
         body::Through,
-        canonical::{self, Known},
         client::{Outgoing, Purpose},
         head,
         serve::{Facts, Version, back, plain, refused, unanswered, unreachable},
         upgrade::{self, CHANGING, Slot},
     },
-    meaning::{self, Body, Head, ReplyStyle},
-    opaque::whole_connection,
+    meaning::{self, Head, ReplyStyle},
 };
 
 /// Longest summary line, in characters.
@@ -62,7 +60,7 @@ pub(crate) async fn open(broker: &Arc<Broker>, facts: &Arc<Facts>, slot: &Slot, 
     if let Some(refusal) = broker.twice.take(&facts.destination, &target) {
         return Err(refused(broker, style, &summary, &refusal));
     }
-    let question = question(broker, facts, &summary, &head).await;
+    let question = upgrade::question(broker, facts, &summary, &head, NAME).await;
     let digest = question.digest;
     let inwards = if question.worst().is_some_and(|worst| worst.effect == Effect::Opaque) { Inwards::Anything } else { Inwards::Nothing };
     // A placeholder of another host is denied by the policy, in its own words.
@@ -115,33 +113,6 @@ pub(crate) async fn open(broker: &Arc<Broker>, facts: &Arc<Facts>, slot: &Slot, 
     *response.headers_mut() = told;
     slot.put(upgrade::Tunnel::Spdy(Tunnel { far: TokioIo::new(far), inwards, yes }));
     Ok(response)
-}
-
-/// What is asked about it.
-async fn question(broker: &Broker, facts: &Facts, summary: &str, head: &Head<'_>) -> Question {
-    let meaning = meaning::understand(head, Body::Absent);
-    let (credentials, fingerprints) = broker.issued.recognise(head, None);
-    let mut operations = meaning.operations;
-    if broker.is_unlisted(&facts.destination) {
-        let why = "a bare address that no place lists: nobody knows what is behind it";
-        operations.push(whole_connection(&facts.destination, "connection.unlisted-address", why));
-    }
-    // A plain request never has this header by then: a yes to the one is none to the other.
-    let mut marked = head.headers.clone();
-    marked.insert(header::UPGRADE, HeaderValue::from_static(NAME));
-    Question {
-        operations,
-        destination: Some(facts.addressed(broker).await.clone()),
-        digest: canonical::digest(head.method, facts.scheme, &facts.destination, head.target, &marked, Known::Whole(&[])),
-        evidence: Evidence {
-            summary: summary.to_owned(),
-            excerpt: meaning.excerpt,
-            credentials,
-            fingerprints,
-            connection: facts.connection(),
-            ..Evidence::default()
-        },
-    }
 }
 
 fn change(headers: &mut http::HeaderMap) {

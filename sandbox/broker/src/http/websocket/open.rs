@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use agentbox_core::{Effect, Evidence, RefusalKind, Request as Question, safe};
+use agentbox_core::{Effect, RefusalKind, safe};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
@@ -19,14 +19,12 @@ use crate::{
     http::{
         asking::{Prepared, Unprepared, client, prepare, refusal},
         body::Through,
-        canonical::{self, Known},
         client::{Outgoing, Purpose},
         head,
         serve::{Facts, Version, back, plain, refused, unanswered, unreachable},
         upgrade::{self, CHANGING, Slot},
     },
-    meaning::{self, Body, Dialect, Head},
-    opaque::whole_connection,
+    meaning::{self, Dialect, Head},
 };
 
 /// Longest summary line, in characters.
@@ -53,7 +51,7 @@ pub(crate) async fn open(broker: &Arc<Broker>, facts: &Arc<Facts>, slot: &Slot, 
     let head =
         Head { method: &Method::GET, scheme: facts.scheme, host: &facts.destination.host, port: facts.destination.port, target: &target, headers: &headers };
     let is_kubernetes = meaning::opens_stream(&head);
-    let question = question(broker, facts, &summary, &head).await;
+    let question = upgrade::question(broker, facts, &summary, &head, "websocket").await;
     let digest = question.digest;
     let style = if is_kubernetes { meaning::ReplyStyle::Kubernetes } else { meaning::ReplyStyle::Json };
     // What flows into a container is never read: whoever said yes to an opening that is not understood said yes to that.
@@ -123,34 +121,4 @@ pub(crate) async fn open(broker: &Arc<Broker>, facts: &Arc<Facts>, slot: &Slot, 
     let opened = Opened { broker: broker.clone(), facts: facts.clone(), destination, target, headers, dialect };
     slot.put(upgrade::Tunnel::WebSocket(Tunnel { far: TokioIo::new(far), opened, free }));
     Ok(response)
-}
-
-/// What is asked about the opening itself.
-async fn question(broker: &Broker, facts: &Facts, summary: &str, head: &Head<'_>) -> Question {
-    let meaning = meaning::understand(head, Body::Absent);
-    let (credentials, fingerprints) = broker.issued.recognise(head, None);
-    let mut operations = meaning.operations;
-    if broker.is_unlisted(&facts.destination) {
-        operations.push(whole_connection(
-            &facts.destination,
-            "connection.unlisted-address",
-            "a bare address that no place lists: nobody knows what is behind it",
-        ));
-    }
-    // A plain GET never has this header by then: a yes to the one is none to the other.
-    let mut marked = head.headers.clone();
-    marked.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    Question {
-        operations,
-        destination: Some(facts.addressed(broker).await.clone()),
-        digest: canonical::digest(&Method::GET, facts.scheme, &facts.destination, head.target, &marked, Known::Whole(&[])),
-        evidence: Evidence {
-            summary: summary.to_owned(),
-            excerpt: meaning.excerpt,
-            credentials,
-            fingerprints,
-            connection: facts.connection(),
-            ..Evidence::default()
-        },
-    }
 }
