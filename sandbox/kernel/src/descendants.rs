@@ -112,7 +112,7 @@ pub(crate) fn end_all(but: &BTreeSet<i32>) {
     loop {
         // Whatever is a child cannot get its number taken before it is waited for, which happens here alone.
         let left: Vec<i32> = children().difference(but).copied().collect();
-        if left.is_empty() && (!but.is_empty() || has_no_child()) {
+        if left.is_empty() && (if but.is_empty() { has_no_child() } else { below(own, but).is_empty() }) {
             return;
         }
         // All of them before anything that takes long: who forks without end is among them, and makes more meanwhile.

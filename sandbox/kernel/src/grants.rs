@@ -8,22 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::mounts::FileFence;
+use crate::mounts::{FileFence, MASKED_IN_SYS};
 
 /// Whatever others leave there for each other, the machine's devices, and what speaks to the whole machine.
-const NEVER: &[&str] = &[
-    "/dev",
-    "/tmp",
-    "/var/tmp",
-    "/run",
-    "/sys/firmware",
-    "/sys/fs/bpf",
-    "/sys/fs/pstore",
-    "/sys/kernel/debug",
-    "/sys/kernel/security",
-    "/sys/kernel/tracing",
-    "/sys/devices/virtual/powercap",
-];
+const NEVER: &[&str] = &["/dev", "/tmp", "/var/tmp", "/run"];
 
 /// What of these programs need all the same. The last are where `/etc/resolv.conf` leads to.
 const KEPT: &[&str] = &[
@@ -73,7 +61,7 @@ pub(crate) fn readable(fence: &FileFence, shown: &[PathBuf]) -> Result<Vec<PathB
         }
     }
     let real = |path: &&str| fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(*path));
-    let never: Vec<PathBuf> = NEVER.iter().map(real).collect();
+    let never: Vec<PathBuf> = NEVER.iter().chain(MASKED_IN_SYS).map(real).collect();
     let hidden: Vec<&Path> = fence.masked.iter().chain(&never).map(PathBuf::as_path).collect();
     let secret: Vec<&Path> = fence.masked.iter().map(PathBuf::as_path).collect();
     let mut found = Vec::new();

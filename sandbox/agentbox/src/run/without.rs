@@ -16,7 +16,7 @@ use agentbox_kernel::{
 };
 
 use super::{supervise::Voice, trust::OURS};
-use crate::{commands::run::chain, files};
+use crate::{commands::run::chain, files, scratch::open_up};
 
 /// Folders of boxes, in the folder of our state.
 const FOLDER: &str = "without";
@@ -127,6 +127,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        // A box can make folders that their owner may not enter.
+        let _ = open_up(&self.folder, 0);
         let _ = fs::remove_dir_all(&self.folder);
     }
 }

@@ -22,7 +22,7 @@ use crate::sys::mount::Depth;
 const MASKED: &[&str] = &["kcore", "keys", "key-users", "timer_list", "sched_debug", "scsi", "latency_stats", "acpi"];
 
 /// Where root finds the machine's internals in `/sys`. They are read-only by the mount already.
-const MASKED_IN_SYS: &[&str] = &[
+pub(crate) const MASKED_IN_SYS: &[&str] = &[
     "/sys/firmware",
     "/sys/fs/bpf",
     "/sys/fs/pstore",

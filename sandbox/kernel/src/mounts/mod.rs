@@ -28,7 +28,7 @@ use nix::{
 };
 
 pub use self::scratch::Scratch;
-pub(crate) use self::{caches::Unlayered, place::MountError};
+pub(crate) use self::{caches::Unlayered, kernel_files::MASKED_IN_SYS, place::MountError};
 use self::{
     devices::Devices,
     masks::{Masks, OURS},
