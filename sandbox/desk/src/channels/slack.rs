@@ -9,7 +9,7 @@ use crate::{Card, card::duration};
 /// Longest line, in characters.
 const LONGEST: usize = 200;
 
-/// What is sent for `card`: the secret is the rest of the address, `T000/B000/XXXX`.
+/// What is sent for `card`: the secret is the rest of the address, `T000/B000/SECRET`.
 #[must_use]
 pub(super) fn post(card: &Card, secret: Option<&str>, _: u64) -> Post {
     let text = format!(
@@ -54,12 +54,12 @@ mod tests {
     fn it_is_short_and_mentions_nobody() {
         let mut card = card();
         card.place = "<!channel> @here *x*".to_owned();
-        let post = post(&card, Some("T000/B000/XXXX"), 0);
+        let post = post(&card, Some("T000/B000/SECRET"), 0);
         let told: serde_json::Value = serde_json::from_slice(&post.body).unwrap();
         let text = told["text"].as_str().unwrap();
         assert!(text.starts_with("*Held:* destroy railway.volumeDelete railway:volume/3d2c9a in *&lt;!channel&gt; "), "{text}");
         assert!(!text.contains("<!") && !text.contains("@here") && !text.contains("*x*"), "{text}");
-        assert_eq!(post.path.as_deref(), Some("T000/B000/XXXX"));
-        assert!(!String::from_utf8_lossy(&post.body).contains("XXXX"));
+        assert_eq!(post.path.as_deref(), Some("T000/B000/SECRET"));
+        assert!(!String::from_utf8_lossy(&post.body).contains("SECRET"));
     }
 }
