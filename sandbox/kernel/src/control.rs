@@ -103,6 +103,8 @@ pub enum ToInit {
     Thaw,
     /// Bring the agent to the foreground of the box's terminal, and let it go on.
     Foreground,
+    /// End the box: every process of it, and itself.
+    End,
 }
 
 /// One end.

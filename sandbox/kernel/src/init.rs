@@ -146,7 +146,7 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
     // The supervisor's word to go on is also the proof that it still lived after the line above.
     match control.receive::<ToInit>() {
         Ok(Some((ToInit::Go, _))) => {}
-        Ok(Some((ToInit::Run | ToInit::Signal(_) | ToInit::Freeze | ToInit::Thaw | ToInit::Foreground, _)) | None) | Err(_) => {
+        Ok(Some((ToInit::Run | ToInit::Signal(_) | ToInit::Freeze | ToInit::Thaw | ToInit::Foreground | ToInit::End, _)) | None) | Err(_) => {
             return Err(failure(Layer::PidNamespace, "the supervisor has gone", ""));
         }
     }
@@ -226,7 +226,7 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
     match control.receive::<ToInit>() {
         Ok(Some((ToInit::Run, _))) => {}
         // The supervisor has gone, or has decided against it. No word of ours is due.
-        Ok(Some((ToInit::Go | ToInit::Signal(_) | ToInit::Freeze | ToInit::Thaw | ToInit::Foreground, _)) | None) | Err(_) => exit_now(u8::MAX),
+        Ok(Some((ToInit::Go | ToInit::Signal(_) | ToInit::Freeze | ToInit::Thaw | ToInit::Foreground | ToInit::End, _)) | None) | Err(_) => exit_now(u8::MAX),
     }
     release.write_all(b"!").map_err(|error| failure(Layer::PidNamespace, format!("the agent's process has gone: {error}"), ""))?;
     // The pipe closes with exec. A line in it is the reason why there was none.
@@ -595,8 +595,8 @@ fn attend(agent: Pid, terminal: Option<&OwnedFd>, signals: &SignalFd, control: &
                     let _ = killpg(agent, Signal::SIGCONT);
                 }
                 Ok(Some((ToInit::Go | ToInit::Run, _))) => {}
-                // The supervisor has gone: the box ends closed.
-                Ok(None) | Err(_) => return u8::MAX,
+                // Or the supervisor has gone: the box ends closed.
+                Ok(Some((ToInit::End, _)) | None) | Err(_) => return u8::MAX,
             }
         }
     }

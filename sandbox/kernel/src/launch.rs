@@ -17,7 +17,7 @@ use nix::{
     sched::CloneFlags,
     sys::{
         prctl,
-        signal::{Signal, kill},
+        signal::{SigSet, SigmaskHow, Signal, kill},
         socket::{SockType as Kind, UnixAddr, getpeername, getsockopt, sockopt::SockType},
         stat::{SFlag, fstat},
     },
@@ -45,6 +45,9 @@ use crate::{
         pidfd,
     },
 };
+
+/// For init to end a box that has no namespace which would do it. What is left then is ended from here.
+const ENDING: Duration = Duration::from_secs(5);
 
 /// For each step of init. A machine under load takes a hundred times its usual milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -297,7 +300,7 @@ pub fn launch(
         | CloneFlags::CLONE_NEWCGROUP;
     let (flags, family) = match setting {
         Setting::Namespaces => (namespaces, Family::InNamespace),
-        Setting::Without => (CloneFlags::empty(), Family::adopting().map_err(|errno| LaunchError::Own(format!("PR_SET_CHILD_SUBREAPER: {errno}")))?),
+        Setting::Without => (CloneFlags::empty(), Family::adopting(&ours).map_err(|error| LaunchError::Own(format!("adopting what init leaves: {error}")))?),
     };
     let refused = |errno| {
         LaunchError::Layer(Failure { layer: Layer::UserNamespace.name().to_owned(), what: format!("clone: {errno}"), fix: doctor::user_namespace_fix(errno) })
@@ -319,7 +322,7 @@ pub fn launch(
     let pid = match side.map_err(refused)? {
         Side::Child => {
             // Else init would hold its own supervisor's end, and never see that the supervisor has gone.
-            drop(ours);
+            drop((ours, family));
             init::run(prepared, theirs)
         }
         Side::Parent(pid) => pid,
@@ -627,15 +630,20 @@ struct Init {
 enum Family {
     /// All of the box: it is PID 1 of a namespace.
     InNamespace,
-    /// Nobody. What it leaves becomes ours, beside these, which we have had before.
-    Adopted(BTreeSet<i32>),
+    /// Nobody. What it leaves becomes ours.
+    Adopted {
+        /// Beside these, which we have had before.
+        ours: BTreeSet<i32>,
+        /// To init, which ends the others before itself.
+        line: Control,
+    },
 }
 
 impl Family {
     /// What init's end leaves behind is to be ours.
-    fn adopting() -> Result<Self, Errno> {
+    fn adopting(line: &Control) -> io::Result<Self> {
         prctl::set_child_subreaper(true)?;
-        Ok(Self::Adopted(descendants::children()))
+        Ok(Self::Adopted { ours: descendants::children(), line: Control::from(line.as_fd().try_clone_to_owned()?) })
     }
 }
 
@@ -644,8 +652,20 @@ impl Init {
         match &self.family {
             // Not yet waited for, so the number is still its.
             Family::InNamespace => drop(kill(self.pid, Signal::SIGKILL)),
-            // It is among those whom we have not had before.
-            Family::Adopted(ours) => descendants::end_all(ours),
+            Family::Adopted { ours, line } => {
+                // Our own parent's death is told by a signal: it must not come between init's end and that of the others.
+                let blocked = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
+                // Init first, by a word: whoever kills us in between, it ends the box, and itself last.
+                if line.send(&ToInit::End, &[]).is_ok()
+                    && let Ok(handle) = pidfd::open(self.pid)
+                {
+                    let patience = PollTimeout::try_from(ENDING).unwrap_or(PollTimeout::ZERO);
+                    let _ = poll(&mut [PollFd::new(handle.as_fd(), PollFlags::POLLIN)], patience);
+                }
+                // Where it was killed before it could: it is among those whom we have not had before, and so are its children.
+                descendants::end_all(ours);
+                let _ = blocked.map(|before| before.thread_set_mask());
+            }
         }
     }
 }
@@ -656,7 +676,7 @@ impl Drop for Init {
         match self.family {
             Family::InNamespace => drop(nix::sys::wait::waitpid(self.pid, None)),
             // Waited for with the others.
-            Family::Adopted(_) => {}
+            Family::Adopted { .. } => {}
         }
     }
 }
