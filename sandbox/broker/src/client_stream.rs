@@ -20,6 +20,10 @@ use tokio::{
 /// How often a client with unread bytes is looked at again: its socket is readable all the time, so readiness alone would spin.
 const GLANCE: Duration = Duration::from_millis(200);
 
+/// How long a client that has closed its sending side still counts as there. `printf … | nc -N` has said all and waits for its answer; one that has ended looks
+/// the same from here, and what it asked for must not be held for somebody who has gone.
+const HALF_CLOSED: Duration = Duration::from_secs(2);
+
 /// The stream to read and write.
 #[derive(Debug)]
 pub(crate) struct ClientStream(Arc<TcpStream>);
@@ -42,11 +46,12 @@ impl Presence {
         Some((self.0.peer_addr().ok()?, self.0.local_addr().ok()?))
     }
 
-    /// Ends when the client has closed its side, or the connection is broken. A client that closes only its sending side counts as gone.
+    /// Ends when the connection is broken, or a moment after the client has closed its side.
     pub(crate) async fn gone(&self) {
         loop {
             match self.0.ready(Interest::READABLE).await {
                 Ok(ready) if !ready.is_read_closed() && !ready.is_error() => tokio::time::sleep(GLANCE).await,
+                Ok(ready) if !ready.is_error() => return tokio::time::sleep(HALF_CLOSED).await,
                 Ok(_) | Err(_) => return,
             }
         }
