@@ -4,29 +4,44 @@
 //! reach, and the next box of the same project finds it again. What the user builds with outside is never written to: a package that an agent
 //! had prepared there would be run with the user's rights.
 //!
-//! `caches/PROJECT/SLOT/CACHE/{upper,work}`. A layer is for one box at a time; a second box of the same project takes the next slot. Projects
-//! are told apart by the folder in which a box starts.
+//! `caches/PROJECT/SLOT/TREE/{upper,work}`, in which a tree is the home, for all caches in it, or else a cache. A layer is for one box at a
+//! time; a second box of the same project takes the next slot. Projects are told apart by the folder in which a box starts.
+//!
+//! The layers are mounted so that nothing in them is brought to the disk before the kernel does so by itself. Else each `fsync` in a cache
+//! would cost what it costs, and the end of each box would wait until all that anybody has written to that disk is on it. So a layer that
+//! was in use when the machine went down may hold half a file, and goes.
 
 use std::{
     ffi::{OsStr, OsString},
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use agentbox_core::safe;
-use agentbox_kernel::mounts::{FileFence, Scratch};
-use rustix::fs::{FlockOperation, flock};
+use agentbox_kernel::mounts::{CacheLayer, FileFence, Scratch};
+use rustix::fs::{AtFlags, CWD, FlockOperation, StatxFlags, flock, statx};
 
-use crate::scratch::{DEEPEST, layer, open_up};
+use crate::{
+    run::supervise::Voice,
+    scratch::{DEEPEST, layer, open_up},
+};
 
 /// The folder of all of them below `$XDG_STATE_HOME/agentbox`.
 const FOLDER: &str = "caches";
 
 /// In a slot: locked while a box uses it, and the path of its project.
 const LOCK: &str = "project";
+
+/// In a slot: since when the machine was running when a box began with it last, as the kernel names that.
+const BOOT: &str = "boot";
+const THIS_BOOT: &str = "/proc/sys/kernel/random/boot_id";
+
+/// In the folder for overlayfs's use: there while a layer is mounted that is not brought to the disk, and after that until somebody takes it
+/// away who knows that all is well. It is mounted no more before.
+const MARK: &str = "work/incompat";
 
 /// Longest path that is read from it, in bytes.
 const LONGEST: u64 = 4096;
@@ -48,7 +63,18 @@ const TIDIED: Duration = Duration::from_hours(24);
 
 /// Holds the layers of one box: they are its own until this is dropped.
 #[derive(Debug)]
-pub(crate) struct InUse(#[expect(dead_code, reason = "what counts is that it is open")] Option<File>);
+pub(crate) struct InUse {
+    /// What counts is that it is open.
+    _lock: Option<File>,
+    works: Vec<PathBuf>,
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        // Where the mark stays, the next box takes it away, unless the machine went down in between.
+        let _ = self.works.iter().try_for_each(|work| unmark(work));
+    }
+}
 
 /// Tools that stop where they cannot make their cache, and the cache's path below the home. A box cannot make it, since that is outside.
 const MADE_BY: &[(&str, &str)] = &[
@@ -82,12 +108,24 @@ pub(crate) fn make_missing(caches: &[PathBuf], home: &Path, path: &OsStr) {
 ///
 /// # Errors
 /// As [`prepare`].
-pub(crate) fn lay(fence: &mut FileFence, state: &Path, workspace: &Path, caches: &[PathBuf], environment: &[(OsString, OsString)]) -> io::Result<InUse> {
+pub(crate) fn lay(
+    fence: &mut FileFence,
+    state: &Path,
+    workspace: &Path,
+    caches: &[PathBuf],
+    environment: &[(OsString, OsString)],
+    voice: Voice,
+) -> io::Result<InUse> {
     let variable = |name: &str| environment.iter().find_map(|(known, value)| (known == name).then_some(value));
-    if let (Some(home), Some(path)) = (variable("HOME"), variable("PATH")) {
-        make_missing(caches, Path::new(home), path);
+    let home = variable("HOME").map(Path::new);
+    if let (Some(home), Some(path)) = (home, variable("PATH")) {
+        make_missing(caches, home, path);
     }
-    let (layers, in_use) = prepare(state, workspace, caches, &fence.writable)?;
+    let trees = trees(caches, home, &fence.writable);
+    let (layers, in_use, lost) = prepare(state, workspace, trees)?;
+    if lost {
+        voice.say("agentbox: what this project's boxes had put into caches is gone: one was at it when the machine went down");
+    }
     fence.caches = layers;
     Ok(in_use)
 }
@@ -104,29 +142,92 @@ pub(crate) fn unlayered(caches: &[(PathBuf, String)]) -> Vec<String> {
     reasons.into_iter().map(line).collect()
 }
 
-/// Makes what a box's layers need, for those caches that are there.
+/// Those caches that are there and need a layer, by the tree over which that lies.
+fn trees(caches: &[PathBuf], home: Option<&Path>, writable: &[PathBuf]) -> Vec<(PathBuf, Vec<PathBuf>)> {
+    let mut found: Vec<PathBuf> = caches.iter().filter(|path| path.is_dir()).filter_map(|path| fs::canonicalize(path).ok()).collect();
+    found.sort();
+    found.dedup();
+    found.retain(|cache| !writable.iter().any(|place| cache.starts_with(place)));
+    // One within another has the other's layer.
+    let all = found.clone();
+    found.retain(|cache| !all.iter().any(|other| other != cache && cache.starts_with(other)));
+    let home = home.and_then(|home| fs::canonicalize(home).ok()).and_then(|home| Some((mount(&home)?, home)));
+    let mut trees: Vec<(PathBuf, Vec<PathBuf>)> = Vec::new();
+    for cache in found {
+        // A layer shows nothing that is mounted in its tree.
+        let tree = home.as_ref().filter(|(at, home)| cache.starts_with(home) && mount(&cache) == Some(*at)).map_or(&cache, |(_, home)| home).clone();
+        match trees.iter_mut().find(|(known, _)| *known == tree) {
+            Some((_, of_it)) => of_it.push(cache),
+            None => trees.push((tree, vec![cache])),
+        }
+    }
+    trees
+}
+
+/// The mount in which a folder lies; none before Linux 5.8.
+fn mount(folder: &Path) -> Option<u64> {
+    let found = statx(CWD, folder, AtFlags::empty(), StatxFlags::MNT_ID).ok()?;
+    (found.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(found.stx_mnt_id)
+}
+
+/// Makes what a box's layers need. The last part tells whether what was in them had to go.
 ///
 /// # Errors
 /// It cannot be made.
-pub(crate) fn prepare(state: &Path, workspace: &Path, caches: &[PathBuf], writable: &[PathBuf]) -> io::Result<(Vec<Scratch>, InUse)> {
-    let mut trees: Vec<PathBuf> = caches.iter().filter(|path| path.is_dir()).filter_map(|path| fs::canonicalize(path).ok()).collect();
-    trees.sort();
-    trees.dedup();
-    trees.retain(|tree| !writable.iter().any(|place| tree.starts_with(place)));
-    // One within another has the other's layer.
-    let all = trees.clone();
-    trees.retain(|tree| !all.iter().any(|other| other != tree && tree.starts_with(other)));
+fn prepare(state: &Path, workspace: &Path, trees: Vec<(PathBuf, Vec<PathBuf>)>) -> io::Result<(Vec<CacheLayer>, InUse, bool)> {
     if trees.is_empty() {
-        return Ok((Vec::new(), InUse(None)));
+        return Ok((Vec::new(), InUse { _lock: None, works: Vec::new() }, false));
     }
     let (slot, lock) = free_slot(&state.join(FOLDER).join(name(workspace)), workspace)?;
-    let layered = |tree: &PathBuf| {
-        let folder = slot.join(name(tree));
+    let this_boot = fs::read(THIS_BOOT)?;
+    let is_since = fs::read(slot.join(BOOT)).is_ok_and(|boot| boot == this_boot);
+    let (mut layers, mut lost) = (Vec::new(), false);
+    for (tree, caches) in trees {
+        let folder = slot.join(name(&tree));
         let (upper, work) = (folder.join("upper"), folder.join("work"));
-        if upper.is_dir() && work.is_dir() { Ok(Scratch { tree: tree.clone(), upper, work }) } else { layer(tree, upper, work) }
-    };
-    let layers = trees.iter().map(layered).collect::<io::Result<_>>()?;
-    Ok((layers, InUse(Some(lock))))
+        if !is_since && is_marked(&work)? {
+            remove(&folder)?;
+            lost = true;
+        } else {
+            unmark(&work)?;
+        }
+        let scratch = if upper.is_dir() && work.is_dir() { Scratch { tree, upper, work } } else { layer(&tree, upper, work)? };
+        layers.push(CacheLayer { layer: scratch, caches });
+    }
+    if !is_since {
+        fs::write(slot.join(BOOT), this_boot)?;
+    }
+    let works = layers.iter().map(|layer| layer.layer.work.clone()).collect();
+    Ok((layers, InUse { _lock: Some(lock), works }, lost))
+}
+
+/// Whether a box that was not ended well, or still runs, has this layer.
+fn is_marked(work: &Path) -> io::Result<bool> {
+    enter(work)?;
+    work.join(MARK).try_exists()
+}
+
+/// Takes the mark away.
+fn unmark(work: &Path) -> io::Result<()> {
+    enter(work)?;
+    match remove(&work.join(MARK)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// Overlayfs lets nobody enter its own folders, not even their owner.
+fn enter(work: &Path) -> io::Result<()> {
+    match fs::set_permissions(work.join("work"), fs::Permissions::from_mode(0o700)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// A box can make folders that their owner may not enter; so does overlayfs.
+fn remove(folder: &Path) -> io::Result<()> {
+    open_up(folder, 0)?;
+    fs::remove_dir_all(folder)
 }
 
 /// A folder's name for a path.
@@ -223,9 +324,7 @@ impl Slot {
         if flock(&self.lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Ok(false);
         }
-        // A box can make folders that their owner may not enter; so does overlayfs.
-        open_up(&self.folder, 0)?;
-        fs::remove_dir_all(&self.folder)?;
+        remove(&self.folder)?;
         if let Some(project) = self.folder.parent() {
             // Where it was the last one.
             let _ = fs::remove_dir(project);
@@ -294,25 +393,75 @@ mod tests {
     #[test]
     fn a_project_finds_its_layers_again_and_two_boxes_share_none() {
         let (_folder, real, caches) = ground();
-        let writable = [real.join("work")];
-        let (first, held) = prepare(&real.join("state"), &real.join("work"), &caches, &writable).unwrap();
-        let trees: Vec<&PathBuf> = first.iter().map(|layer| &layer.tree).collect();
-        assert_eq!(trees, [&real.join("cargo"), &real.join("npm")]);
-        let (second, _held) = prepare(&real.join("state"), &real.join("work"), &caches, &writable).unwrap();
-        assert_ne!(first[0].upper, second[0].upper);
+        let trees = || trees(&caches, None, &[real.join("work")]);
+        let (first, held, _) = prepare(&real.join("state"), &real.join("work"), trees()).unwrap();
+        let seen: Vec<&PathBuf> = first.iter().flat_map(|layer| &layer.caches).collect();
+        assert_eq!(seen, [&real.join("cargo"), &real.join("npm")]);
+        let (second, _held, _) = prepare(&real.join("state"), &real.join("work"), trees()).unwrap();
+        assert_ne!(first[0].layer.upper, second[0].layer.upper);
         drop(held);
-        let (again, _held) = prepare(&real.join("state"), &real.join("work"), &caches, &writable).unwrap();
-        assert_eq!(first[0].upper, again[0].upper);
-        let (other, _held) = prepare(&real.join("state"), &real.join("elsewhere"), &caches, &writable).unwrap();
-        assert_ne!(first[0].upper, other[0].upper);
+        let (again, _held, _) = prepare(&real.join("state"), &real.join("work"), trees()).unwrap();
+        assert_eq!(first[0].layer.upper, again[0].layer.upper);
+        let (other, _held, _) = prepare(&real.join("state"), &real.join("elsewhere"), trees()).unwrap();
+        assert_ne!(first[0].layer.upper, other[0].layer.upper);
+    }
+
+    #[test]
+    fn the_caches_of_a_home_have_one_layer_and_others_their_own() {
+        let (_folder, real, caches) = ground();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let other = elsewhere.path().canonicalize().unwrap();
+        std::os::unix::fs::symlink(&other, real.join("linked")).unwrap();
+        let named: Vec<PathBuf> = caches.into_iter().chain([real.join("linked"), PathBuf::from("/proc")]).collect();
+        let found = trees(&named, Some(&real), &[real.join("work")]);
+        assert!(found.contains(&(real.clone(), vec![real.join("cargo"), real.join("npm")])), "{found:?}");
+        assert!(found.contains(&(other.clone(), vec![other.clone()])), "{found:?}");
+        assert!(found.contains(&(PathBuf::from("/proc"), vec![PathBuf::from("/proc")])), "{found:?}");
+        assert_eq!(trees(&["/proc".into()], Some(Path::new("/")), &[]), [(PathBuf::from("/proc"), vec![PathBuf::from("/proc")])], "another mount");
+    }
+
+    #[test]
+    fn a_layer_goes_that_was_in_use_when_the_machine_went_down() {
+        let (_folder, real, caches) = ground();
+        let (state, work) = (real.join("state"), real.join("work"));
+        let start = || prepare(&state, &work, trees(&caches, Some(&real), &[real.join("work")])).unwrap();
+        let (layers, held, lost) = start();
+        let layer = layers[0].layer.clone();
+        fs::write(layer.upper.join("file"), b"half").unwrap();
+        let mount = || {
+            fs::create_dir_all(layer.work.join(MARK).join("volatile/dirty")).unwrap();
+            for closed in ["work/incompat/volatile", "work/incompat", "work"] {
+                fs::set_permissions(layer.work.join(closed), fs::Permissions::from_mode(0)).unwrap();
+            }
+        };
+        mount();
+        drop(held);
+        assert!(!lost && !layer.work.join(MARK).exists(), "ended well");
+
+        // Not ended by us, but the machine goes on.
+        mount();
+        let (_, held, lost) = start();
+        assert!(!lost && !layer.work.join(MARK).exists() && layer.upper.join("file").exists());
+
+        let boot = layer.upper.parent().and_then(Path::parent).unwrap().join(BOOT);
+        drop(held);
+        fs::write(&boot, b"another").unwrap();
+        let (_, held, lost) = start();
+        assert!(!lost && layer.upper.join("file").exists(), "nothing was in use");
+        drop(held);
+
+        mount();
+        fs::write(&boot, b"another").unwrap();
+        let (_, _held, lost) = start();
+        assert!(lost && layer.upper.is_dir() && !layer.upper.join("file").exists());
     }
 
     #[test]
     fn what_is_old_goes_and_what_is_in_use_stays() {
         let (_folder, real, caches) = ground();
         let state = real.join("state");
-        let (_, held) = prepare(&state, &real.join("work"), &caches, &[]).unwrap();
-        let (_, other) = prepare(&state, &real.join("other"), &caches, &[]).unwrap();
+        let (_, held, _) = prepare(&state, &real.join("work"), trees(&caches, None, &[])).unwrap();
+        let (_, other, _) = prepare(&state, &real.join("other"), trees(&caches, None, &[])).unwrap();
         for slot in all(&state).unwrap() {
             File::options().write(true).open(slot.folder.join(LOCK)).unwrap().set_modified(SystemTime::now() - KEPT * 2).unwrap();
         }

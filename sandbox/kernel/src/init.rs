@@ -95,9 +95,9 @@ fn failure(layer: Layer, what: impl Into<String>, fix: impl Into<String>) -> Fai
 }
 
 fn mount_fix(error: &mounts::MountError, fence: &mounts::FileFence) -> String {
-    let in_a_layer = |cache: &mounts::Scratch| error.path().is_some_and(|path| path.starts_with(&cache.tree));
+    let is_in_a_layer = || fence.cached().any(|cache| error.path().is_some_and(|path| path.starts_with(cache)));
     match error.source.raw_os_error() {
-        Some(libc::ELOOP | libc::ENOTDIR | libc::EEXIST) if fence.caches.iter().any(in_a_layer) => {
+        Some(libc::ELOOP | libc::ENOTDIR | libc::EEXIST) if is_in_a_layer() => {
             "an earlier box of this project put something else there, into its layer over the cache: `agentbox caches drop` in this folder".to_owned()
         }
         Some(libc::EPERM) if error.is_about(Path::new("/proc")) => doctor::proc_fix(),
@@ -163,9 +163,14 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
     let (layered, unlayered) = match prepared.setting() {
         Setting::Namespaces => apart(&mut prepared, control)?,
         // A cache is as closed there as everything else.
-        Setting::Without => {
-            (Vec::new(), std::mem::take(&mut prepared.plan.files.caches).into_iter().map(|cache| (cache.tree, "a layer takes namespaces".to_owned())).collect())
-        }
+        Setting::Without => (
+            Vec::new(),
+            std::mem::take(&mut prepared.plan.files.caches)
+                .into_iter()
+                .flat_map(|layer| layer.caches)
+                .map(|cache| (cache, "a layer takes namespaces".to_owned()))
+                .collect(),
+        ),
     };
 
     // A session of its own: the user's terminal is nobody's controlling terminal in here. Its leader is init, so that the agent's group
@@ -266,7 +271,7 @@ fn apart(prepared: &mut Prepared, control: &Control) -> Result<(Vec<PathBuf>, Ve
     let unlayered = mounts::set_up(&mut prepared.plan.files, &prepared.sockets, terminal)
         .map_err(|error| failure(Layer::MountNamespace, error.to_string(), mount_fix(&error, &prepared.plan.files)))?;
     // Those alone that have a layer: the others are as closed as everything else.
-    let layered = std::mem::take(&mut prepared.plan.files.caches).into_iter().map(|cache| cache.tree).collect();
+    let layered = prepared.plan.files.cached().cloned().collect();
     // A box is told apart from its host in every prompt. That it cannot be named is no danger.
     let _ = sethostname(&prepared.plan.hostname);
     Ok((layered, unlayered))

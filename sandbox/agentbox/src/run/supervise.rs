@@ -231,7 +231,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     let mut fence = fence(&policy, masked, &policy_files).map_err(|error| own(&error))?;
     fence.sockets = doors::sockets(policy.settings(), controls.path()).map_err(|error| own(&error))?;
     let writable = fence.writable.clone();
-    let _in_use = caches::lay(&mut fence, &state, &workspace, &policy.settings().caches, &environment)
+    let _in_use = caches::lay(&mut fence, &state, &workspace, &policy.settings().caches, &environment, voice)
         .map_err(|error| (crate::cli::FAILED, format!("the layers of caches cannot be made in {}: {error}", state.display())))?;
     let files = match writes {
         Writes::ToTheFiles => Files::gate(&policy, &session, &workspace, &state, &mut fence, place.as_ref(), told(&command))?,

@@ -5,18 +5,33 @@
 
 use std::{
     fs,
+    os::fd::{AsFd as _, BorrowedFd},
     path::{Path, PathBuf},
 };
 
-use nix::errno::Errno;
+use nix::{
+    errno::Errno,
+    mount::{MntFlags, umount2},
+};
 
 use super::{
-    FenceError, OF_THE_KERNEL, Scratch,
+    FenceError, OF_THE_KERNEL, STAGES, Scratch,
     masks::OURS,
     own_folders,
-    place::{Copy, MountError, failed},
-    scratch,
+    place::{Copy, MountError, below, failed, find},
+    scratch::{self, Syncs},
 };
+use crate::sys::mount::{Depth, attach};
+
+/// One layer, and the caches that it is for. To mount one takes about a millisecond, so that there is one for the home rather than one for
+/// each cache: of what else lies in its tree the box sees nothing through it.
+#[derive(Clone, Debug)]
+pub struct CacheLayer {
+    /// Over what it lies, and where what is written goes.
+    pub layer: Scratch,
+    /// The caches: that tree itself, or folders in it.
+    pub caches: Vec<PathBuf>,
+}
 
 /// A cache over which no layer could be made, and why.
 pub(crate) type Unlayered = (PathBuf, String);
@@ -25,44 +40,69 @@ pub(crate) type Unlayered = (PathBuf, String);
 pub(super) type Layered = (PathBuf, Copy);
 
 /// Those that need a layer: what lies in a writable tree is the agent's without one. What the policy hides or closes by that very name stays so.
-pub(super) fn settled(mut caches: Vec<Scratch>, writable: &[PathBuf], read_only: &[PathBuf], masked: &[PathBuf]) -> Result<Vec<Scratch>, FenceError> {
+pub(super) fn settled(mut layers: Vec<CacheLayer>, writable: &[PathBuf], read_only: &[PathBuf], masked: &[PathBuf]) -> Result<Vec<CacheLayer>, FenceError> {
     let is_no_cache = |path: &Path| {
         path == Path::new("/") || path.starts_with(OURS) || OF_THE_KERNEL.iter().any(|kernel| path.starts_with(kernel)) || own_folders().any(|own| path == own)
     };
-    if let Some(cache) = caches.iter().find(|cache| is_no_cache(&cache.tree)) {
-        return Err(FenceError::NotToGive { path: cache.tree.clone(), why: "it is no cache of a tool (fix: take it out of `caches`)" });
+    if let Some(cache) = layers.iter().flat_map(|layer| &layer.caches).find(|cache| is_no_cache(cache)) {
+        return Err(FenceError::NotToGive { path: cache.clone(), why: "it is no cache of a tool (fix: take it out of `caches`)" });
     }
-    caches.retain(|cache| !writable.iter().chain(masked).any(|place| cache.tree.starts_with(place)) && !read_only.contains(&cache.tree));
-    Ok(caches)
+    for layer in &mut layers {
+        layer.caches.retain(|cache| !writable.iter().chain(masked).any(|place| cache.starts_with(place)) && !read_only.contains(cache));
+    }
+    layers.retain(|layer| !layer.caches.is_empty());
+    Ok(layers)
 }
 
-/// Makes the layers, not attached anywhere yet, while everything is still as outside. `caches` are those that have one afterwards.
-pub(super) fn layered(caches: &mut Vec<Scratch>) -> Result<(Vec<Layered>, Vec<Unlayered>), MountError> {
+/// Makes the layers, not attached anywhere yet, while everything is still as outside. Those caches stay in `layers` that have one afterwards.
+pub(super) fn layered(layers: &mut Vec<CacheLayer>) -> Result<(Vec<Layered>, Vec<Unlayered>), MountError> {
     let (mut made, mut unlayered) = (Vec::new(), Vec::new());
-    if caches.is_empty() {
+    if layers.is_empty() {
         return Ok((made, unlayered));
     }
     let mounted = scratch::mounted()?;
-    caches.retain(|cache| match layer(cache, &mounted) {
-        Ok(copy) => {
-            made.push((cache.tree.clone(), copy));
-            true
+    for CacheLayer { layer, caches } in layers.iter_mut() {
+        // The kernel takes it, and says of what happens then that it is not defined.
+        let own = fs::canonicalize(&layer.upper).map_err(failed("looking for", &layer.upper))?;
+        caches.retain(|cache| {
+            let fit = if own.starts_with(cache) { Err(failed("layering", cache)(Errno::ELOOP)) } else { scratch::is_whole(cache, &mounted) };
+            fit.map_err(|error| unlayered.push((cache.clone(), why(&error)))).is_ok()
+        });
+        if caches.is_empty() {
+            continue;
         }
-        Err(error) => {
-            unlayered.push((cache.tree.clone(), why(&error)));
-            false
+        match each(layer, caches) {
+            Ok(copies) => made.extend(caches.iter().cloned().zip(copies)),
+            Err(error) => unlayered.extend(caches.drain(..).map(|cache| (cache, why(&error)))),
         }
-    });
+    }
+    layers.retain(|layer| !layer.caches.is_empty());
     Ok((made, unlayered))
 }
 
-fn layer(cache: &Scratch, mounted: &[PathBuf]) -> Result<Copy, MountError> {
-    // The kernel takes it, and says of what happens then that it is not defined.
-    let own = fs::canonicalize(&cache.upper).map_err(failed("looking for", &cache.upper))?;
-    if own.starts_with(&cache.tree) {
-        return Err(failed("layering", &cache.tree)(Errno::ELOOP));
+/// A copy of the layer's mount for each cache, which shows that cache alone.
+fn each(layer: &Scratch, caches: &[PathBuf]) -> Result<Vec<Copy>, MountError> {
+    let whole = scratch::overlay(layer, Syncs::Never)?;
+    if let [cache] = caches
+        && *cache == layer.tree
+    {
+        return Ok(vec![Copy::of_folder(whole)]);
     }
-    scratch::layered(cache, mounted)
+    // Of a part of a mount a copy is taken only where that is attached (before Linux 6.15), for which any folder does: this namespace is the
+    // box's, and nothing runs in it yet.
+    let stage =
+        STAGES.iter().map(Path::new).find(|path| path.is_dir()).ok_or_else(|| failed("finding a folder to build in:", Path::new("/tmp"))(Errno::ENOENT))?;
+    let place = find(stage).map_err(failed("opening", stage))?;
+    attach(whole.as_fd(), place.as_fd()).map_err(failed("attaching the layer at", stage))?;
+    let copies = caches.iter().map(|cache| copy(whole.as_fd(), layer, cache)).collect();
+    umount2(stage, MntFlags::MNT_DETACH).map_err(failed("letting go of the layer at", stage))?;
+    copies
+}
+
+fn copy(whole: BorrowedFd<'_>, layer: &Scratch, cache: &Path) -> Result<Copy, MountError> {
+    let name = cache.strip_prefix(&layer.tree).map_err(|_| failed("layering", cache)(Errno::EXDEV))?;
+    let part = below(whole, name).map_err(failed("opening in the layer", cache))?;
+    Copy::of_place(part.as_fd(), cache, Depth::One, 0)
 }
 
 /// What a person can do something about. Overlayfs says it in the kernel's log, and here only by a number.

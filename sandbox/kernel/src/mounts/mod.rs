@@ -27,7 +27,7 @@ use nix::{
     unistd::{chdir, geteuid, pivot_root},
 };
 
-pub use self::scratch::Scratch;
+pub use self::{caches::CacheLayer, scratch::Scratch};
 pub(crate) use self::{caches::Unlayered, kernel_files::MASKED_IN_SYS, place::MountError};
 use self::{
     devices::Devices,
@@ -61,7 +61,7 @@ pub struct FileFence {
     /// Layers over writable trees, which then stay as they are: over all of them, or over none.
     pub scratch: Vec<Scratch>,
     /// Layers over the caches of tools, which are only read otherwise. Where one cannot be made, its tree is read-only, as it would be without.
-    pub caches: Vec<Scratch>,
+    pub caches: Vec<CacheLayer>,
 }
 
 /// A place that no policy can give.
@@ -117,6 +117,11 @@ const OF_THE_KERNEL: &[&str] = &["/dev", "/proc", "/sys"];
 const STAGES: &[&str] = &["/tmp", "/mnt", "/run", "/dev"];
 
 impl FileFence {
+    /// The caches that have a layer.
+    pub(crate) fn cached(&self) -> impl Iterator<Item = &PathBuf> {
+        self.caches.iter().flat_map(|layer| &layer.caches)
+    }
+
     /// The same with every path as it really is, without symbolic links; done outside, by the launcher.
     ///
     /// # Errors
@@ -241,7 +246,7 @@ fn layers(fence: &FileFence, caches: Vec<caches::Layered>) -> Result<Vec<(PathBu
     }
     layers.extend(caches.into_iter().map(|(tree, copy)| (tree, Layer::Outside(copy))));
     let is_written = |path: &Path| fence.writable.iter().any(|tree| path.starts_with(tree));
-    let is_cached = |path: &Path| fence.caches.iter().any(|cache| path.starts_with(&cache.tree));
+    let is_cached = |path: &Path| fence.cached().any(|cache| path.starts_with(cache));
     for path in pins::pins(fence) {
         if !fence.scratch.is_empty() || (is_cached(&path) && !is_written(&path)) {
             // The folder outside would be written to.

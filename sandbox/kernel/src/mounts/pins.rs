@@ -15,7 +15,7 @@ pub(super) fn pins(fence: &FileFence) -> Vec<PathBuf> {
         .read_only
         .iter()
         .chain(&fence.masked)
-        .chain(fence.writable.iter().filter(|path| fence.caches.iter().any(|cache| path.starts_with(&cache.tree))))
+        .chain(fence.writable.iter().filter(|path| fence.cached().any(|cache| path.starts_with(cache))))
         .filter_map(|path| path.parent())
         .flat_map(|parent| parent.ancestors().take_while(|folder| is_given(fence, folder)))
         .filter(|folder| !given(fence).any(|tree| tree == *folder))
@@ -28,7 +28,7 @@ pub(super) fn pins(fence: &FileFence) -> Vec<PathBuf> {
 
 /// What the agent may write: places, and layers over caches.
 fn given(fence: &FileFence) -> impl Iterator<Item = &PathBuf> {
-    fence.writable.iter().chain(fence.caches.iter().map(|cache| &cache.tree))
+    fence.writable.iter().chain(fence.cached())
 }
 
 /// Whether the deepest place that holds this folder is one that the agent may write.

@@ -69,6 +69,15 @@ pub(super) fn find(path: &Path) -> Result<OwnedFd, Errno> {
     openat2(AT_FDCWD, path, how)
 }
 
+/// The same for a path below a folder that is held.
+///
+/// # Errors
+/// As [`find`]; `EXDEV`: it leads out of the folder.
+pub(super) fn below(folder: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
+    let strict = ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS | ResolveFlag::RESOLVE_BENEATH;
+    openat2(folder, path, OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(strict))
+}
+
 pub(super) fn kind(place: BorrowedFd<'_>) -> Result<Kind, Errno> {
     let mode = SFlag::from_bits_truncate(fstat(place)?.st_mode) & SFlag::S_IFMT;
     Ok(if mode == SFlag::S_IFDIR { Kind::Folder } else { Kind::File })
