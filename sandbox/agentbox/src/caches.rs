@@ -431,7 +431,7 @@ mod tests {
         let mount = || {
             fs::create_dir_all(layer.work.join(MARK).join("volatile/dirty")).unwrap();
             for closed in ["work/incompat/volatile", "work/incompat", "work"] {
-                fs::set_permissions(layer.work.join(closed), fs::Permissions::from_mode(0)).unwrap();
+                fs::set_permissions(layer.work.join(closed), fs::Permissions::from_mode(0o0)).unwrap();
             }
         };
         mount();
