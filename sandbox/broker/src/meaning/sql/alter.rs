@@ -31,7 +31,8 @@ pub(super) fn judge(judge: &mut Judge<'_>, part: &Part<'_>) {
 }
 
 fn hazards(dialect: Dialect, about: &About, rest: &Part<'_>, whole: &Part<'_>) -> Option<Hazard> {
-    rest.level().find_map(|at| at_word(dialect, about, rest, whole, at)).or_else(|| options(whole))
+    let ignores = || whole.is(1, "ignore").then_some((Effect::Destroy, "ignore", "removes the rows that do not fit"));
+    rest.level().find_map(|at| at_word(dialect, about, rest, whole, at)).or_else(|| options(whole)).or_else(ignores)
 }
 
 /// What the word at `at` takes away, if it is an action.
@@ -47,6 +48,8 @@ fn at_word(dialect: Dialect, about: &About, part: &Part<'_>, whole: &Part<'_>, a
         () if after_name => None,
         () if is("drop") => drops(part, at, about),
         () if is("truncate") => Some((DESTROY, "truncate", "empties partitions")),
+        // One that keeps nothing, or nothing once the server stops.
+        () if is("engine") && forgets(part, at + 1) => Some((DESTROY, "forget", "moves the rows to where they are not kept")),
         () if is("discard") => Some((DESTROY, "discard", "discards the table's data")),
         () if is("disable") && (next(&["trigger", "row", "rule", "flashback"]) || part.are(at + 1, &["all", "triggers"])) => {
             Some((DESTROY, "unprotect", "switches off a protection"))
@@ -87,6 +90,14 @@ fn at_word(dialect: Dialect, about: &About, part: &Part<'_>, whole: &Part<'_>, a
         () if is("reset") && about.has("master") => None,
         _ => None,
     }
+}
+
+/// MySQL's `ENGINE = BLACKHOLE`, in whatever quotes.
+fn forgets(part: &Part<'_>, at: usize) -> bool {
+    let at = at + usize::from(part.is_mark(at, "="));
+    let name = part.string(at).unwrap_or_else(|| part.raw(at).to_vec());
+    let name = String::from_utf8_lossy(&name).trim_matches(['`', '"', '\'']).to_ascii_lowercase();
+    ["blackhole", "memory", "heap"].contains(&name.as_str())
 }
 
 /// Whether one of the statement's names says that the thing protects: `nightly_backup`.

@@ -304,7 +304,6 @@ const WRITE: &[&str] = &[
     "vsetattr",
     "watch",
     "xack",
-    "xackdel",
     "xadd",
     "xautoclaim",
     "xclaim",
@@ -364,6 +363,7 @@ const DESTROY: &[&str] = &[
     "ts.deleterule",
     "unlink",
     "vrem",
+    "xackdel",
     "xdel",
     "xdelex",
     "xtrim",
@@ -404,9 +404,9 @@ pub(super) fn judge(command: &[impl AsRef<[u8]>], databases: &[u32]) -> Vec<Oper
         "sort" | "sort_ro" if has("store") => (Effect::Destroy, "overwrites a key"),
         "sort" | "sort_ro" => (Effect::Read, "reads"),
         "georadius" | "georadiusbymember" if has("store") || has("storedist") => (Effect::Destroy, "overwrites a key"),
-        "xadd" if words.iter().position(|word| word.eq_ignore_ascii_case("maxlen")).is_some_and(|at| number(at + 1).or_else(|| number(at + 2)) == Some(0)) => {
-            (Effect::Destroy, "empties a stream")
-        }
+        "xadd" if empties(&words) => (Effect::Destroy, "empties a stream"),
+        "hsetex" if expires_at_once(&words) => (Effect::Destroy, "lets a field expire at once"),
+        "failover" if has("force") => (Effect::Destroy, "what the other server does not have yet is lost"),
         "replicaof" | "slaveof" if upper(1) == "NO" && upper(2) == "ONE" => (Effect::Write, "becomes a primary"),
         "config" => config(&words),
         "client" => match upper(1).as_str() {
@@ -416,6 +416,7 @@ pub(super) fn judge(command: &[impl AsRef<[u8]>], databases: &[u32]) -> Vec<Oper
             _ => (Effect::Read, "tells of connections"),
         },
         "cluster" => match upper(1).as_str() {
+            "FAILOVER" if has("force") || has("takeover") => (Effect::Destroy, "what the other server does not have yet is lost"),
             "FORGET" | "RESET" | "FLUSHSLOTS" | "DELSLOTS" | "DELSLOTSRANGE" | "REPLICATE" | "SETSLOT" => {
                 (Effect::Destroy, "takes a node or its slots out of the cluster")
             }
@@ -516,6 +517,16 @@ fn expires_at_once(words: &[Cow<'_, str>]) -> bool {
             _ => false,
         }
     })
+}
+
+/// Whether `XADD key [options] id …` leaves hardly more in the stream than what it adds. A threshold by id may be any.
+fn empties(words: &[Cow<'_, str>]) -> bool {
+    let mut options = words.iter().skip(2).skip_while(|word| ["NOMKSTREAM", "KEEPREF", "DELREF", "ACKED"].contains(&word.to_ascii_uppercase().as_str()));
+    match options.next().map(|word| word.to_ascii_uppercase()).as_deref() {
+        Some("MINID") => true,
+        Some("MAXLEN") => options.find(|word| !matches!(word.as_ref(), "=" | "~")).and_then(|word| word.parse::<i128>().ok()).is_none_or(|most| most <= 1),
+        _ => false,
+    }
 }
 
 fn config(words: &[Cow<'_, str>]) -> (Effect, &'static str) {

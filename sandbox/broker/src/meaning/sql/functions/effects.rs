@@ -92,7 +92,14 @@ const POSTGRES: &[(&str, Fact)] = &[
     ("set_config", Fact::Sets),
     ("setval", Fact::Writes("sets a sequence")),
     ("truncate_local_data_after_distributing_table", Fact::Destroys("empties a table")),
+    ("connectby", Fact::Names),
+    ("crosstab", Fact::ExecutesEach),
+    ("crosstab2", Fact::ExecutesEach),
+    ("crosstab3", Fact::ExecutesEach),
+    ("crosstab4", Fact::ExecutesEach),
+    ("ts_rewrite", Fact::Executes(1)),
     ("ts_stat", Fact::Executes(0)),
+    ("xpath_table", Fact::Runs(RUNS)),
 ];
 
 const OTHERS: &[(&str, Fact)] = &[
@@ -152,6 +159,17 @@ pub(super) fn known(dialect: Dialect, name: &str) -> Option<Fact> {
 fn shared(fact: Option<Fact>) -> Option<Fact> {
     match fact {
         Some(Fact::Destroys(_) | Fact::Writes(_)) => fact,
-        Some(Fact::Reads | Fact::Runs(_) | Fact::Reaches(..) | Fact::Executes(_) | Fact::Sets | Fact::Shows(_) | Fact::Unknown) | None => None,
+        Some(
+            Fact::Reads
+            | Fact::Runs(_)
+            | Fact::Reaches(..)
+            | Fact::Executes(_)
+            | Fact::ExecutesEach
+            | Fact::Names
+            | Fact::Sets
+            | Fact::Shows(_)
+            | Fact::Unknown,
+        )
+        | None => None,
     }
 }

@@ -4,7 +4,15 @@ mod effects;
 
 use agentbox_core::{Delegation, Effect, Reach};
 
-use super::{Dialect, block, condition, judge::Judge, lexer, lexis::Lexis, name::Name, part::Part, session};
+use super::{
+    Dialect, block, condition,
+    judge::Judge,
+    lexer::{self, Kind},
+    lexis::Lexis,
+    name::Name,
+    part::Part,
+    session,
+};
 
 /// Functions of PostgreSQL 15 to 18 (pg_proc of 15 without what is volatile, internal, or belongs to an operator; what later versions
 /// and the usual extensions add; what the grammar makes of its own) that only read. Sorted.
@@ -28,6 +36,10 @@ pub(super) enum Fact {
     Reaches(&'static str, Option<usize>),
     /// It runs the statement in the argument with this index.
     Executes(usize),
+    /// It runs the statements in all of its arguments that are texts.
+    ExecutesEach,
+    /// It puts its arguments into a statement as names, unquoted.
+    Names,
     /// It sets the setting named by its first argument to its second.
     Sets,
     /// It hands out a file or a secret of the server.
@@ -174,6 +186,12 @@ pub(super) fn judge(judge: &mut Judge<'_>, fact: Fact, name: &Name, arguments: P
             }
         }
         Fact::Executes(index) => executes(judge, &arguments, index),
+        Fact::ExecutesEach => {
+            let is_text = |argument: &Part<'_>| argument.len() != 1 || argument.kind(0) != Some(Kind::Number);
+            let texts: Vec<usize> = arguments.split(",").iter().enumerate().filter(|(_, argument)| is_text(argument)).map(|(index, _)| index).collect();
+            texts.into_iter().for_each(|index| executes(judge, &arguments, index));
+        }
+        Fact::Names => names(judge, &arguments),
         Fact::Sets => sets(judge, &arguments),
         Fact::Unknown => unknown(judge, name),
     }
@@ -186,6 +204,17 @@ fn executes(judge: &mut Judge<'_>, arguments: &Part<'_>, index: usize) {
     match condition::constant_text(judge.dialect, argument) {
         Some(text) => judge.text(&text),
         None => judge.unclear("the statement that a function is to run is put together when it runs"),
+    }
+}
+
+/// `connectby('tree', 'id', 'parent', 'root', 0)`: what is more than a name would be a part of the statement.
+fn names(judge: &mut Judge<'_>, arguments: &Part<'_>) {
+    let is_plain = |text: &[u8]| text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_.~/- ".contains(byte)) && !text.windows(2).any(|two| two == b"--");
+    for argument in arguments.split(",") {
+        let is_number = argument.len() == 1 && argument.kind(0) == Some(Kind::Number);
+        if !is_number && !condition::constant_text(judge.dialect, &argument).is_some_and(|text| is_plain(&text)) {
+            return judge.unclear("a function puts what is no plain name into the statement that it runs");
+        }
     }
 }
 
