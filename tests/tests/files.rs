@@ -82,6 +82,70 @@ fn what_the_agent_made_itself_it_may_unmake_and_append_anywhere() {
 }
 
 #[test]
+fn a_name_of_before_that_leads_to_the_last_one_is_no_second_name() {
+    for who in Who::each() {
+        let home = home(who);
+        // Two names, of which one goes; the other one's folder is renamed, and a link stands where it was.
+        let script = "mkdir kept/d && ln kept/a kept/d/two && rm kept/a && mv kept/d kept/e && ln -s e kept/d && cat kept/d/two; rm -f kept/e/two; echo end";
+        let ended = finish(&mut home.script(&["--unattended"], script)).ended(77);
+        assert_eq!(ended.out(), "precious\nend\n", "the moves themselves lose nothing: {}", ended.err());
+        assert_eq!(fs::read_to_string(home.path("work/kept/e/two")).expect("its last name stays"), "precious\n");
+    }
+}
+
+#[test]
+fn what_was_opened_for_appending_is_changed_in_no_other_way() {
+    let home = home(Who::Me);
+    // FS_IOC_ZERO_RANGE and FS_IOC_UNRESVSP64 of linux/falloc.h, for the file's first bytes; the clearing of O_APPEND; fallocate(2).
+    let script = r#"python3 -c "
+import ctypes, fcntl, os, struct
+libc = ctypes.CDLL(None, use_errno=True)
+def tried(what, call):
+    try:
+        call()
+        print(what, 'passed')
+    except OSError as error:
+        print(what, os.strerror(error.errno))
+room = struct.pack('hhqqiI4i', 0, 0, 0, 8, 0, 0, 0, 0, 0, 0)
+file = os.open('kept/a', os.O_WRONLY | os.O_APPEND)
+tried('zero', lambda: fcntl.ioctl(file, 0x40305839, room))
+tried('punch', lambda: fcntl.ioctl(file, 0x4030582b, room))
+tried('flags', lambda: fcntl.fcntl(file, fcntl.F_SETFL, 0))
+"; echo end"#;
+    let ended = finish(&mut home.script(&["--unattended"], script)).ended(77);
+    let all = "zero Inappropriate ioctl for device\npunch Inappropriate ioctl for device\nflags Operation not permitted\nend\n";
+    assert_eq!(ended.out(), all, "{}", ended.err());
+    assert_eq!(fs::read_to_string(home.path("work/kept/a")).expect("it is there"), "precious\n");
+}
+
+#[test]
+fn nobody_keeps_the_vault_or_the_file_gate_from_a_file_by_a_lease() {
+    for who in Who::each() {
+        let home = home(who);
+        // F_SETLEASE, F_RDLCK and F_WRLCK: for reading nothing need be opened for writing, and the kernel then keeps every reader away.
+        let script = r#"python3 -c "
+import fcntl, os
+file = os.open('free', os.O_RDONLY)
+for lock in (0, 1):
+    try:
+        fcntl.fcntl(file, 1024, lock)
+        print('leased')
+    except OSError as error:
+        print(os.strerror(error.errno))
+if os.fork() == 0:
+    os.unlink('free')
+    os._exit(0)
+os.wait()
+""#;
+        let ended = finish(&mut home.script(&["--unattended"], script)).ended(0);
+        assert_eq!(ended.out(), "Operation not permitted\nOperation not permitted\n", "{}", ended.err());
+        assert!(!ended.err().contains("NOT kept"), "{}", ended.err());
+        home.outside(&["undo"]).ended(0);
+        assert_eq!(fs::read_to_string(home.path("work/free")).expect("it is back"), "mine\n");
+    }
+}
+
+#[test]
 fn a_session_is_undone_whole() {
     for who in Who::each() {
         let home = home(who);

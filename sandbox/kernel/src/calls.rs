@@ -232,6 +232,11 @@ const ROUTED: &str = "sends the packets of a connection to another machine than 
 const SHARED_IPC: &str = "without an IPC namespace it is shared with every process of the machine";
 const OF_OTHERS: &str = "without a PID namespace the number can be that of a process outside, to which Landlock does not keep it from being said";
 
+const LEASES: &str = "whoever opens a leased file waits for its holder, up to 45 seconds: the file gate too, and the vault cannot keep what it cannot read";
+
+/// `fcntl(2)`'s F_SETDELEG, Linux 6.19.
+const F_SETDELEG: u32 = 1040;
+
 const FOREIGN_MEMORY: &str = "moves the memory of another process about; nobody in a box needs it, and kernel holes were found in it";
 
 /// Every refused call. The order is for reading; seccompiler sorts by number.
@@ -404,6 +409,9 @@ pub const CALLS: &[Call] = &[
     when("migrate_pages", libc::SYS_migrate_pages, &[argument(0, Test::IsNot(0))], Answer::Eperm, FOREIGN_MEMORY),
     when("move_pages", libc::SYS_move_pages, &[argument(0, Test::IsNot(0))], Answer::Eperm, FOREIGN_MEMORY),
     always("process_madvise", libc::SYS_process_madvise, Answer::Eperm, FOREIGN_MEMORY),
+    // What keeps others from a file.
+    when("fcntl", libc::SYS_fcntl, &[argument(1, Test::Is(bits(libc::F_SETLEASE)))], Answer::Eperm, LEASES),
+    when("fcntl", libc::SYS_fcntl, &[argument(1, Test::Is(F_SETDELEG))], Answer::Eperm, LEASES),
     // Programs that run with another's rights.
     #[cfg(target_arch = "x86_64")]
     when("chmod", libc::SYS_chmod, &[argument(1, MODE)], Answer::Eperm, SET_USER_ID),

@@ -17,3 +17,10 @@ pub fn read_lease(file: BorrowedFd<'_>) -> std::io::Result<()> {
     sys::lease::read(file)?;
     Ok(())
 }
+
+/// Whether nobody has `file`, which is open for reading only, open for writing at this moment, or mapped so. No where the kernel does not say.
+#[must_use]
+pub fn is_still(file: BorrowedFd<'_>) -> bool {
+    // Given back at once: an open for writing would else wait until the descriptor is closed.
+    read_lease(file).is_ok() && sys::lease::give_back(file).is_ok()
+}

@@ -122,20 +122,21 @@ pub fn compile(plan: &FilterPlan) -> Result<Filters, SeccompError> {
         }
         programs.push(program);
     }
-    if plan.setting == Setting::Without {
-        programs.push(known_controls()?);
-    }
+    programs.push(known_controls()?);
     Ok(Filters { programs })
 }
 
-/// The kinds of `ioctl(2)` that are let through where no mount is read-only, by the byte that tells them: terminals and pipes, sockets.
+/// The kinds of `ioctl(2)` that are let through, by the byte that tells them: terminals and pipes, sockets.
 const CONTROLLED: [u32; 2] = [0x54, 0x89];
 
-/// And these: cloning into a file that was opened for writing, and reading a file's flags, its version, its extents, its block size.
-const CONTROLS: [u32; 6] = [0x4004_9409, 0x4020_940d, 0x8008_6601, 0x8008_7601, 0xc020_660b, 2];
+/// And these: cloning into a file that was opened for writing, and reading a file's flags, its version, its extents, its block size, its extended
+/// flags.
+const CONTROLS: [u32; 7] = [0x4004_9409, 0x4020_940d, 0x8008_6601, 0x8008_7601, 0xc020_660b, 2, 0x801c_581f];
 
-/// Answers ENOTTY to every other `ioctl(2)`: file systems have commands that change or lose a file through a descriptor for reading, and
-/// no right of Landlock's is asked for them. By hand, since seccompiler has no word for "none of these".
+/// Answers ENOTTY to every other `ioctl(2)`: file systems have commands that change or lose a file through a descriptor for reading, or through
+/// one for appending alone (FS_IOC_ZERO_RANGE, EXT4_IOC_MOVE_EXT), and remove a whole tree through one of a folder (BTRFS_IOC_SNAP_DESTROY). No
+/// right of Landlock's is asked for them, and in a writable place no mount refuses them. By hand, since seccompiler has no word for "none of
+/// these".
 fn known_controls() -> Result<Vec<libc::sock_filter>, SeccompError> {
     let known = CONTROLLED.len() + CONTROLS.len();
     let jump = |code, k, jt: usize, jf: u8| Ok::<_, SeccompError>(libc::sock_filter { code, jt: u8::try_from(jt).map_err(|_| SeccompError::Shape)?, jf, k });

@@ -3,10 +3,8 @@
 use std::{
     cell::RefCell,
     collections::HashMap,
-    os::{
-        fd::OwnedFd,
-        unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
-    },
+    ffi::OsStr,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -18,10 +16,10 @@ use agentbox_core::{
     safe,
 };
 use agentbox_kernel::stopped::{Thing, Touched, What, World};
-use nix::sys::stat::SFlag;
+use nix::sys::stat::{SFlag, fstat};
 
 use super::{
-    git::{self, Meanings},
+    git::{self, Folder, Meanings},
     keep::may_hold_older,
 };
 use crate::run::globs;
@@ -163,15 +161,10 @@ impl<'p> Judge<'p> {
             let meaning = match touch.what {
                 What::Move => meanings.leaving.as_ref(),
                 What::Exchange if first.is_some_and(|first| std::ptr::eq(touch, first)) => meanings.leaving.as_ref(),
-                What::Remove
-                | What::RemoveFolder
-                | What::Replace
-                | What::Exchange
-                | What::Overwrite
-                | What::Append
-                | What::Truncate
-                | What::Link
-                | What::Attributes => meanings.target.as_ref(),
+                What::Link => meanings.leaving.as_ref().or(meanings.target.as_ref()),
+                What::Remove | What::RemoveFolder | What::Replace | What::Exchange | What::Overwrite | What::Append | What::Truncate | What::Attributes => {
+                    meanings.target.as_ref()
+                }
             };
             match meaning {
                 Some(meaning) => operations.push(by_git(meaning, &touch.path)),
@@ -226,12 +219,8 @@ impl<'p> Judge<'p> {
     /// Whether the thing stays under a name that it got in this box, where its loss would be judged alike. One call is done after the other, so
     /// that nobody takes that name away meanwhile; and when it goes, it is that one that is judged.
     fn has_another_name(&self, touch: &Touched<'_>) -> bool {
-        let id = touch.stat.id();
-        self.names.borrow().get(&id).is_some_and(|other| {
-            *other != touch.path
-                && other.symlink_metadata().is_ok_and(|there| (there.dev(), there.ino()) == id)
-                && self.if_destroyed(other) == self.if_destroyed(&touch.path)
-        })
+        let names = self.names.borrow();
+        names.get(&touch.stat.id()).is_some_and(|other| stays_as(touch, other) && self.if_destroyed(other) == self.if_destroyed(&touch.path))
     }
 
     /// A move or another name inside one place loses nothing; elsewhere, the other place's cells count from then on.
@@ -283,6 +272,17 @@ impl<'p> Judge<'p> {
         }
         found
     }
+}
+
+/// Whether `other` is a name of the touched thing, and not the very one that goes: that can be reached by its path of before as well, through a
+/// link where a folder of it was, or in other letters where a file system takes them for the same.
+fn stays_as(touch: &Touched<'_>, other: &Path) -> bool {
+    let (Some(folder), Some(name), Some(here), Some(own)) = (other.parent(), other.file_name(), touch.folder, touch.path.file_name()) else { return false };
+    let Ok(there) = Folder::absolute(folder) else { return false };
+    let letters = |name: &OsStr| name.to_string_lossy().to_lowercase();
+    let id = |below: &Path| there.facts(below).ok().flatten().map(|facts| facts.id());
+    let is_here = fstat(here).is_ok_and(|here| id(Path::new("")) == Some((here.st_dev, here.st_ino)));
+    id(Path::new(name)) == Some(touch.stat.id()) && !(is_here && letters(name) == letters(own))
 }
 
 /// Something below a folder, nobody knows what: the strictest of all places judges it, as it judges every path that is not plain.

@@ -133,7 +133,9 @@ pub(crate) fn keep_or_tell<'s>(session: &'s Session, subject: &Subject<'_>) -> R
 /// Whether the vault works, and does not take this one thing.
 fn is_too_much(not: &NotKept) -> bool {
     match &not.why {
-        Why::TooBig { .. } | Why::CopiesUsedUp { .. } | Why::OverBudget { .. } | Why::Unreadable(_) | Why::Changing | Why::Kind(_) => true,
+        // Somebody outside has a lease on it, and will let go of it.
+        Why::Unreadable(errno) => *errno != rustix::io::Errno::AGAIN,
+        Why::TooBig { .. } | Why::CopiesUsedUp { .. } | Why::OverBudget { .. } | Why::Changing | Why::Kind(_) => true,
         Why::DiskFull { .. } | Why::Io { .. } | Why::Journal(_) => false,
     }
 }
@@ -142,6 +144,7 @@ fn refused(not: &NotKept) -> Errno {
     tracing::error!(%not, "nothing is destroyed that cannot be kept");
     match &not.why {
         Why::DiskFull { .. } => Errno::ENOSPC,
+        Why::Unreadable(rustix::io::Errno::AGAIN) => Errno::EBUSY,
         Why::TooBig { .. }
         | Why::CopiesUsedUp { .. }
         | Why::OverBudget { .. }

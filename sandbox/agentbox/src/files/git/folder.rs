@@ -1,4 +1,7 @@
 //! Reading below a git directory: bounded, through descriptors, never following a link.
+//!
+//! What was made in the session counts only where it stays as it is: whoever made it may still have it open for writing, and another name of it may
+//! lie where writing is free. Every other opening of it for writing is judged.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -12,6 +15,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use agentbox_kernel::lease;
 use rustix::{
     fs::{self, AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags},
     io::Errno,
@@ -24,7 +28,11 @@ const MOST_NAMES: usize = 200_000;
 
 /// An open folder.
 #[derive(Debug)]
-pub(crate) struct Folder(OwnedFd);
+pub(crate) struct Folder {
+    fd: OwnedFd,
+    /// What was born since then must be steady to be read.
+    session: Option<SystemTime>,
+}
 
 /// What kind of thing a name is, and when it was born.
 #[derive(Debug)]
@@ -39,6 +47,11 @@ impl Facts {
     /// Whether it is a regular file.
     pub(crate) fn is_file(&self) -> bool {
         self.kind() == FileType::RegularFile
+    }
+
+    /// Its device and its inode number.
+    pub(crate) fn id(&self) -> (u64, u64) {
+        (fs::makedev(self.0.stx_dev_major, self.0.stx_dev_minor), self.0.stx_ino)
     }
 
     /// Its inode number.
@@ -82,12 +95,17 @@ impl Folder {
     /// Opens a folder by its absolute path, which must be free of links.
     pub(crate) fn absolute(path: &Path) -> Result<Self, Errno> {
         let root = fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Self(root).folder(path.strip_prefix("/").map_err(|_| Errno::INVAL)?)
+        Self { fd: root, session: None }.folder(path.strip_prefix("/").map_err(|_| Errno::INVAL)?)
+    }
+
+    /// Reads what was made since then only while nobody could change it unseen.
+    pub(crate) fn wary(self, session: Option<SystemTime>) -> Self {
+        Self { session, ..self }
     }
 
     /// Opens a folder below this one. It need not be readable: what may be changed may be unreadable all the same.
     pub(crate) fn folder(&self, below: &Path) -> Result<Self, Errno> {
-        Ok(Self(self.open(below, OFlags::PATH | OFlags::DIRECTORY)?))
+        Ok(Self { fd: self.open(below, OFlags::PATH | OFlags::DIRECTORY)?, session: self.session })
     }
 
     /// What a name below this folder is; `None` when nothing is there.
@@ -102,6 +120,18 @@ impl Folder {
 
     /// Opens a regular file for reading, with its facts; `None` when nothing is there.
     pub(crate) fn file(&self, below: &Path, what: &'static str) -> Result<Option<(File, Facts)>, Trouble> {
+        let Some((file, facts)) = self.file_of_now(below, what)? else { return Ok(None) };
+        if self.is_steady(&file, &facts) { Ok(Some((file, facts))) } else { Err(Trouble::Unsteady(what)) }
+    }
+
+    /// Whether a file stays what it is unless somebody is asked.
+    pub(crate) fn is_steady(&self, file: &File, facts: &Facts) -> bool {
+        let old = self.session.is_none_or(|session| facts.born().is_some_and(|born| born < session));
+        old || (facts.names() == 1 && lease::is_still(file.as_fd()))
+    }
+
+    /// As [`Folder::file`], for what another process may be adding to at this moment.
+    pub(crate) fn file_of_now(&self, below: &Path, what: &'static str) -> Result<Option<(File, Facts)>, Trouble> {
         let unreadable = |error| Trouble::Unreadable(what, error);
         let opened = match self.open(below, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
@@ -154,7 +184,7 @@ impl Folder {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         // EAGAIN: something on the way was renamed meanwhile; a few tries are what the manual page asks for.
         for _ in 0..8 {
-            match fs::openat2(&self.0, below, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            match fs::openat2(&self.fd, below, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), resolve) {
                 Err(Errno::AGAIN) => {}
                 other => return other,
             }

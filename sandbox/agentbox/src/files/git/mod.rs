@@ -29,5 +29,6 @@ mod tests;
 
 #[cfg(test)]
 pub(crate) use find::of_worktree;
+pub(crate) use folder::Folder;
 pub(crate) use judge::{Deed, Judge};
 pub(crate) use meaning::{Meaning, Meanings};

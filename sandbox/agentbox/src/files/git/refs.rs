@@ -8,7 +8,7 @@ use std::{
 use rustix::fs::FileType;
 
 use super::{
-    folder::Folder,
+    folder::{Folder, whole},
     id::{Hash, Id},
     object,
     trouble::{Budget, Trouble},
@@ -110,7 +110,7 @@ pub(crate) fn all(git: &Folder, hash: Hash, budget: &mut Budget) -> Result<BTree
         match loose(git, hash, &path) {
             Ok(Some(value)) => drop(found.insert(name.to_owned(), value)),
             Ok(None) => {}
-            Err(Trouble::Malformed(_)) => drop(found.remove(name)),
+            Err(Trouble::Malformed(_) | Trouble::Unsteady(_)) => drop(found.remove(name)),
             Err(other) => return Err(other),
         }
     }
@@ -176,14 +176,27 @@ pub(crate) fn log(hash: Hash, bytes: &[u8]) -> Vec<Line> {
     bytes.split(|byte| *byte == b'\n').map(line).filter(|line| line.ids().next().is_some()).collect()
 }
 
+/// Which reflogs are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Logs {
+    /// All: what one of them names may be needed.
+    All,
+    /// Those that stay as they are: what one of them names is kept by it. Git adds lines to a log where it stands.
+    Steady,
+}
+
 /// Every reflog: where it lies, and its lines.
-pub(crate) fn logs(git: &Folder, hash: Hash, budget: &mut Budget) -> Result<Vec<(PathBuf, Vec<Line>)>, Trouble> {
+pub(crate) fn logs(git: &Folder, hash: Hash, which: Logs, budget: &mut Budget) -> Result<Vec<(PathBuf, Vec<Line>)>, Trouble> {
+    const WHAT: &str = "a reflog";
     let mut found = Vec::new();
     let mut roots = vec![PathBuf::from("logs")];
     roots.extend(worktrees(git)?.into_iter().map(|folder| folder.join("logs")));
     for root in roots {
         for path in files(git, &root, budget)? {
-            if let Some(bytes) = git.read(&path, LARGEST_LOG, "a reflog")? {
+            if let Some((file, facts)) = git.file_of_now(&path, WHAT)?
+                && (which == Logs::All || git.is_steady(&file, &facts))
+            {
+                let bytes = whole(file, LARGEST_LOG, WHAT)?;
                 budget.bytes(bytes.len())?;
                 found.push((path, log(hash, &bytes)));
             }

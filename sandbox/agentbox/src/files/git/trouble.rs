@@ -20,6 +20,9 @@ pub(crate) enum Trouble {
     /// A file is not what git would have written.
     #[error("{0} cannot be understood")]
     Malformed(&'static str),
+    /// A file that was made in this session could become another one, and nobody would be asked.
+    #[error("{0} is open for writing or has another name, so that it could become another one unseen")]
+    Unsteady(&'static str),
     /// Objects that history mentions are not here: a shallow, partial or borrowing repository.
     #[error("parts of the history are not in this repository")]
     Incomplete,

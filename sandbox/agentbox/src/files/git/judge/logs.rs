@@ -4,9 +4,10 @@ use std::{collections::BTreeSet, path::Path, time::SystemTime};
 
 use super::{
     super::{
+        folder::whole,
         id::Id,
         meaning::{Meaning, counted},
-        refs::{self, Line, Value},
+        refs::{self, Line, Logs, Value},
         store::Without,
         trouble::Trouble,
         walk::lost,
@@ -29,7 +30,8 @@ impl Case<'_> {
     }
 
     fn log_cut(&mut self, left: &[Line]) -> Result<Meaning, Trouble> {
-        let before = self.git.read(&self.below, refs::LARGEST_LOG, "a reflog")?.unwrap_or_default();
+        const WHAT: &str = "a reflog";
+        let before = self.git.file_of_now(&self.below, WHAT)?.map(|(file, _)| whole(file, refs::LARGEST_LOG, WHAT)).transpose()?.unwrap_or_default();
         let before: Vec<Line> = fresh(&self.below, refs::log(self.hash, &before)).collect();
         // A line that is dated anew counts as gone: later it could pass for expired.
         let known: BTreeSet<(Option<Id>, i64)> = before.iter().map(|line| (line.after, line.time)).collect();
@@ -41,7 +43,7 @@ impl Case<'_> {
         let mut kept: BTreeSet<Id> = refs::all(&self.git, self.hash, &mut self.budget)?.values().filter_map(Value::object).collect();
         kept.extend(left);
         let below = self.below.clone();
-        let others = refs::logs(&self.git, self.hash, &mut self.budget)?;
+        let others = refs::logs(&self.git, self.hash, Logs::Steady, &mut self.budget)?;
         kept.extend(others.into_iter().filter(|(path, _)| *path != below).flat_map(|(path, lines)| fresh(&path, lines)).flat_map(Line::ids));
         let mut store = self.store();
         let mut from = Vec::new();

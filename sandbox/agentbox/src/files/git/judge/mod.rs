@@ -118,7 +118,7 @@ impl Judge {
             Deed::Overwrite(path) => (None, self.on(path, |case| case.overwritten())),
             Deed::Append(path) => (None, self.on(path, |case| case.appended())),
             Deed::Create(path) => (None, self.on(path, |case| case.created())),
-            Deed::Link { from, to } => (None, self.on(to, |case| case.linked(from))),
+            Deed::Link { from, to } => (self.on(from, |case| Ok(case.named(to))), self.on(to, |case| case.linked(from))),
         };
         Meanings { leaving, target }
     }
@@ -140,7 +140,7 @@ impl Judge {
 
     fn case(&mut self, spot: &Spot, slot: Slot) -> Result<Case<'_>, Trouble> {
         let unreadable = |error| Trouble::Unreadable("the git directory", error);
-        let git = Folder::absolute(&spot.git).map_err(unreadable)?;
+        let git = Folder::absolute(&spot.git).map_err(unreadable)?.wary(self.session);
         let identity = git.facts(Path::new("")).map_err(unreadable)?.map(|facts| (facts.inode(), facts.born())).ok_or(Trouble::Incomplete)?;
         let facts = git.facts(&spot.below).map_err(unreadable)?;
         let hash = hash_of(&git)?;
@@ -207,12 +207,37 @@ impl Case<'_> {
         if self.is_folder() && !self.slot.is_fleeting() {
             return Ok(self.unless_foreign(Meaning::destroy("git.directory.remove", "a folder of git's own would no longer be where git looks for it")));
         }
+        if self.slot.is_fleeting() && (self.is_folder() || self.names() > 1) && !self.is_fleeting_here(to) {
+            return Ok(Some(alias()));
+        }
         // A reflog under another name is a reflog still, and found as one.
         let stays_log = self.slot == Slot::Log && spot(to, self.session).is_some_and(|to| self.is_here(&to) && Slot::of(&to.below) == Slot::Log);
         if stays_log && !self.is_folder() {
             return Ok(Some(Meaning::write("git.reflog.move", "a reflog gets another name")));
         }
         self.removed()
+    }
+
+    /// It gets one more name: by one elsewhere a part of history, or what has become one, could be written over.
+    fn named(&self, to: &Path) -> Option<Meaning> {
+        let is_part = !self.is_folder() && (!self.slot.is_fleeting() || self.names() > 1) && self.facts.as_ref().is_some_and(|facts| self.is_new(facts));
+        // One in this repository is judged as what comes to be there.
+        let is_here = spot(to, self.session).is_some_and(|to| self.is_here(&to) && Slot::of(&to.below) != Slot::Foreign);
+        if is_part && !is_here { self.unless_foreign(alias()) } else { None }
+    }
+
+    /// Whether it was made in the session. What was there before is judged by the places of its names.
+    fn is_new(&self, facts: &Facts) -> bool {
+        self.session.is_some_and(|session| facts.born().is_none_or(|born| born >= session))
+    }
+
+    fn names(&self) -> u32 {
+        self.facts.as_ref().map_or(0, Facts::names)
+    }
+
+    /// Whether a path is a temporary one of this very repository.
+    fn is_fleeting_here(&self, path: &Path) -> bool {
+        spot(path, self.session).is_some_and(|spot| self.is_here(&spot) && Slot::of(&spot.below).is_fleeting())
     }
 
     /// Something else takes its place.
@@ -229,6 +254,9 @@ impl Case<'_> {
         if self.is_folder() || source.facts.is_folder() {
             let there = self.facts.is_some() && !self.slot.is_fleeting();
             return Ok(Some(if there || self.slot == Slot::Frame { frame() } else { Meaning::write("git.folder", "a folder comes into the git directory") }));
+        }
+        if source.facts.names() > 1 && !self.slot.is_fleeting() && self.is_new(&source.facts) {
+            return Ok(Some(alias()));
         }
         let bytes = source.bytes.clone().unwrap_or_default();
         Ok(match self.slot.clone() {
@@ -289,6 +317,9 @@ impl Case<'_> {
         {
             return Ok(Some(brought));
         }
+        if !self.slot.is_fleeting() && self.is_new(&source.facts) && (source.facts.names() > 1 || !self.is_fleeting_here(from)) {
+            return Ok(Some(alias()));
+        }
         if let Slot::Loose(id) = self.slot
             && self.facts.is_none()
         {
@@ -342,6 +373,11 @@ fn dressed(from: &Path, to: &Path, session: Option<SystemTime>) -> Option<Meanin
     let born = Folder::absolute(from).ok()?.facts(Path::new("")).ok().flatten().and_then(|facts| facts.born());
     let own = session.is_some_and(|session| born.is_some_and(|born| born >= session));
     (!own).then(|| Meaning::destroy("git.file.bring", "a folder from before would become a git directory, where git deletes or rewrites much as it likes"))
+}
+
+/// Git gives its files no second name, but for a temporary one that goes at once.
+fn alias() -> Meaning {
+    Meaning::destroy("git.file.alias", "a file of git's would have another name as well, by which it could be written over unseen")
 }
 
 fn frame() -> Meaning {

@@ -14,7 +14,7 @@ use super::{
         id::Id,
         meaning::Meaning,
         object::{self, LARGEST},
-        refs::{self, Line, Value},
+        refs::{self, Line, Logs, Value},
         store::Without,
         trouble::{Budget, Trouble},
         walk::{Lost, closure, found},
@@ -169,7 +169,9 @@ impl Case<'_> {
     /// What refs and reflogs name, in order.
     fn roots(&mut self) -> Result<Vec<Id>, Trouble> {
         let mut roots: BTreeSet<Id> = refs::all(&self.git, self.hash, &mut self.budget)?.values().filter_map(Value::object).collect();
-        let logs = refs::logs(&self.git, self.hash, &mut self.budget)?;
+        // A loose ref that was made meanwhile, whatever it says, only hides the packed one of its name.
+        roots.extend(refs::packed_of(&self.git, self.hash)?.into_values());
+        let logs = refs::logs(&self.git, self.hash, Logs::All, &mut self.budget)?;
         roots.extend(logs.into_iter().flat_map(|(_, lines)| lines).flat_map(Line::ids));
         Ok(roots.into_iter().collect())
     }

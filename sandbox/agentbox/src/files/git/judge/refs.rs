@@ -9,7 +9,7 @@ use super::{
     super::{
         id::Id,
         meaning::{Meaning, called, counted, in_reflog},
-        refs::{self, Line, Value, is_tracking},
+        refs::{self, Line, Logs, Value, is_tracking},
         store::Without,
         trouble::Trouble,
         walk::{Lost, comes_from, lost},
@@ -75,7 +75,7 @@ impl Case<'_> {
             return Ok(None);
         }
         let mut kept: Vec<Id> = refs::all(&self.git, self.hash, &mut self.budget)?.values().filter_map(Value::object).collect();
-        let logs = refs::logs(&self.git, self.hash, &mut self.budget)?;
+        let logs = refs::logs(&self.git, self.hash, Logs::Steady, &mut self.budget)?;
         kept.extend(logs.into_iter().flat_map(|(_, lines)| lines).flat_map(Line::ids));
         let lost = lost(&mut self.store(), hidden, &kept)?;
         if lost.is_empty() || self.is_own(&lost) {
@@ -218,13 +218,13 @@ impl Case<'_> {
     /// Whether a reflog names an object; `gone` is a ref whose own reflog goes with it.
     fn reflog_has(&mut self, id: &Id, gone: Option<&str>) -> Result<bool, Trouble> {
         let gone = gone.map(|name| Path::new("logs").join(name));
-        let logs = refs::logs(&self.git, self.hash, &mut self.budget)?;
+        let logs = refs::logs(&self.git, self.hash, Logs::All, &mut self.budget)?;
         Ok(logs.into_iter().any(|(path, lines)| Some(&path) != gone.as_ref() && lines.into_iter().flat_map(Line::ids).any(|named| named == *id)))
     }
 
     /// Whether any of these was once on a branch here, by its reflog. A repository without reflogs cannot tell.
     fn was_local(&mut self, lost: &[Lost]) -> Result<bool, Trouble> {
-        let logs = refs::logs(&self.git, self.hash, &mut self.budget)?;
+        let logs = refs::logs(&self.git, self.hash, Logs::All, &mut self.budget)?;
         let local = logs.into_iter().filter(|(path, _)| !path.strip_prefix("logs").ok().and_then(Path::to_str).is_some_and(is_tracking));
         let known: BTreeSet<Id> = local.flat_map(|(_, lines)| lines).flat_map(Line::ids).collect();
         Ok(known.is_empty() || lost.iter().any(|lost| known.contains(&lost.id)))

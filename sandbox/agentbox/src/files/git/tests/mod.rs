@@ -12,4 +12,5 @@ mod commands;
 mod forged;
 mod readers;
 mod repository;
+mod steady;
 mod traced;
