@@ -169,7 +169,7 @@ pub enum LaunchError {
     #[error("the box cannot be made: {}: {}{}", .0.layer, .0.what, if .0.fix.is_empty() { String::new() } else { format!("\nfix: {}", .0.fix) })]
     Layer(Failure),
     /// The command cannot be run.
-    #[error("{}: {}", .command.to_string_lossy(), io::Error::from_raw_os_error(*.errno))]
+    #[error("{}: {}", .command.to_string_lossy(), if *.errno == libc::ENOENT { "not found in the box (nor, of a script, the program that its first line names)".to_owned() } else { io::Error::from_raw_os_error(*.errno).to_string() })]
     NotExecuted {
         /// Which.
         command: OsString,

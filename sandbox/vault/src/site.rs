@@ -41,7 +41,8 @@ pub fn choose(workspace: &Path, state: &Path, writable: &[PathBuf]) -> Result<Si
     let own = state.join("vault");
     let nowhere = |why: String| VaultError::Nowhere(why);
     if let Some(place) = writable.iter().find(|place| own.starts_with(place)) {
-        return Err(nowhere(format!("{} is inside {}, which the box may write to", own.display(), place.display())));
+        let fix = "start the box in the folder of a project below it, or let XDG_STATE_HOME name a folder elsewhere";
+        return Err(nowhere(format!("{} is inside {}, which the box may write to\nfix: {fix}", own.display(), place.display())));
     }
     let mount = mount_of(workspace).map_err(|error| nowhere(format!("{} cannot be looked at: {error}", workspace.display())))?;
     let existing = own.ancestors().find(|above| above.exists()).unwrap_or(Path::new("/"));

@@ -60,6 +60,11 @@ impl Boxes {
         control::sessions(folder).map(Self).map_err(|error| Fault::Failed(error.to_string()))
     }
 
+    /// Whether none runs.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The one of that name.
     pub(crate) fn named(&self, name: &str) -> Result<&Session, Fault> {
         let there = || self.0.iter().map(|session| session.name.as_str()).collect::<Vec<_>>().join(", ");

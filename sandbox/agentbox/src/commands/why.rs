@@ -47,8 +47,8 @@ pub(crate) struct WhyArguments {
 
 /// Tells.
 pub(crate) fn run(arguments: &WhyArguments) -> ExitCode {
-    let list = if inside().is_some() { from_broker() } else { from_boxes() };
-    let told = list.and_then(|mut list| {
+    let list = if inside().is_some() { from_broker().map(|list| (list, Asked::Boxes)) } else { from_boxes() };
+    let told = list.and_then(|(mut list, asked)| {
         list.sort_by_key(|past| past.get("at").and_then(Value::as_u64));
         if let Some(about) = &arguments.about {
             list.retain(|past| past.to_string().contains(about.as_str()));
@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &WhyArguments) -> ExitCode {
             format!("{}\n", Value::Array(list))
         } else {
             let doors = if inside().is_some() { doors(arguments.about.as_deref()) } else { String::new() };
-            format!("{}{doors}", told(&list))
+            format!("{}{doors}", told(&list, asked))
         };
         io::stdout().lock().write_all(text.as_bytes()).map_err(|error| Fault::Failed(format!("writing: {error}")))
     });
@@ -78,16 +78,25 @@ fn doors(about: Option<&str>) -> String {
     }
 }
 
-fn from_boxes() -> Result<Vec<Value>, Fault> {
+/// Whether there was anybody to ask.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Boxes,
+    Nobody,
+}
+
+fn from_boxes() -> Result<(Vec<Value>, Asked), Fault> {
     let mut list = Vec::new();
-    for (_, answer) in Boxes::find()?.ask_all(&ToDesk::Why) {
+    let boxes = Boxes::find()?;
+    let asked = if boxes.is_empty() { Asked::Nobody } else { Asked::Boxes };
+    for (_, answer) in boxes.ask_all(&ToDesk::Why) {
         if let FromDesk::Refused(pasts) = answer {
             for past in pasts {
                 list.push(serde_json::to_value(past).map_err(|error| Fault::Failed(error.to_string()))?);
             }
         }
     }
-    Ok(list)
+    Ok((list, asked))
 }
 
 fn from_broker() -> Result<Vec<Value>, Fault> {
@@ -139,7 +148,10 @@ fn list_of(answer: &[u8]) -> Option<Vec<Value>> {
     }
 }
 
-fn told(list: &[Value]) -> String {
+fn told(list: &[Value], asked: Asked) -> String {
+    if asked == Asked::Nobody {
+        return "No box runs. `agentbox log` has what was refused in those that have ended.\n".to_owned();
+    }
     if list.is_empty() {
         return "Nothing was refused.\n".to_owned();
     }
@@ -174,7 +186,8 @@ mod tests {
     fn reads_the_brokers_answer() {
         let answer = b"HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n[{\"at\":1777108447000,\"summary\":\"POST https://x/\",\"kind\":\"denied\",\"reason\":\"A person said no.\\u001b[2J\",\"guidance\":\"Ask.\"}]";
         let list = list_of(answer).unwrap();
-        assert_eq!(told(&list), "2026-04-25 09:14:07Z  POST https://x/\n    why   A person said no.\\u{1b}[2J\n    do    Ask.\n");
+        assert!(told(&[], Asked::Nobody).contains("agentbox log"), "what ended boxes were refused is not denied");
+        assert_eq!(told(&list, Asked::Boxes), "2026-04-25 09:14:07Z  POST https://x/\n    why   A person said no.\\u{1b}[2J\n    do    Ask.\n");
         assert_eq!(list_of(b"HTTP/1.0 404 No\r\n\r\n[]"), None);
         assert_eq!(list_of(b"HTTP/1.0 200 OK\r\n\r\nnot json"), None);
         assert_eq!(list_of(b"garbage"), None);

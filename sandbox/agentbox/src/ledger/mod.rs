@@ -32,7 +32,7 @@ pub(crate) const ANCHOR: &str = "ledger.anchor";
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LedgerError {
     /// Neither variable says where it lies.
-    #[error("neither XDG_STATE_HOME nor HOME says where the ledger may lie")]
+    #[error("neither XDG_STATE_HOME nor HOME says where the ledger may lie: set HOME to a folder of yours")]
     Nowhere,
     /// A call failed.
     #[error("the ledger: {what} {}: {source}", path.display())]

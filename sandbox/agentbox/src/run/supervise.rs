@@ -167,7 +167,10 @@ type Failed = (u8, String);
 /// Makes a folder with those above it, for its owner alone; one that is there stays as it is.
 fn private_folder(folder: &Path) -> Result<(), Failed> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|error| (crate::cli::FAILED, format!("making {}: {error}", folder.display())))
+    made.map_err(|error| {
+        let fix = "fix: let HOME, or XDG_CONFIG_HOME and XDG_STATE_HOME, name folders of yours that can be written";
+        (crate::cli::FAILED, format!("making {}: {error}\n{fix}", folder.display()))
+    })
 }
 
 fn own(error: &dyn std::error::Error) -> Failed {

@@ -16,9 +16,9 @@ const WAIT_KILLABLE: libc::c_ulong = 1 << 5;
 pub(super) fn gather() -> Vec<Fact> {
     vec![
         Fact { name: "landlock-errata", value: errata(), meaning: "which known faults of Landlock this kernel has mended" },
-        Fact { name: "seccomp-notify", value: notify(), meaning: "whether calls can be judged outside the caller: the file gate of a later version" },
+        Fact { name: "seccomp-notify", value: notify(), meaning: "whether calls can be judged outside the caller: the file gate needs it" },
         Fact { name: "bpf-programs", value: bpf_programs(), meaning: "whether this user may load cgroup programs: who connected where, for the card" },
-        Fact { name: "bpf-lsm", value: bpf_lsm(), meaning: "whether the kernel could judge its own objects: the kernel gate of a later version" },
+        Fact { name: "bpf-lsm", value: bpf_lsm(), meaning: "whether the kernel could judge its own objects: the kernel gate needs it" },
         Fact { name: "pidfd", value: pidfd(), meaning: "processes by descriptor, which cannot be mistaken for another" },
         Fact { name: "memfd", value: memfd(), meaning: "files without a name, for what the box is given" },
         Fact { name: "ptrace-scope", value: sysctl("kernel/yama/ptrace_scope"), meaning: "Yama: who may trace whom outside boxes; no box depends on it" },
