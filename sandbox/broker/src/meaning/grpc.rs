@@ -24,8 +24,9 @@ const READING: &[&str] = &["watch", "poll", "subscribe", "resolve", "health", "p
 
 /// First words of methods that make or change something.
 const WRITING: &[&str] = &[
-    "add", "append", "apply", "attach", "begin", "create", "enqueue", "export", "import", "insert", "patch", "post", "publish", "push", "put", "record",
-    "register", "report", "restart", "save", "send", "set", "start", "store", "submit", "tag", "update", "upload", "upsert", "write",
+    "add", "append", "apply", "attach", "begin", "chat", "complete", "create", "embed", "enqueue", "export", "generate", "import", "infer", "insert", "patch",
+    "post", "predict", "publish", "push", "put", "record", "register", "report", "restart", "save", "send", "set", "start", "store", "submit", "tag", "update",
+    "upload", "upsert", "write",
 ];
 
 /// Before the verb: `BatchGetDocuments`, `StreamingPull`, `BulkUpdate`.

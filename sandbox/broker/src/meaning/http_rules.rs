@@ -111,20 +111,55 @@ pub(crate) fn around(call: &Call<'_>) -> Around {
     let method = call.head.method.as_str();
     let last = call.route.last();
     let own = words::split(last);
+    let above = words.len().checked_sub(own.len()).and_then(|until| words.get(..until)).unwrap_or_default();
     // A POST to a collection makes a new member, whose settings take nothing away; any other may change what stands.
     let says_new = own.last().is_some_and(|word| bodies::is_making(word));
     let makes = (says_new || own.last().is_some_and(|word| words::singular(word) != word)) && !paths::is_identifier(last);
     let steers = own.iter().any(|word| matches!(word.as_str(), "settings" | "configs" | "attributes" | "options" | "preferences" | "actions" | "rules"));
-    let asks = method == "POST" && words::of_words(&own, &[]) == Some(Effect::Read);
+    let question = Question::of(&own, above).filter(|_| method == "POST");
+    let asks = method == "POST" && (words::of_words(&own, &[]) == Some(Effect::Read) || question.is_some());
+    let tells = method == "POST" && is_telling(&own);
     Around {
         changes: matches!(method, "PUT" | "PATCH" | "MERGE") || (method == "POST" && !asks && (!makes || steers)),
         makes: method == "POST" && says_new,
         words,
         about: if aws::is_guard(call.head) { vec!["monitoring".to_owned()] } else { paths::about(&call.route) },
-        asks: false,
+        asks: question.is_some(),
+        tells,
+        outermost: tells || question == Some(Question::Seeks),
         // `logging.googleapis.com`, `backup.example.com`.
         guarded: words::split(call.head.host.as_str().split('.').next().unwrap_or_default()).iter().any(|word| words::is_guard(word)),
     }
+}
+
+/// What a path's end asks: what would be (`check`, `evaluate`), or what there is (`search`). No order answers to it; below `query`
+/// there may be any statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Question {
+    /// Whether something would be right: what is named in it is not done.
+    Weighs,
+    /// Which there are: what stands in its filters is sought.
+    Seeks,
+}
+
+impl Question {
+    fn of(own: &[String], above: &[String]) -> Option<Self> {
+        const WEIGHING: &[&str] = &["check", "estimate", "evaluate", "explain", "preview", "validate", "verify"];
+        const SEEKING: &[&str] = &["count", "find", "lookup", "search"];
+        if own.len() > 2 || own.iter().any(|word| words::destroys(word)) {
+            return None;
+        }
+        let has = |wanted: &[&str]| own.iter().any(|word| wanted.contains(&word.as_str()));
+        // `backups/list` lists them; a list alone is a thing.
+        let lists = || matches!(own, [list] if list == "list") && above.last().is_some_and(|above| words::singular(above) != above);
+        if has(WEIGHING) { Some(Self::Weighs) } else { (has(SEEKING) || lists()).then_some(Self::Seeks) }
+    }
+}
+
+/// Whether what is sent there tells what has happened: `{"event": "delete"}` is nobody's order.
+fn is_telling(own: &[String]) -> bool {
+    const TELLING: &[&str] = &["analytics", "beacon", "capture", "envelope", "telemetry", "track"];
+    matches!(own, [only] if TELLING.contains(&only.as_str()))
 }
 
 /// What the request does, by all that is told in it.
@@ -176,7 +211,8 @@ pub(crate) fn said(call: &Call<'_>) -> Option<Found> {
 
 /// A GET is believed to read unless its query, or its path as an RPC's name, says otherwise.
 fn read_that_destroys(call: &Call<'_>) -> Option<Found> {
-    let is_rpc = !call.has_no_body() || call.route.values("Action").next().is_some();
+    let is_rpc =
+        !call.has_no_body() || ["Action", "Command", "command", "method"].iter().any(|name| call.route.values(name).next().is_some()) || paths::executes(call);
     let by_name = || rpc::named(call).or_else(|| paths::called(call)).filter(|(effect, _)| *effect == Effect::Destroy);
     let by_name = if is_rpc { by_name() } else { None };
     let around = Around { words: paths::words(&call.route), ..Around::default() };
@@ -188,7 +224,15 @@ fn read_that_destroys(call: &Call<'_>) -> Option<Found> {
 
 fn says_destroying(call: &Call<'_>) -> Option<Found> {
     let around = around(call);
-    bodies::query_destroys(call.route.query().unwrap_or_default(), Reads::No, &around).or_else(|| bodies::destroys(call.content(), &around))
+    bodies::query_destroys(call.route.query().unwrap_or_default(), Reads::No, &around)
+        .or_else(|| bodies::destroys(call.content(), &around))
+        .or_else(|| argument(call, &around))
+}
+
+/// Where the body is a file, its arguments travel in a header as JSON (`Dropbox-API-Arg`).
+fn argument(call: &Call<'_>, around: &Around) -> Option<Found> {
+    let text = call.header_values("dropbox-api-arg").flatten().next()?;
+    bodies::destroys(&Content::Json(serde_json::from_str(text).ok()?), around)
 }
 
 /// A PUT that leaves nothing: null, an empty list, or an object that is empty but for its name.
@@ -245,7 +289,13 @@ fn dns(call: &Call<'_>) -> Option<Found> {
         call.route.segments().any(|segment| matches!(segment, "dns_records" | "rrset" | "rrsets" | "resourceRecordSets" | "dns-records" | "recordsets"))
             || (call.route.segments().any(|segment| matches!(segment, "dns" | "zones" | "domains" | "dnsZones"))
                 && call.route.segments().any(|segment| matches!(segment, "records" | "A" | "AAAA" | "CNAME" | "MX" | "TXT" | "NS")));
-    (changes && is_record).then(|| (Effect::Destroy, "it overwrites a DNS record".to_owned()))
+    // PowerDNS: the records stand in the zone's own document.
+    let in_body = || {
+        let is_zone = call.route.segments().any(|segment| matches!(segment, "zones" | "domains" | "dns" | "livedns"));
+        is_zone
+            && matches!(call.content(), Content::Json(Value::Object(fields)) if fields.keys().any(|name| matches!(name.as_str(), "rrsets" | "rrset_values" | "resource_record_sets")))
+    };
+    (changes && (is_record || in_body())).then(|| (Effect::Destroy, "it overwrites a DNS record".to_owned()))
 }
 
 /// Why the body cannot be read, if it cannot.

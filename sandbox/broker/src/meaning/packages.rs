@@ -28,6 +28,8 @@ enum Step {
     NpmPut,
     /// npm: `DELETE /name/-/name-1.0.0.tgz/-rev/…` and `DELETE /name/-rev/…`.
     NpmUnpublish,
+    /// npm: `DELETE /-/npm/v1/tokens/token/…` and `/-/user/token/…` log out, `DELETE /-/package/name/dist-tags/…` takes a name from a version.
+    NpmLight,
     /// cargo: `PUT /api/v1/crates/new`.
     CargoPublish,
     /// cargo: `DELETE …/yank`: the version can no longer be chosen; it is not removed.
@@ -70,6 +72,7 @@ fn step(head: &Head<'_>, route: &Route) -> Option<Step> {
             [.., "api", "v1", "crates", _, _, "yank"] => Some(Step::CargoYank),
             [.., "api", "v1", "gems", "yank"] => Some(Step::GemYank),
             [.., "-rev", _] => Some(Step::NpmUnpublish),
+            ["-", "npm", "v1", "tokens", "token", _] | ["-", "user", "token", _] | ["-", "package", _, "dist-tags", _] => Some(Step::NpmLight),
             _ => None,
         };
     }
@@ -79,7 +82,7 @@ fn step(head: &Head<'_>, route: &Route) -> Option<Step> {
 impl Api for Packages {
     fn wants(&self, head: &Head<'_>, route: &Route) -> Option<BodyWant> {
         match step(head, route)? {
-            Step::CargoPublish | Step::CargoYank | Step::GemPush | Step::GemYank | Step::NpmUnpublish => Some(BodyWant::Nothing),
+            Step::CargoPublish | Step::CargoYank | Step::GemPush | Step::GemYank | Step::NpmUnpublish | Step::NpmLight => Some(BodyWant::Nothing),
             Step::NpmPut => Some(BodyWant::UpTo(LONGEST_PUBLISH)),
             Step::Audit => Some(BodyWant::UpTo(http_rules::LONGEST_BODY)),
             // Its first field tells; the usual bound for forms is enough.
@@ -99,6 +102,7 @@ impl Api for Packages {
             },
             Step::CargoPublish | Step::GemPush => make(Effect::Write, "package.publish", "publishes a package version, for good"),
             Step::CargoYank | Step::GemYank => make(Effect::Destroy, "package.yank", "withdraws a published version"),
+            Step::NpmLight => make(Effect::Write, "package.name", "removes a token or a version's second name"),
             Step::NpmUnpublish => make(Effect::Destroy, "package.unpublish", "removes a published package or version"),
             Step::NpmPut => match call.content() {
                 Content::Json(Value::Object(object)) if object.contains_key("_attachments") => {

@@ -42,6 +42,8 @@ pub(crate) fn is_aws(head: &Head<'_>) -> bool {
 /// Names of remote procedures in the body or the query: AWS's `Action`, JSON-RPC's `method`.
 fn names(call: &Call<'_>) -> Vec<String> {
     let mut names: Vec<String> = call.route.values("Action").map(str::to_owned).collect();
+    // `?Command=namecheap.domains.delete`: a name with what it is of.
+    names.extend(["Command", "command", "method"].iter().flat_map(|name| call.route.values(name)).filter(|value| value.contains('.')).map(str::to_owned));
     match call.content() {
         Content::Form(pairs) => names.extend(pairs.iter().filter(|(name, _)| name == "Action" || name == "method").map(|(_, value)| value.clone())),
         Content::Json(Value::Object(object)) => names.extend(json_rpc(object)),

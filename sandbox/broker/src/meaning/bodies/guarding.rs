@@ -4,6 +4,7 @@ use super::super::words;
 
 /// Words that guard as the name of a setting, beside those that guard wherever they stand.
 const GUARDING: &[&str] = &[
+    "acl",
     "approval",
     "archiving",
     "attestation",
@@ -11,6 +12,7 @@ const GUARDING: &[&str] = &[
     "binlog",
     "captcha",
     "checksum",
+    "compatibility",
     "compliance",
     "dlp",
     "dmarc",
@@ -19,6 +21,7 @@ const GUARDING: &[&str] = &[
     "enforcement",
     "fencing",
     "guard",
+    "ha",
     "hsts",
     "immutable",
     "integrity",

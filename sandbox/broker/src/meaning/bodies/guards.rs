@@ -115,6 +115,10 @@ impl Above {
 /// `{"DeletionProtection": false}`, `{"versioning": {"enabled": false}}`, `{"retentionDays": 0}`, `{"retentionPolicy": null}`.
 #[must_use]
 pub(super) fn switches_off(name: &str, all: &[String], value: &Value, around: &Around, above: Above) -> Option<&'static str> {
+    // `POST …/backups/list {"retention": 0}` looks for such.
+    if around.asks {
+        return None;
+    }
     let has = |wanted: &[&str]| all.iter().any(|word| wanted.contains(&word.as_str()));
     // `destructive_requires_name: false`: what held a loss back.
     if has(&["destructive"]) && has(&["require", "requires"]) && is_off(value, false, 0) {
@@ -138,6 +142,16 @@ pub(super) fn switches_off(name: &str, all: &[String], value: &Value, around: &A
         && (has(&["termination", "deletion", "delete", "destroy", "destroyed", "removal"]) || (has(&["force"]) && has(&["push", "pushes"])));
     if keeps_from && !around.makes {
         return (is_no(value) || is_off(value, false, 0)).then_some(OFF);
+    }
+    // `prevent_vul: "false"`, `safe_migrations: false`, `block_public_policy: false`: whatever it is that is let happen now.
+    let holds_back = matches!(all.first().map(String::as_str), Some("prevent" | "prevents" | "forbid" | "disallow" | "block" | "safe" | "safety"));
+    if around.changes && holds_back && all.len() > 1 && (matches!(value, Value::Bool(false)) || value.as_str() == Some("false")) {
+        return Some(OFF);
+    }
+    // `muted_until: "2030-01-01"`.
+    let lasts = matches!(all, [first, .., last] if matches!(first.as_str(), "mute" | "muted" | "pause" | "paused" | "silence" | "silenced" | "snooze" | "snoozed" | "suspended") && matches!(last.as_str(), "until" | "for" | "duration"));
+    if around.changes && lasts && above.near && !is_no(value) {
+        return Some(OFF);
     }
     // `DisableLogTypes: ["audit"]` names what is no longer kept.
     let lists_losses = has(&["disable"])

@@ -31,6 +31,10 @@ pub(crate) struct Around {
     pub(crate) about: Vec<String>,
     /// What is looked at now only says what is looked for: `{"filter": {"deleted": true}}`.
     pub(crate) asks: bool,
+    /// What is looked at now only tells what happened, or is kept as somebody's own data: its verbs are nobody's orders.
+    pub(crate) tells: bool,
+    /// These are the outermost fields of what seeks or tells: an order that stands there counts all the same.
+    pub(crate) outermost: bool,
     /// The host's name or something else outside the path says that a guard is spoken to.
     pub(crate) guarded: bool,
 }
@@ -171,6 +175,7 @@ pub(crate) fn query_destroys(pairs: &[(String, String)], reads: Reads, around: &
             }
             // `?deleteInstanceDir=true`, whatever the method.
             _ if is_yes(&Value::String(value.clone())) && words::begins_destroying(name) && !looks => return Some(url(Effect::Destroy)),
+            _ if reads == Reads::No && settings::ends_by_query(&lower, value, around) => return Some(url(Effect::Destroy)),
             // `?delete`, as some REST dialects of RPC have it.
             _ if value.is_empty() && reads == Reads::No && words::begins_destroying(name) => return Some(url(Effect::Destroy)),
             _ => {}
@@ -211,6 +216,10 @@ fn in_fields(fields: &Map<String, Value>, around: &Around, above: Above) -> Opti
     if let Some(found) = patch(fields, around, above) {
         return Some(found);
     }
+    // `{"op": "remove", "path": "/tags/0"}`: by what is removed.
+    if takes_what_is_light(fields) {
+        return None;
+    }
     // `{"name": "retention.ms", "value": "1000"}` is a field of that name.
     let pair = ["name", "key", "Name", "Key", "field", "setting"].iter().find_map(|name| fields.get(*name)?.as_str());
     let value = ["value", "Value", "new_value"].iter().find_map(|name| fields.get(*name));
@@ -242,7 +251,7 @@ fn in_fields(fields: &Map<String, Value>, around: &Around, above: Above) -> Opti
     let kind = fields.get("kind").and_then(Value::as_str).unwrap_or_default();
     let orders =
         words::split(kind).first().is_some_and(|first| matches!(first.as_str(), "delete" | "destroy" | "purge" | "drop" | "truncate" | "terminate" | "wipe"));
-    if !around.asks && orders && kind.starts_with(|first: char| first.is_ascii_lowercase()) && is_verb(kind) {
+    if !(around.asks || around.tells) && orders && kind.starts_with(|first: char| first.is_ascii_lowercase()) && is_verb(kind) {
         return Some((Effect::Destroy, format!("the body says {}", safe(kind))));
     }
     if let Some(found) = settings::machines(fields) {
@@ -262,6 +271,18 @@ fn patch(fields: &Map<String, Value>, around: &Around, above: Above) -> Option<F
     in_field(name, fields.get("value")?, &Around { changes: true, ..around.clone() }, above)
 }
 
+/// JSON Patch that takes out what is made again at will, and says nothing else.
+fn takes_what_is_light(fields: &Map<String, Value>) -> bool {
+    let text = |name: &str| fields.get(name).and_then(Value::as_str);
+    let (Some("remove"), Some(path)) = (text("op"), text("path").filter(|path| path.len() <= LONGEST_PATCHED)) else { return false };
+    let is_index = |part: &&str| *part == "-" || part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts: Vec<&str> = path.split('/').filter(|part| !is_index(part)).collect();
+    let is_light = |part: &&str| matches!(words::worth(&words::split(part)), words::Worth::Light | words::Worth::Joining);
+    // `/metadata/labels/app`, `/tags/0`; what guards may stand anywhere in it.
+    let guards = parts.iter().any(|part| words::split(part).iter().any(|word| words::is_guard(word)));
+    fields.keys().all(|name| matches!(name.as_str(), "op" | "path" | "value")) && !guards && parts.iter().rev().take(2).any(is_light)
+}
+
 /// `{"name": "delete_branch", "arguments": {…}}`, and nothing else.
 fn tool(fields: &Map<String, Value>) -> Option<(&str, &Value)> {
     let is_call = fields.keys().all(|name| matches!(name.as_str(), "name" | "arguments" | "_meta" | "id" | "type" | "tool"));
@@ -273,7 +294,7 @@ fn tool(fields: &Map<String, Value>) -> Option<(&str, &Value)> {
 const PARAMETERS: &[&str] = &["args", "arguments", "params", "parameters", "input", "inputs", "payload"];
 
 /// Fields that say which are meant, not what becomes of them.
-const QUESTIONS: &[&str] = &["filter", "filters", "where", "selector", "match", "criteria", "search", "condition", "filterby", "querystring"];
+const QUESTIONS: &[&str] = &["filter", "filters", "where", "selector", "match", "criteria", "search", "condition", "filterby", "query", "querystring"];
 
 /// Fields whose names are free for anybody.
 const FREE: &[&str] = &["tags", "labels", "annotations"];
@@ -283,11 +304,14 @@ fn in_field(name: &str, value: &Value, around: &Around, above: Above) -> Option<
     // AWS: `BlockDeviceMapping.1.Ebs.DeleteOnTermination`.
     let own = name.rsplit('.').next().unwrap_or(name);
     let lower: String = own.chars().filter(|c| !matches!(c, '-' | '.')).take(64).collect::<String>().to_ascii_lowercase();
+    // `{"event": "delete"}` is told; `{"action": "delete"}` beside it would be an order.
+    let is_told = around.tells && matches!(lower.as_str(), "event" | "type");
+    let orders = !(around.asks || around.tells) || (around.outermost && !is_told);
     if FREE.contains(&lower.as_str()) && value.as_object().is_some_and(|fields| fields.values().all(Value::is_string)) {
         return None;
     }
     if let Value::String(text) = value
-        && !around.asks
+        && orders
         && VERB_FIELDS.contains(&lower.as_str())
         && (is_verb(text) || settings::puts_back(text, &lower) || weakens(text, &lower))
     {
@@ -296,7 +320,7 @@ fn in_field(name: &str, value: &Value, around: &Around, above: Above) -> Option<
     if let Some((effect, why)) = statements::in_field(&lower, value, around.searches()) {
         return Some((effect, format!("{why}, in the body's {}", safe(name))));
     }
-    if !around.asks && names_deletion(own, value, around, above) {
+    if orders && names_deletion(own, value, around, above) {
         return says(Effect::Destroy);
     }
     if let Value::String(text) = value {
@@ -312,9 +336,14 @@ fn in_field(name: &str, value: &Value, around: &Around, above: Above) -> Option<
         return Some((effect, format!("{why}: {}", safe(name))));
     }
     if QUESTIONS.contains(&lower.as_str()) && value.is_object() {
-        return in_value(value, &Around { asks: true, ..around.clone() }, above);
+        return in_value(value, &Around { asks: true, outermost: false, ..around.clone() }, above);
     }
     match value {
+        // Records have the names that people gave to their columns.
+        Value::Object(_) if lower == "fields" => in_value(value, &Around { tells: true, outermost: false, ..around.clone() }, above.below(&words::split(own))),
+        Value::Object(_) | Value::Array(_) if around.outermost => {
+            in_value(value, &Around { outermost: false, ..around.clone() }, above.below(&words::split(own)))
+        }
         Value::Object(_) | Value::Array(_) => in_value(value, around, above.below(&words::split(own))),
         _ => None,
     }
@@ -408,6 +437,8 @@ fn names_deletion(name: &str, value: &Value, around: &Around, above: Above) -> b
         return false;
     }
     match word.as_str() {
+        // A disposition and a bulk action, not a draft that somebody drops.
+        "discard" | "discarded" => is_yes(value) && all.len() <= skip + 1 && around.changes,
         "trashed" => is_yes(value) && all.len() <= skip + 1,
         "in" => is_yes(value) && matches!(all.last().map(String::as_str), Some("trash" | "bin")),
         "delete" | "deletes" | "destroy" | "purge" | "wipe" | "truncate" | "erase" | "deletions" | "deletion" => true,

@@ -21,11 +21,13 @@ pub(super) fn judge(name: &str, value: &Value, around: &Around, above: Above) ->
         return Some((Effect::Destroy, why.to_owned()));
     }
     let own = name.rsplit('.').next().unwrap_or(name);
-    let all = if own.len() < 4 || own.len() == name.len() { whole } else { words::split(own) };
+    // `retention.ms`, `retention.bytes`: a unit alone says nothing.
+    let is_unit = own.len() < 4 || matches!(own, "bytes" | "days" | "hours" | "minutes" | "seconds");
+    let all = if is_unit || own.len() == name.len() { whole } else { words::split(own) };
     let has = |wanted: &[&str]| all.iter().any(|word| wanted.contains(&word.as_str()));
     let found = |why: &str| Some((Effect::Destroy, why.to_owned()));
     let begins_to_expire = (has(&["live", "ttl"]) && has(&["time", "ttl", "to"])) || (has(&["expiration", "expiry"]) && has(&["policy"]));
-    if around.changes && (shortens(&all, value, above) || (begins_to_expire && enables(value))) {
+    if around.changes && (shortens(&all, value, above) || (begins_to_expire && enables(value)) || lives_shortly(&all, value)) {
         return found("it shortens how long something is kept");
     }
     let text = value.as_str().unwrap_or_default();
@@ -43,7 +45,9 @@ pub(super) fn judge(name: &str, value: &Value, around: &Around, above: Above) ->
     if around.changes && has(&["reclaim", "deletion", "removal"]) && all.last().is_some_and(|last| last == "policy") && is_deletion(text) {
         return found("what is kept now is deleted with its owner");
     }
-    if has(&["oid", "sha", "hash", "newrev", "commit"]) && value.as_str().is_some_and(|text| text.len() >= 40 && text.bytes().all(|byte| byte == b'0')) {
+    if (has(&["oid", "sha", "hash", "newrev", "commit"]) || (has(&["new"]) && has(&["object", "id"])))
+        && value.as_str().is_some_and(|text| text.len() >= 40 && text.bytes().all(|byte| byte == b'0'))
+    {
         return found("the null hash deletes a ref");
     }
     if name == "$patch" && value.as_str().is_some_and(|text| matches!(text, "delete" | "replace")) {
@@ -58,7 +62,9 @@ pub(super) fn judge(name: &str, value: &Value, around: &Around, above: Above) ->
     if matches!(own, "where" | "filter") && around.changes && value.as_object().is_some_and(Map::is_empty) {
         return found("its filter is empty: everything is changed");
     }
-    if matches!(own.to_ascii_lowercase().as_str(), "status" | "state") && value.as_str().is_some_and(|text| ends(text, around)) {
+    // `lifecycle_state: TERMINATED`; what it was before says nothing.
+    let is_state = all.last().is_some_and(|last| last == "status" || last == "state") && !has(&["old", "previous", "from", "last"]);
+    if !(around.asks || around.tells) && is_state && value.as_str().is_some_and(|text| ends(text, around)) {
         return found("it ends something by its state");
     }
     if has(&["disposition", "mode", "strategy"])
@@ -173,7 +179,13 @@ fn shortens(all: &[String], value: &Value, above: Above) -> bool {
         return false;
     }
     let Some(number) = number(value) else { return false };
+    // Kafka and many others write "for ever" so.
+    if number < 0.0 {
+        return false;
+    }
     let days = match () {
+        // No retention by size leaves anything below a MiB.
+        () if has(&["bytes"]) && !has(&["segment", "max"]) => return number < 1_048_576.0,
         () if has(&["ms", "millis", "milliseconds"]) => number / 86_400_000.0,
         () if has(&["second", "seconds", "sec", "secs"]) => number / 86_400.0,
         () if has(&["minute", "minutes", "mins"]) => number / 1440.0,
@@ -186,13 +198,26 @@ fn shortens(all: &[String], value: &Value, above: Above) -> bool {
     days < SHORT
 }
 
+/// `message-ttl: 1000`, `rowTtlSeconds: 60`: what is kept begins to go. The unit is anybody's guess: a week of seconds is the bound.
+fn lives_shortly(all: &[String], value: &Value) -> bool {
+    const KEPT: &[&str] = &["data", "document", "event", "item", "message", "object", "record", "row", "table"];
+    let is_ttl = all.iter().any(|word| word == "ttl");
+    is_ttl && all.iter().any(|word| KEPT.contains(&words::singular(word))) && number(value).is_some_and(|number| number > 0.0 && number < SHORT * 86_400.0)
+}
+
 /// States after which a thing is gone.
 fn ends(text: &str, around: &Around) -> bool {
     match text.to_ascii_lowercase().as_str() {
-        "deleted" | "terminated" | "destroyed" | "purged" => true,
+        "deleted" | "terminated" | "destroyed" | "purged" | "tombstone" => true,
         "closed" | "cancelled" | "canceled" => around.has(&["account"]),
         _ => false,
     }
+}
+
+/// `POST …/store/1/state?state=Tombstone`.
+#[must_use]
+pub(super) fn ends_by_query(name: &str, value: &str, around: &Around) -> bool {
+    matches!(name, "state" | "status") && around.has(&["state", "status"]) && ends(value, around)
 }
 
 /// `{"type": "restore"}` of an action on a machine: its disk is overwritten.

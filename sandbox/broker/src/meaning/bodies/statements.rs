@@ -46,6 +46,8 @@ pub(crate) fn in_field(lower: &str, value: &Value, is_search: bool) -> Option<Fo
     let judge: fn(&str) -> Option<Found> = match lower {
         // What is searched for is nobody's statement.
         _ if is_search && MAY_BE_SQL.contains(&lower) => return None,
+        // Splunk's `index=main | delete`.
+        _ if lower == "search" || lower == "spl" => pipeline,
         _ if SQL.contains(&lower) => |text| sql(text, Where::IsStatement),
         // `rawSql`, `sqlCommand`, `native_sql_text`.
         _ if MAY_BE_SQL.contains(&lower) || lower.contains("sql") => |text| sql(text, Where::MayBeSearch),
@@ -60,6 +62,12 @@ pub(crate) fn in_field(lower: &str, value: &Value, is_search: bool) -> Option<Fo
         Value::Array(items) => items.iter().filter_map(Value::as_str).find_map(judge),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
     }
+}
+
+/// A search whose last step removes what was found.
+fn pipeline(text: &str) -> Option<Found> {
+    let (_, last) = text.rsplit_once('|').filter(|_| text.len() <= LONGEST)?;
+    last.trim().eq_ignore_ascii_case("delete").then(|| (Effect::Destroy, "a search that deletes what it finds".to_owned()))
 }
 
 /// A GraphQL mutation that is to run later, as bulk operations take it.

@@ -24,7 +24,23 @@ struct Service {
 /// One service's operations: lines of method, path and name, in the order of their bytes.
 struct Page {
     text: String,
+    /// By method and depth, and within these as in the text.
+    lines: Vec<Line>,
 }
+
+/// Where a line's parts stand in the text: `GET /path name`.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    begin: u32,
+    path: u32,
+    name: u32,
+    end: u32,
+    /// How many segments a path must have to fit; [`ANY_DEPTH`] where a part of it is greedy.
+    depth: u8,
+}
+
+/// The depth of a path that fits paths of many.
+const ANY_DEPTH: u8 = u8::MAX;
 
 impl Book {
     pub(super) const fn new(data: &'static [u8]) -> Self {
@@ -71,16 +87,53 @@ impl Page {
         if DeflateDecoder::new(block).read_to_string(&mut text).is_err() {
             text.clear();
         }
-        Self { text }
+        let mut begin = 0;
+        let mut lines: Vec<Line> = Vec::new();
+        for line in text.split_inclusive('\n') {
+            lines.extend(Line::of(line, begin));
+            begin += line.len();
+        }
+        let mut page = Self { text, lines: Vec::new() };
+        lines.sort_by(|one, other| (page.method(*one), one.depth).cmp(&(page.method(*other), other.depth)));
+        page.lines = lines;
+        page
+    }
+
+    fn method(&self, line: Line) -> &str {
+        self.part(line.begin, line.path - 1)
+    }
+
+    fn part(&self, begin: u32, end: u32) -> &str {
+        self.text.get(begin as usize..end as usize).unwrap_or_default()
+    }
+
+    /// The lines of one method and depth, in the order of the text.
+    fn of_depth(&self, method: &str, depth: u8) -> &[Line] {
+        let from = self.lines.partition_point(|line| (self.method(*line), line.depth) < (method, depth));
+        let until = self.lines.partition_point(|line| (self.method(*line), line.depth) <= (method, depth));
+        self.lines.get(from..until).unwrap_or_default()
     }
 
     /// The operation whose path fits best: what is spelt out goes before what may be anything, as servers have it.
     fn find(&'static self, method: &str, route: &Route) -> Option<&'static str> {
+        let depth = u8::try_from(route.segments().len()).unwrap_or(ANY_DEPTH);
+        let mut exact = if depth == ANY_DEPTH { &[][..] } else { self.of_depth(method, depth) };
+        let mut greedy = self.of_depth(method, ANY_DEPTH);
         let mut best: Option<(Fit, &str)> = None;
-        for line in self.text.lines() {
-            let Some(rest) = line.strip_prefix(method).and_then(|rest| rest.strip_prefix(' ')) else { continue };
-            let Some((path, name)) = rest.split_once(' ') else { continue };
-            let Some(fit) = fits(path, route) else { continue };
+        loop {
+            let line = match (exact.split_first(), greedy.split_first()) {
+                (Some((line, rest)), other) if other.is_none_or(|(other, _)| line.begin < other.begin) => {
+                    exact = rest;
+                    line
+                }
+                (_, Some((line, rest))) => {
+                    greedy = rest;
+                    line
+                }
+                (_, None) => break,
+            };
+            let Some(fit) = fits(self.part(line.path, line.name - 1), route) else { continue };
+            let name = self.part(line.name, line.end);
             match &best {
                 // Two names for one request: which counts is the service's secret.
                 Some((known, other)) if *known == fit && *other != name => return None,
@@ -89,6 +142,19 @@ impl Page {
             }
         }
         best.map(|(_, name)| name)
+    }
+}
+
+impl Line {
+    /// Of `GET /path name`, which begins at this byte of the text.
+    fn of(line: &str, begin: usize) -> Option<Self> {
+        let line = line.trim_end_matches('\n');
+        let (method, rest) = line.split_once(' ')?;
+        let (path, _) = rest.split_once(' ')?;
+        let parts = path.split('?').next().unwrap_or_default().split('/').filter(|part| !part.is_empty());
+        let depth = if parts.clone().any(|part| part.starts_with(GREEDY)) { ANY_DEPTH } else { u8::try_from(parts.count()).ok()? };
+        let at = |offset: usize| u32::try_from(begin + offset).ok();
+        Some(Self { begin: at(0)?, path: at(method.len() + 1)?, name: at(method.len() + path.len() + 2)?, end: at(line.len())?, depth })
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod databases;
 mod developers;
+mod facts;
 mod google;
 mod services;
 
@@ -64,6 +65,9 @@ impl Api for Providers {
     fn read(&self, call: &Call<'_>) -> Option<Reading> {
         if call.head.headers.contains_key(http::header::UPGRADE) || !call.route.is_plain() {
             return None;
+        }
+        if let Some((effect, why)) = facts::judge(call) {
+            return Some(Reading::one(marks::of_path(Operation::new(effect, http_rules::action(call.head.method), http_rules::resource(call), why), call)));
         }
         let provider = PROVIDERS.iter().find(|provider| (provider.is_at)(call.head))?;
         let (effect, why) = (provider.judge)(call)?;

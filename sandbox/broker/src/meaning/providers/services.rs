@@ -35,14 +35,48 @@ fn stripe(call: &Call<'_>) -> Option<Found> {
 
 /// Services that do nothing but wake people.
 fn is_alerting(head: &Head<'_>) -> bool {
-    ["pagerduty.com", "opsgenie.com", "victorops.com", "betteruptime.com", "statuspage.io"].iter().any(|domain| is_below(head, domain))
+    [
+        "pagerduty.com",
+        "opsgenie.com",
+        "victorops.com",
+        "betteruptime.com",
+        "statuspage.io",
+        "pingdom.com",
+        "uptimerobot.com",
+        "betterstack.com",
+        "statuscake.com",
+        "checklyhq.com",
+        "cronitor.io",
+        "healthchecks.io",
+    ]
+    .iter()
+    .any(|domain| is_below(head, domain))
 }
 
 fn alerting(call: &Call<'_>) -> Option<Found> {
     let off = |fields: &serde_json::Map<String, Value>| {
         fields.iter().any(|(name, value)| matches!((name.as_str(), value), ("status" | "state", Value::String(text)) if matches!(text.as_str(), "disabled" | "inactive" | "paused" | "maintenance")) || (matches!(name.as_str(), "enabled" | "active") && *value == Value::Bool(false)))
     };
+    let last = call.route.last();
+    if call.head.method != http::Method::GET && matches!(last, "disable" | "mute" | "pause" | "suspend" | "deactivate") {
+        return Some((Effect::Destroy, "nobody is woken any more".to_owned()));
+    }
+    if let Content::Form(pairs) = call.content()
+        && pairs.iter().any(|(name, value)| {
+            matches!((name.as_str(), value.as_str()), ("paused" | "muted" | "disabled", "true" | "1") | ("enabled" | "active", "false" | "0"))
+        })
+    {
+        return Some((Effect::Destroy, "nobody is woken any more".to_owned()));
+    }
     let Content::Json(Value::Object(fields)) = call.content() else { return None };
+    // A rota without layers, a policy without rules: nobody is left to be woken.
+    const WHO: &[&str] = &["schedule_layers", "escalation_rules", "rotations", "rules", "responders", "recipients", "participants"];
+    let leaves_nobody = |fields: &serde_json::Map<String, Value>| {
+        fields.iter().any(|(name, value)| WHO.contains(&name.as_str()) && matches!(value, Value::Array(items) if items.is_empty()))
+    };
+    if call.head.method == http::Method::PUT && (leaves_nobody(fields) || fields.values().filter_map(Value::as_object).any(leaves_nobody)) {
+        return Some((Effect::Destroy, "nobody is left to be woken".to_owned()));
+    }
     let switches_off = off(fields) || fields.values().filter_map(Value::as_object).any(off);
     (switches_off && call.head.method != http::Method::GET).then(|| (Effect::Destroy, "nobody is woken any more".to_owned()))
 }

@@ -132,6 +132,7 @@ fn names_that_destroy() {
         ("/v1/projects/p/topics/t:purge", &[JSON], "{}"),
         ("/index/_delete_by_query", &[JSON], "{}"),
         ("/delete/3", &[JSON], "{}"),
+        ("/v1/deletions", &[JSON], "{}"),
         ("/", &[("x-amz-target", "Dynamo_20120810.DeleteTable"), JSON], "{}"),
         ("/", &[FORM], "Action=TerminateInstances&Version=2016-11-15"),
         ("/rpc", &[JSON], r#"{"jsonrpc":"2.0","method":"db.drop","id":1}"#),
@@ -139,7 +140,7 @@ fn names_that_destroy() {
     ] {
         assert_eq!(worst("POST", target, pairs, Some(body.as_bytes())), Effect::Destroy, "{target} {body}");
     }
-    for target in ["/v1/deletions", "/v1/things", "/docs/how-to-delete-your-whole-account-today", "/v1/drop-ships/3/items"] {
+    for target in ["/v1/completions", "/v1/things", "/docs/how-to-delete-your-whole-account-today", "/v1/drop-ships/3/items"] {
         assert_eq!(worst("POST", target, &[JSON], Some(b"{}")), Effect::Write, "{target}");
     }
     for (method, target, body, effect) in [
@@ -259,6 +260,7 @@ fn how_long_it_takes() {
 mod clouds;
 mod disguises;
 mod guards;
+mod orders;
 mod protections;
 mod services;
 mod settings;

@@ -9,7 +9,10 @@ use agentbox_core::Effect;
 pub(crate) use nouns::{Worth, guard_together, is_guard, is_resettable, singular, worth};
 use split::LONGEST;
 pub(crate) use split::split;
-use verbs::{BEFORE, CLOSING, DESTROYING, EMPTYING, GUARDED, KILLABLE, LOOKING, OLDER, READING, REMOVABLE, REMOVING, RESTORING, UNDOING, WEAKENING};
+use verbs::{
+    ADMITTING, BEFORE, CHECKED, CLOSING, DERIVED, DESTROYING, EMPTYING, GUARDED, KILLABLE, LOOKING, LOSSES, OLDER, READING, REMOVABLE, REMOVING, RESTORING,
+    UNDOING, WEAKENING,
+};
 
 fn is(table: &[&str], word: &str) -> bool {
     table.contains(&word)
@@ -57,7 +60,7 @@ pub(crate) fn of_words(words: &[String], around: &[String]) -> Option<Effect> {
         return Some(effect);
     }
     // Fixing a day for a deletion loses as surely as deleting.
-    if first == "schedule" && words.iter().any(|word| word == "deletion" || word == "delete") {
+    if first == "schedule" && words.iter().any(|word| is(LOSSES, word)) {
         return Some(Effect::Destroy);
     }
     // `previewDelete`, `listPurgeJobs`: what is only looked at; `getAndDelete` does both.
@@ -92,11 +95,21 @@ pub(crate) fn of_words(words: &[String], around: &[String]) -> Option<Effect> {
 /// Whether this verb on this object loses anything.
 fn loses(verb: &str, object: &[String], before: &[String]) -> bool {
     let worth = worth(object);
+    // What is built from something else is built again; a pool that is scrubbed is read through.
+    let head = head_of(object);
+    let is_derived = verb == "rebuild" && (is(DERIVED, singular(head)) || head.starts_with("cache"));
+    let is_checked = verb == "scrub" && is(CHECKED, singular(head));
+    // `ComputerSystem.Reset` of Redfish starts it anew.
+    let is_started = verb == "reset" && matches!(object, [.., computer, system] if computer == "computer" && system == "system");
+    if is_derived || is_checked || is_started {
+        return false;
+    }
     if is(EMPTYING, verb) {
-        let head = head_of(object);
         let is_cache = object.iter().any(|word| word.starts_with("cache"));
         return match verb {
             _ if is_cache => false,
+            // A picture is trimmed, too.
+            "trim" => matches!(singular(head), "history" | "log" | "queue" | "stream" | "topic"),
             "kill" => !object.iter().any(|word| KILLABLE.contains(&singular(word))),
             "reset" | "clear" | "flush" if is_resettable(head) || object.first().is_some_and(|first| is_resettable(first)) => worth == Worth::Guard,
             _ => worth != Worth::Light,
@@ -107,6 +120,17 @@ fn loses(verb: &str, object: &[String], before: &[String]) -> bool {
         let removable = REMOVABLE.contains(&singular(head_of(object))) || object.first().is_some_and(|first| REMOVABLE.contains(&singular(first)));
         // `firewallPolicies.removeRule`: what is taken out guarded.
         let guards = worth == Worth::Guard || before.iter().any(|word| is_guard(word));
+        // A member of a cluster is a machine with its part of the data.
+        let is_server = matches!(singular(head), "member" | "peer" | "node" | "voter" | "replica")
+            && object
+                .iter()
+                .rev()
+                .nth(1)
+                .or_else(|| before.last())
+                .is_some_and(|above| matches!(singular(above), "cluster" | "raft" | "quorum" | "etcd" | "ring"));
+        if is_server {
+            return true;
+        }
         return guards || !(parts_from || removable || matches!(worth, Worth::Light | Worth::Joining));
     }
     // `DeleteCacheCluster` is a cluster, `purgeServiceCache` a cache that fills again.
@@ -136,13 +160,16 @@ fn weakening(words: &[String], around: &[String]) -> Option<Effect> {
     let others = || words.iter().map(String::as_str).filter(|word| *word != verb);
     let guards =
         others().any(|word| is_guard(word) || (verb == first && is(GUARDED, singular(word)) && matches!(verb, "disable" | "stop" | "suspend" | "unprotect")));
+    // `auth/disable`: whoever comes is let in.
+    let lets_in = matches!(verb, "disable" | "off" | "deactivate")
+        && (others().any(|word| is(ADMITTING, word)) || (words.len() == 1 && around.last().is_some_and(|word| is(ADMITTING, word))));
     // A backup that is stopped is one run of it; the guard of other things is what runs by itself.
     // `…/users/7/lifecycle/suspend`: the life of something else.
     // `backup.Backups/PauseSchedule`: what is stopped is no more than the guard's own working.
     let is_alone = words.iter().all(|word| word == verb || VAGUE.contains(&singular(word)));
     let of_policy = || matches!(verb, "disable" | "deactivate" | "suspend") && around.iter().any(|word| matches!(singular(word), "policy" | "policie"));
     let around_guards = is_alone && (around.iter().any(|word| is_guard(word) && word != "lifecycle") || of_policy());
-    (guards || around_guards || guard_together(words) || first == "unprotect").then_some(Effect::Destroy)
+    (guards || lets_in || around_guards || guard_together(words) || first == "unprotect").then_some(Effect::Destroy)
 }
 
 fn closing(words: &[String], first: &str, around: &[String]) -> Option<Effect> {
@@ -199,7 +226,8 @@ pub(crate) fn step(name: &str) -> Option<Vec<String>> {
     let from = words.iter().take_while(|word| is(BEFORE, word)).count();
     // `StopReplication`, `delete-app-version-app-component`: an API's own verb stands first, whatever its length.
     let turns_off = matches!(words.as_slice(), [turn, off, ..] if matches!(turn.as_str(), "turn" | "switch") && off == "off");
-    let begins = words.get(from).is_some_and(verb) || turns_off;
+    let schedules = words.first().is_some_and(|first| first == "schedule") && words.iter().any(|word| is(LOSSES, word));
+    let begins = words.get(from).is_some_and(verb) || turns_off || schedules;
     let ends = words.len() <= 4 && words.last().is_some_and(verb);
     (begins || ends).then_some(words)
 }

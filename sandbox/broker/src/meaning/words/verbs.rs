@@ -71,7 +71,10 @@ pub(super) const REMOVABLE: &[&str] =
     &["admin", "analytic", "discount", "domain", "exemption", "option", "product", "resource", "role", "target", "team", "upstream", "url", "variant"];
 
 /// Verbs that set back to nothing or to a default.
-pub(super) const EMPTYING: &[&str] = &["clear", "empty", "flush", "reset", "kill"];
+pub(super) const EMPTYING: &[&str] = &["clear", "empty", "flush", "reset", "kill", "trim"];
+
+/// What may be fixed for a day.
+pub(super) const LOSSES: &[&str] = &["delete", "deletion", "destroy", "destruction", "erasure", "purge", "termination", "wipe"];
 
 /// What may be killed: it is run again.
 pub(super) const KILLABLE: &[&str] = &[
@@ -137,6 +140,15 @@ pub(super) const WEAKENING: &[&str] = &[
     "weaken",
     "withdraw",
 ];
+
+/// What lets in only whom it knows.
+pub(super) const ADMITTING: &[&str] = &["acl", "auth", "authentication", "authorization", "captcha", "csrf", "rbac", "ssl", "sso", "tls"];
+
+/// What is made from something else, and made again when it is built anew.
+pub(super) const DERIVED: &[&str] = &["graph", "index", "metadata", "preview", "projection", "search", "sitemap", "statistic", "thumbnail", "view"];
+
+/// Storage that a scrub reads through for errors.
+pub(super) const CHECKED: &[&str] = &["array", "osd", "pg", "pool", "raid", "zpool"];
 
 /// Guards of more than the tables of nouns name, for weakening verbs only.
 pub(super) const GUARDED: &[&str] = &["configuration", "lock", "rotation", "rule", "policy"];

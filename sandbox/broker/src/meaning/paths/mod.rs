@@ -1,5 +1,7 @@
 //! What a path says: the verb at its end (`/volumes/3/wipe`, `/v1/things:purge`), and what a DELETE would take.
 
+mod orders;
+
 use agentbox_core::Effect;
 
 use super::{
@@ -152,7 +154,12 @@ fn verb_of(segment: &str) -> &str {
 
 /// `/servers/3/actions/reset` is said of the server, `/users/3/lifecycle/suspend` of the user.
 fn is_filler(segment: &str) -> bool {
-    matches!(segment, "actions" | "action" | "lifecycle" | "commands" | "operations" | "ops" | "do")
+    matches!(segment, "actions" | "action" | "lifecycle" | "commands" | "operations" | "ops" | "do" | "id")
+}
+
+/// The last segment of a path without a program's ending: `tags.json` is `tags`.
+fn without_ending(segment: &str) -> &str {
+    segment.rsplit_once('.').filter(|(_, ending)| PROGRAMS.contains(ending)).map_or(segment, |(stem, _)| stem)
 }
 
 /// What the names at the path's end call for. Only ever stricter than the method.
@@ -189,8 +196,14 @@ pub(crate) fn called(call: &Call<'_>) -> Option<Found> {
     if is_collection && last.ends_with(":restore") {
         return None;
     }
+    if let Some(found) = orders::merges(last, before).or_else(|| orders::recovers(last, before)) {
+        return Some(found);
+    }
     if let Some(step) = words::step(verb_of(last)) {
         return (words::of_words(&step, &around_last) == Some(Effect::Destroy)).then(|| says(last));
+    }
+    if let Some(found) = orders::standing_above(&segments).or_else(|| orders::on_the_collection(call, &segments)) {
+        return Some(found);
     }
     // `/delete/3`, `/replication/dr/primary/disable` stands above; a word in the middle is a noun.
     let (segment, above) = before.split_last()?;
@@ -199,6 +212,12 @@ pub(crate) fn called(call: &Call<'_>) -> Option<Found> {
     let again = matches!(*last, "retry" | "confirm" | "execute" | "run" | "start" | "commit");
     let is_verb = (verb.len() == 1 || again) && verb.first().is_some_and(|word| words::destroys(word));
     (is_verb && words::of_words(&verb, &around) == Some(Effect::Destroy)).then(|| says(segment))
+}
+
+/// `GET …/exec/org.apache.activemq:…/purge`: a path of an RPC that travels by GET.
+#[must_use]
+pub(crate) fn executes(call: &Call<'_>) -> bool {
+    call.route.segments().rev().skip(1).any(|segment| matches!(segment, "exec" | "execute" | "invoke" | "executeMethod" | "callMethod"))
 }
 
 /// `GET /users/7/delete`: a page of an old sort that deletes when it is opened.
@@ -216,7 +235,10 @@ pub(crate) fn deletes(call: &Call<'_>) -> Option<Found> {
     if !call.route.is_plain() {
         return None;
     }
-    let segments: Vec<&str> = call.route.segments().filter(|segment| !matches!(*segment, "$ref" | "$value" | "@me")).collect();
+    let mut segments: Vec<&str> = call.route.segments().filter(|segment| !matches!(*segment, "$ref" | "$value" | "@me")).collect();
+    if let Some(last) = segments.last_mut() {
+        *last = without_ending(last);
+    }
     // A registry's upload that was never finished (OCI distribution, 4.3).
     if matches!(segments.as_slice(), ["v2", .., "blobs", "uploads", _]) {
         return Some((Effect::Write, "it gives up an upload that was never finished".to_owned()));
@@ -246,7 +268,8 @@ pub(crate) fn deletes(call: &Call<'_>) -> Option<Found> {
         Worth::Joining => has_owner,
         Worth::Guard | Worth::Heavy | Worth::Unknown => false,
     };
-    if names_content || is_management || !is_light {
+    // `transfer_lock`, `legal_hold`: a lock of this kind is nobody's own.
+    if names_content || is_management || !is_light || words::guard_together(&words) {
         return None;
     }
     Some((Effect::Write, format!("it removes {}, which is made again at will", safe(subject))))
@@ -280,7 +303,7 @@ fn subject<'a>(segments: &[&'a str]) -> Option<&'a str> {
         (!is_identifier(segment) && (is_light(&own) || words::worth(&whose) == Worth::Light)).then_some(segment)
     };
     // `/applications/3a/token`, `/posts/7/like`: a member's own.
-    if is_identifier(before) || is_version(before) || before.is_empty() {
+    if is_identifier(before) || is_version(before) || matches!(before, "" | "api" | "rest") {
         return known(last);
     }
     // A word below a collection is the name of a member, too.
@@ -297,7 +320,7 @@ fn speaks_of_itself(call: &Call<'_>) -> bool {
     let is_api = host.starts_with("api.")
         || host.starts_with("api-")
         || is_known(host)
-        || first.iter().any(|segment| is_version(segment) || matches!(*segment, "api" | "apis" | "rest"));
+        || first.iter().any(|segment| is_version(segment) || matches!(*segment, "api" | "apis" | "rest" | "admin"));
     let is_free = call.route.segments().any(|segment| FREE_NAMES.contains(&segment))
         && !call.route.segments().any(|segment| words::split(segment).last().is_some_and(|last| matches!(words::singular(last), "account" | "user")));
     // Object stores have names of their users' all over.
