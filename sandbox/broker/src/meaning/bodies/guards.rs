@@ -405,8 +405,10 @@ fn is_off(value: &Value, negated: bool, depth: usize) -> bool {
             let name = name.to_ascii_lowercase();
             let is_switch = name.contains("enable") || matches!(name.as_str(), "status" | "state" | "active" | "value" | "on" | "required" | "enforced");
             let lists_nothing = name.contains("enable") && matches!(value, Value::Array(items) if items.is_empty());
+            // `{"snapshot_policy": {"name": "none"}}`.
+            let names_none = name == "name" && value.as_str().is_some_and(|text| text.eq_ignore_ascii_case("none"));
             let is_inner = depth < DEEPEST_SWITCH && matches!(value, Value::Object(_) | Value::Array(_)) && is_off(value, negated, depth + 1);
-            (is_switch && (lists_nothing || is_off(value, negated, depth + 1))) || is_inner
+            (names_none && !negated) || (is_switch && (lists_nothing || is_off(value, negated, depth + 1))) || is_inner
         }),
         Value::Array(items) => items.iter().any(|item| item.is_object() && depth < DEEPEST_SWITCH && is_off(item, negated, depth + 1)),
         Value::Null => false,
@@ -441,7 +443,7 @@ const OFF_WORDS: &[&str] = &[
 
 /// Those that say it of themselves, whatever the setting is called.
 fn is_plainly_off(text: &str) -> bool {
-    const SAID: &[&str] = &["off", "disabled", "suspended", "inactive", "paused", "stopped", "muted", "unprotected", "never", "released"];
+    const SAID: &[&str] = &["off", "disabled", "suspended", "inactive", "paused", "stopped", "muted", "unprotected", "never", "released", "retired"];
     if text.len() > 40 || text.contains([' ', '/', '.', '@']) {
         return false;
     }

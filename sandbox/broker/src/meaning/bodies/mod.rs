@@ -129,6 +129,12 @@ fn whole(value: &Value, around: &Around) -> Option<Found> {
     {
         return Some((effect, format!("{why}: value")));
     }
+    // `POST …/messageTTL 60`: the body is the value.
+    if matches!(value, Value::Bool(_) | Value::Number(_))
+        && let Some((effect, why)) = settings::judge(&around.about.join("_"), value, around, above)
+    {
+        return Some((effect, format!("{why}: the whole body")));
+    }
     in_value(value, around, above).or_else(|| match value {
         Value::Object(fields) => settings::capacity(fields).or_else(|| settings::goes_back(fields, around)),
         _ => None,
@@ -176,6 +182,8 @@ pub(crate) fn query_destroys(pairs: &[(String, String)], reads: Reads, around: &
             // `?deleteInstanceDir=true`, whatever the method.
             _ if is_yes(&Value::String(value.clone())) && words::begins_destroying(name) && !looks => return Some(url(Effect::Destroy)),
             _ if reads == Reads::No && settings::ends_by_query(&lower, value, around) => return Some(url(Effect::Destroy)),
+            // `?restore_to.snapshot.name=s`.
+            _ if reads == Reads::No && lower.starts_with("restore") && words::effect_of(name) == Some(Effect::Destroy) => return Some(url(Effect::Destroy)),
             // `?delete`, as some REST dialects of RPC have it.
             _ if value.is_empty() && reads == Reads::No && words::begins_destroying(name) => return Some(url(Effect::Destroy)),
             _ => {}

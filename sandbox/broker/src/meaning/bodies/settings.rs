@@ -165,7 +165,7 @@ fn number(value: &Value) -> Option<f64> {
 fn shortens(all: &[String], value: &Value, above: Above) -> bool {
     let has = |wanted: &[&str]| all.iter().any(|word| wanted.contains(&word.as_str()));
     let keeps = has(&["retention", "retain", "retained", "expiration", "expire", "expires", "keep"])
-        || (has(&["delete", "autodelete", "purge"]) && has(&["after", "days", "hours", "minutes"]));
+        || (has(&["delete", "deleting", "autodelete", "purge"]) && has(&["after", "days", "hours", "minutes"]));
     // `…/log-retention {"days": 1}`, `pitr_window_days: 1`.
     let is_time = has(&["days", "hours", "minutes", "seconds", "ms", "period", "duration", "window", "max", "age", "ttl"]);
     let keeps = keeps

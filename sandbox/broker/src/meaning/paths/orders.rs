@@ -77,10 +77,10 @@ pub(super) fn on_the_collection(call: &Call<'_>, segments: &[&str]) -> Option<Fo
         let (Some(last), before) = (words.last().map(|word| words::singular(word)), words.len().checked_sub(2).and_then(|at| words.get(at))) else {
             return false;
         };
-        let is_loss = |word: &str| matches!(words::singular(word), "deletion" | "erasure" | "destruction");
+        let is_loss = |word: &str| matches!(words::singular(word), "deletion" | "disposal" | "erasure" | "destruction");
         is_loss(last) || (matches!(last, "request" | "job" | "task") && before.is_some_and(|before| is_loss(before) || before == "delete"))
     };
-    let is_plural = |segment: &&str| segment.ends_with('s') || segment.ends_with("deletion") || segment.ends_with("erasure");
+    let is_plural = |segment: &&str| segment.ends_with('s') || segment.ends_with("deletion") || segment.ends_with("disposal") || segment.ends_with("erasure");
     if let Some(segment) = [before.last(), Some(last)].into_iter().flatten().find(|segment| is_plural(segment) && is_deletion(segment)) {
         return Some(said(segment));
     }

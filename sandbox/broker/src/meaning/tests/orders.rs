@@ -25,6 +25,16 @@ fn a_verb_may_stand_above_its_arguments() {
         ("POST", "https://api.acme.example/v2/keys/7/schedule-destruction", "", Destroy),
         ("POST", "https://api.acme.example/v2/keys/7/schedule-maintenance", "", Write),
         ("POST", "https://api.acme.example/v2/streams/7/trim", "", Destroy),
+        ("POST", "https://files.acme.example/b2api/v3/b2_delete_bucket", r#"{"bucketId":"1"}"#, Destroy),
+        ("POST", "https://files.acme.example/b2api/v3/b2_get_upload_url", r#"{"bucketId":"1"}"#, Write),
+        ("POST", "https://api.acme.example/rpc/can_delete_bucket", r#"{"bucketId":"1"}"#, Write),
+        ("POST", "https://jobs.acme.example/savepoint-disposal", r#"{"path":"x"}"#, Destroy),
+        ("POST", "https://api.acme.example/v3/logs/1/stop-recording", "", Destroy),
+        ("POST", "https://api.acme.example/v3/calls/1/stop-recording", "", Write),
+        ("POST", "https://ceph.acme.example/api/block/image/i/snap/s/rollback", "", Destroy),
+        ("PATCH", "https://nas.acme.example/api/storage/volumes/1?restore_to.snapshot.name=s", "{}", Destroy),
+        ("POST", "https://api.acme.example/v3/carts/1/empty", "", Write),
+        ("POST", "https://api.acme.example/v3/folders/1/empty", "", Destroy),
         ("POST", "https://api.acme.example/v2/images/7/trim", "", Write),
         ("POST", "http://pd.acme.example/pd/api/v1/store/1/state?state=Tombstone", "", Destroy),
         ("POST", "http://pd.acme.example/pd/api/v1/store/1/state?state=Up", "", Write),
@@ -134,6 +144,11 @@ fn settings_that_let_something_happen() {
         ("PUT", "https://api.acme.example/v2/hosts/7/alerting", r#"{"muted_until":"2030-01-01"}"#, Destroy),
         ("PUT", "https://api.acme.example/v2/hosts/7/alerting", r#"{"muted_until":null}"#, Write),
         ("PATCH", "https://api.acme.example/v2/pools/7", r#"{"ha":false}"#, Destroy),
+        ("PATCH", "https://nas.acme.example/api/storage/volumes/1", r#"{"snapshot_policy":{"name":"none"}}"#, Destroy),
+        ("PATCH", "https://nas.acme.example/api/storage/volumes/1", r#"{"snapshot_policy":{"name":"daily"}}"#, Write),
+        ("PUT", "https://api.acme.example/2.0/retention_policies/1", r#"{"status":"retired"}"#, Destroy),
+        ("POST", "https://files.acme.example/b2_update_bucket", r#"{"lifecycleRules":[{"daysFromHidingToDeleting":1}]}"#, Destroy),
+        ("POST", "https://files.acme.example/b2_update_bucket", r#"{"lifecycleRules":[{"daysFromHidingToDeleting":90}]}"#, Write),
         ("POST", "https://logs.acme.example/services/search/jobs", r#"{"search":"index=main | delete"}"#, Destroy),
         ("POST", "https://logs.acme.example/services/search/jobs", r#"{"search":"index=main delete | stats count"}"#, Write),
         ("POST", "https://api.acme.example/jobs/ingest", r#"{"operation":"hardDelete"}"#, Destroy),
@@ -143,4 +158,17 @@ fn settings_that_let_something_happen() {
         ("PUT", "https://api.acme.example/issues/1", r#"{"status":"ignored","discard":true}"#, Destroy),
         ("PATCH", "http://dns.acme.example/api/v1/zones/a.example.", r#"{"rrsets":[{"name":"a","changetype":"REPLACE"}]}"#, Destroy),
     ]);
+}
+
+#[test]
+fn a_body_may_be_nothing_but_a_setting_s_value() {
+    let mut headers = http::HeaderMap::new();
+    headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    let at = |name: &str, body: &str| {
+        let url = format!("https://mq.acme.example/admin/v2/namespaces/t/n/{name}");
+        crate::meaning::request("POST", &url, &headers, Some(body.as_bytes())).unwrap().worst().unwrap().effect
+    };
+    assert_eq!(at("messageTTL", "60"), Destroy);
+    assert_eq!(at("maxConsumers", "60"), Write);
+    assert_eq!(at("deduplication", "false"), Write);
 }

@@ -108,6 +108,7 @@ fn loses(verb: &str, object: &[String], before: &[String]) -> bool {
         let is_cache = object.iter().any(|word| word.starts_with("cache"));
         return match verb {
             _ if is_cache => false,
+            "clear" | "empty" if matches!(singular(head), "cart" | "basket") => false,
             // A picture is trimmed, too.
             "trim" => matches!(singular(head), "history" | "log" | "queue" | "stream" | "topic"),
             "kill" => !object.iter().any(|word| KILLABLE.contains(&singular(word))),
@@ -167,9 +168,11 @@ fn weakening(words: &[String], around: &[String]) -> Option<Effect> {
     // `…/users/7/lifecycle/suspend`: the life of something else.
     // `backup.Backups/PauseSchedule`: what is stopped is no more than the guard's own working.
     let is_alone = words.iter().all(|word| word == verb || VAGUE.contains(&singular(word)));
+    // `logs/1/stop-recording`.
+    let of_log = is_alone && words.len() > 1 && around.iter().any(|word| singular(word) == "log");
     let of_policy = || matches!(verb, "disable" | "deactivate" | "suspend") && around.iter().any(|word| matches!(singular(word), "policy" | "policie"));
     let around_guards = is_alone && (around.iter().any(|word| is_guard(word) && word != "lifecycle") || of_policy());
-    (guards || lets_in || around_guards || guard_together(words) || first == "unprotect").then_some(Effect::Destroy)
+    (guards || lets_in || of_log || around_guards || guard_together(words) || first == "unprotect").then_some(Effect::Destroy)
 }
 
 fn closing(words: &[String], first: &str, around: &[String]) -> Option<Effect> {
@@ -228,6 +231,11 @@ pub(crate) fn step(name: &str) -> Option<Vec<String>> {
     let turns_off = matches!(words.as_slice(), [turn, off, ..] if matches!(turn.as_str(), "turn" | "switch") && off == "off");
     let schedules = words.first().is_some_and(|first| first == "schedule") && words.iter().any(|word| is(LOSSES, word));
     let begins = words.get(from).is_some_and(verb) || turns_off || schedules;
+    // `b2_delete_bucket`, `wp_delete_post`: whose it is stands before.
+    const NO_OWNER: &[&str] = &["can", "has", "is", "no", "not", "on", "pre", "to", "un"];
+    let is_owned =
+        matches!(words.as_slice(), [owner, second, _, ..] if owner.len() <= 3 && !NO_OWNER.contains(&owner.as_str()) && destroys(second)) && name.contains('_');
+    let begins = begins || is_owned;
     let ends = words.len() <= 4 && words.last().is_some_and(verb);
     (begins || ends).then_some(words)
 }

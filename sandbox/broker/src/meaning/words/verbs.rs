@@ -103,7 +103,7 @@ pub(super) const RESTORING: &[&str] = &["restore", "revert", "rollback", "backtr
 
 /// What an older state is taken from. Without one of these, restoring undoes a deletion.
 pub(super) const OLDER: &[&str] =
-    &["backup", "snapshot", "pitr", "point", "database", "db", "volume", "disk", "travel", "recovery", "dump", "checkpoint", "timestamp", "web"];
+    &["backup", "snapshot", "snap", "pitr", "point", "database", "db", "volume", "disk", "travel", "recovery", "dump", "checkpoint", "timestamp", "web"];
 
 /// Verbs that destroy where their object guards something.
 pub(super) const WEAKENING: &[&str] = &[
