@@ -9,6 +9,7 @@ use crate::{
     dns::Reading,
     http::{Pool, Room, Twice, carrier::Carrier},
     line::Line,
+    meaning::Documents,
     names::Names,
     postgres::Keys,
     redis::Scripts,
@@ -35,6 +36,8 @@ pub(crate) struct Broker {
     /// The way to the process that holds the secrets, where there are any.
     pub(crate) carrier: Option<Carrier>,
     pub(crate) scripts: Scripts,
+    /// Documents of GraphQL that have passed by.
+    pub(crate) documents: Documents,
     pub(crate) room: Room,
     pub(crate) authority: Authority,
     pub(crate) names: Arc<Names>,

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use agentbox_core::{Destination, Evidence, Refusal, RefusalKind, Request as Question, safe};
+use agentbox_core::{Destination, Evidence, Refusal, RefusalKind, Request as Question, Verdict, safe};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
@@ -230,6 +230,12 @@ async fn pass(broker: &Broker, facts: &Facts, version: Version, request: Request
         },
     };
     let style = meaning.reply;
+    if let Some(hash) = &meaning.unknown_document
+        && broker.policy.preview(&question).0 == Verdict::Hold
+        && broker.documents.asks_for(&facts.destination.host, facts.destination.port, hash)
+    {
+        return Ok(not_found());
+    }
     if let Some(carrier) = &broker.carrier
         && question.evidence.credentials.iter().any(|credential| credential.issued)
     {
@@ -262,6 +268,15 @@ async fn pass(broker: &Broker, facts: &Facts, version: Version, request: Request
             Err(unanswered(&error))
         }
     }
+}
+
+/// What a server answers that has not seen a document: the client sends it then, with its hash (Apollo, automatic persisted queries).
+fn not_found() -> Response<Through> {
+    let body = r#"{"errors":[{"message":"PersistedQueryNotFound","extensions":{"code":"PERSISTED_QUERY_NOT_FOUND"}}]}"#;
+    let mut response = Response::new(Through::of(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 pub(super) fn unanswered(error: &Unanswered) -> Response<Through> {
@@ -316,11 +331,11 @@ fn nonce() -> Result<KnownBody, Response<Through>> {
 /// Reads what must be read, and says what the request means. `share` is the room that its body takes.
 async fn understand(broker: &Broker, head: &Head<'_>, incoming: Incoming, share: &mut Share) -> Result<(Meaning, KnownBody, Through), Response<Through>> {
     if incoming.is_end_stream() {
-        return Ok((meaning::understand(head, Body::Absent), KnownBody::Whole(Bytes::new()), Through::Whole(None, None)));
+        return Ok((meaning::understand_after(head, Body::Absent, &broker.documents), KnownBody::Whole(Bytes::new()), Through::Whole(None, None)));
     }
     let want = meaning::wants(head);
     let (BodyWant::UpTo(most) | BodyWant::Soon(most)) = want else {
-        let meaning = meaning::understand(head, Body::Absent);
+        let meaning = meaning::understand_after(head, Body::Absent, &broker.documents);
         let rest = Rest::new(body::IDLE, tail(head, &Bytes::new(), &meaning));
         return Ok((meaning, nonce()?, Through::Streaming(None, incoming, rest)));
     };
@@ -334,22 +349,22 @@ async fn understand(broker: &Broker, head: &Head<'_>, incoming: Incoming, share:
     };
     match read.map_err(unread)? {
         Read::Whole(bytes, None) => {
-            let meaning = meaning::understand(head, Body::Whole(&bytes));
+            let meaning = meaning::understand_after(head, Body::Whole(&bytes), &broker.documents);
             Ok((meaning, KnownBody::Whole(bytes.clone()), Through::Whole((!bytes.is_empty()).then_some(bytes), None)))
         }
         Read::Whole(_, Some(trailers)) if belong_ahead(&trailers, head) => {
             Err(plain(StatusCode::BAD_REQUEST, "agentbox_refused", "trailers that belong in the head: what frames a message, or authenticates"))
         }
         Read::Whole(bytes, Some(trailers)) => {
-            let mut meaning = meaning::understand(head, Body::Whole(&bytes));
+            let mut meaning = meaning::understand_after(head, Body::Whole(&bytes), &broker.documents);
             // Some servers take trailers for headers and some do not: the request is both, and unlike any other.
             let mut headers = head.headers.clone();
             headers.extend(trailers.clone());
-            meaning.operations.extend(meaning::understand(&Head { headers: &headers, ..*head }, Body::Whole(&bytes)).operations);
+            meaning.operations.extend(meaning::understand_after(&Head { headers: &headers, ..*head }, Body::Whole(&bytes), &broker.documents).operations);
             Ok((meaning, nonce()?, Through::Whole((!bytes.is_empty()).then_some(bytes), Some(trailers))))
         }
         Read::TooLong(first, incoming) => {
-            let meaning = meaning::understand(head, Body::TooLong { first: &first });
+            let meaning = meaning::understand_after(head, Body::TooLong { first: &first }, &broker.documents);
             let mut rest = Rest::new(body::IDLE, tail(head, &first, &meaning));
             if meaning::is_enveloped(head) {
                 let mut envelopes = Envelopes::default();

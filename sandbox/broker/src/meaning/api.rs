@@ -6,6 +6,7 @@ use super::{
     Body, BodyWant, Head, Meaning, ReplyStyle, aws,
     call::Call,
     credentials, excerpt,
+    graphql::{self, Documents},
     http_rules::{self, HttpRules},
     override_methods,
     route::Route,
@@ -63,8 +64,9 @@ pub(super) fn wants(head: &Head<'_>) -> BodyWant {
     APIS.iter().find_map(|api| api.wants(head, &route)).unwrap_or(BodyWant::UpTo(http_rules::LONGEST_BODY))
 }
 
-pub(super) fn understand(head: &Head<'_>, body: Body<'_>) -> Meaning {
-    let call = Call::new(head, body);
+pub(super) fn understand(head: &Head<'_>, body: Body<'_>, documents: Option<&Documents>) -> Meaning {
+    let mut call = Call::new(head, body);
+    call.documents = documents;
     let reading = APIS.iter().find_map(|api| api.read(&call));
     let Reading { mut operations, reply } = reading.unwrap_or_else(|| Reading::one(http_rules::opaque(&call, "nobody recognised this request")));
     // Whichever room has read it: AWS's clients show no other error.
@@ -77,7 +79,12 @@ pub(super) fn understand(head: &Head<'_>, body: Body<'_>) -> Meaning {
     if operations.is_empty() {
         operations.push(http_rules::opaque(&call, "no operation was found in it"));
     }
-    Meaning { operations, excerpt: excerpt::of(&call), reply, credentials: credentials::seen(head) }
+    let unknown_document = if reply == ReplyStyle::GraphQl && operations.iter().all(|operation| operation.effect == Effect::Opaque) {
+        graphql::unknown_document(&call)
+    } else {
+        None
+    };
+    Meaning { operations, excerpt: excerpt::of(&call), reply, credentials: credentials::seen(head), unknown_document }
 }
 
 /// An operation that cannot be understood.

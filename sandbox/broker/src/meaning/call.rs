@@ -5,6 +5,7 @@ use std::{borrow::Cow, cell::OnceCell};
 use super::{
     Body, Head,
     content::{self, Content, Media, Unreadable},
+    graphql::Documents,
     route::Route,
 };
 
@@ -16,6 +17,8 @@ pub(crate) struct Call<'a> {
     pub(crate) route: Route,
     /// The media type that the head claims.
     pub(crate) media: Media,
+    /// Documents of GraphQL that have passed by, where somebody remembers them.
+    pub(crate) documents: Option<&'a Documents>,
     body: Body<'a>,
     bytes: OnceCell<Result<Cow<'a, [u8]>, Unreadable>>,
     content: OnceCell<Content>,
@@ -25,7 +28,7 @@ impl<'a> Call<'a> {
     /// Lays a request on the table.
     #[must_use]
     pub(crate) fn new(head: &'a Head<'a>, body: Body<'a>) -> Self {
-        Self { head, route: Route::of(head.target), media: Media::of(head.headers), body, bytes: OnceCell::new(), content: OnceCell::new() }
+        Self { head, route: Route::of(head.target), media: Media::of(head.headers), documents: None, body, bytes: OnceCell::new(), content: OnceCell::new() }
     }
 
     /// Whether there is no body at all.

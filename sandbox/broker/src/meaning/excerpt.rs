@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Body, call::Call, content::Content, grpc};
+use super::{Body, call::Call, content::Content, graphql, grpc};
 
 /// Longest excerpt in bytes: a card, not a page.
 const LONGEST: usize = 4000;
@@ -10,6 +10,9 @@ const LONGEST: usize = 4000;
 /// The excerpt of a request.
 #[must_use]
 pub(crate) fn of(call: &Call<'_>) -> String {
+    if let Some(document) = graphql::document_of(call) {
+        return cut(&format!("(by its hash, which has passed by with this document)\n{document}"));
+    }
     if call.has_no_body() {
         return call.route.values("query").next().map(cut).unwrap_or_default();
     }

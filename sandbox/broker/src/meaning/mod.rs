@@ -40,6 +40,7 @@ use agentbox_core::{Credential, HostName, Operation};
 pub(crate) use content::parse_json;
 pub(crate) use credentials::{Position, in_header, in_target, named as named_credential, positions, without_secrets};
 pub use example::{example, remote_command, request, websocket_message};
+pub(crate) use graphql::Documents;
 pub(crate) use grpc::is_enveloped;
 pub(crate) use kubernetes::opens_stream;
 pub(crate) use railway::{is_railway, may_lose};
@@ -122,6 +123,8 @@ pub struct Meaning {
     pub reply: ReplyStyle,
     /// Credentials in authenticating positions. Never the secrets.
     pub credentials: Vec<Credential>,
+    /// The hash of a document of GraphQL that has not passed by, where the request names it and nothing else.
+    pub unknown_document: Option<String>,
 }
 
 /// How much of the body must be read before judging.
@@ -133,7 +136,13 @@ pub fn wants(head: &Head<'_>) -> BodyWant {
 /// What the request would do. Hand over as much of the body as [`wants`] asked for.
 #[must_use]
 pub fn understand(head: &Head<'_>, body: Body<'_>) -> Meaning {
-    api::understand(head, body)
+    api::understand(head, body, None)
+}
+
+/// The same by somebody who remembers the documents of GraphQL that have passed by.
+#[must_use]
+pub(crate) fn understand_after(head: &Head<'_>, body: Body<'_>, documents: &Documents) -> Meaning {
+    api::understand(head, body, Some(documents))
 }
 
 #[cfg(test)]

@@ -1,11 +1,15 @@
 //! GraphQL of any API: which root fields a request would run, judged by the API's vocabulary or by their names.
 
 mod document;
+mod documents;
 mod envelope;
+
+use std::sync::Arc;
 
 use agentbox_core::{Effect, Operation, Resource};
 
 pub(crate) use document::{Kind, RootField, root_fields};
+pub(crate) use documents::Documents;
 pub(crate) use envelope::path_says_graphql;
 
 use super::{
@@ -47,7 +51,7 @@ pub(crate) fn read(call: &Call<'_>, vocabulary: &dyn Vocabulary) -> Option<Vec<O
     };
     let mut operations = Vec::new();
     for envelope in &envelopes {
-        match fields(envelope) {
+        match fields(call, envelope) {
             Ok(fields) => operations.extend(fields.iter().flat_map(|field| vocabulary.field(call, field))),
             Err(why) => operations.extend(opaque(why)),
         }
@@ -55,8 +59,9 @@ pub(crate) fn read(call: &Call<'_>, vocabulary: &dyn Vocabulary) -> Option<Vec<O
     Some(operations)
 }
 
-fn fields(envelope: &Envelope) -> Result<Vec<RootField>, String> {
-    let Some(query) = envelope.query.as_deref().filter(|query| !query.trim().is_empty()) else {
+fn fields(call: &Call<'_>, envelope: &Envelope) -> Result<Vec<RootField>, String> {
+    let stored = stored(call, envelope);
+    let Some(query) = envelope.query.as_deref().filter(|query| !query.trim().is_empty()).or(stored.as_deref()) else {
         return Err("only the name or hash of a stored document was sent, not the document".to_owned());
     };
     if envelope.names_stored {
@@ -67,8 +72,40 @@ fn fields(envelope: &Envelope) -> Result<Vec<RootField>, String> {
         if !own.eq_ignore_ascii_case(hash) {
             return Err("the persisted query's hash is not that of the document".to_owned());
         }
+        if let Some(documents) = call.documents {
+            documents.learn(call.head.host, call.head.port, &own, query);
+        }
     }
     root_fields(query, envelope.operation_name.as_deref(), &envelope.variables).map_err(|why| why.to_string())
+}
+
+/// The document that an envelope names by its hash alone, where it has passed by.
+fn stored(call: &Call<'_>, envelope: &Envelope) -> Option<Arc<str>> {
+    let hash = envelope.sha256.as_deref().filter(|_| envelope.query.is_none() && !envelope.names_stored)?;
+    call.documents?.find(call.head.host, call.head.port, hash)
+}
+
+/// The document that a request names by its hash, for the card.
+#[must_use]
+pub(crate) fn document_of(call: &Call<'_>) -> Option<Arc<str>> {
+    call.documents?;
+    match envelope::find(call) {
+        Found::Envelopes(envelopes) => envelopes.iter().find_map(|envelope| stored(call, envelope)),
+        Found::Nothing | Found::Unclear(_) => None,
+    }
+}
+
+/// The hash of a document that has not passed by, where a request names it and nothing else: its client has the document, and sends it
+/// when it is told that the hash is not known (automatic persisted queries).
+#[must_use]
+pub(crate) fn unknown_document(call: &Call<'_>) -> Option<String> {
+    match envelope::find(call) {
+        Found::Envelopes(envelopes) => match envelopes.as_slice() {
+            [one] if one.query.is_none() && !one.names_stored && stored(call, one).is_none() => one.sha256.clone(),
+            _ => None,
+        },
+        Found::Nothing | Found::Unclear(_) => None,
+    }
 }
 
 /// GraphQL of an API that nobody has described: recognised by its path, its content type, or its body.

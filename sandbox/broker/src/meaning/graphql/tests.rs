@@ -123,6 +123,38 @@ fn a_hash_that_fits_is_fine() {
 }
 
 #[test]
+fn a_hash_stands_for_the_document_that_passed_by() {
+    let documents = Documents::default();
+    let host = agentbox_core::HostName::parse("api.example.com").unwrap();
+    let elsewhere = agentbox_core::HostName::parse("other.example.com").unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let method = http::Method::POST;
+    let read = |host: &agentbox_core::HostName, body: serde_json::Value| {
+        let head = Head { method: &method, scheme: crate::meaning::Scheme::Https, host, port: 443, target: "/graphql", headers: &headers };
+        let meaning = crate::meaning::understand_after(&head, crate::meaning::Body::Whole(body.to_string().as_bytes()), &documents);
+        (meaning.operations[0].effect, meaning.unknown_document, meaning.excerpt)
+    };
+    let query = "mutation { deleteUser(id: 1) { id } }";
+    let hash = content::sha256_hex(query.as_bytes());
+    let alone = json!({ "extensions": { "persistedQuery": { "version": 1, "sha256Hash": hash } } });
+    let (effect, unknown, _) = read(&host, alone.clone());
+    assert_eq!((effect, unknown.as_deref()), (Effect::Opaque, Some(hash.as_str())));
+    // A hash that is not the document's teaches nothing.
+    let lie = json!({ "query": "{me{id}}", "extensions": { "persistedQuery": { "version": 1, "sha256Hash": hash } } });
+    assert_eq!(read(&host, lie).0, Effect::Opaque);
+    assert_eq!(read(&host, alone.clone()).0, Effect::Opaque);
+    let both = json!({ "query": query, "extensions": { "persistedQuery": { "version": 1, "sha256Hash": hash } } });
+    assert_eq!(read(&host, both).0, Effect::Destroy);
+    let (effect, unknown, excerpt) = read(&host, alone.clone());
+    assert!(effect == Effect::Destroy && unknown.is_none() && excerpt.contains("deleteUser"), "{excerpt}");
+    assert_eq!(read(&elsewhere, alone).0, Effect::Opaque, "another host may mean another document");
+    // One that is named in another way beside it is opaque, and not asked for.
+    let named = json!({ "documentId": "x", "extensions": { "persistedQuery": { "version": 1, "sha256Hash": hash } } });
+    assert_eq!((read(&host, named.clone()).0, read(&host, named).1), (Effect::Opaque, None));
+}
+
+#[test]
 fn escapes_hide_nothing() {
     assert_eq!(post(URL, "application/json", r#"{"\u0071uery":"mutation{\u0064eleteUser{id}}"}"#), one(Effect::Destroy, "graphql.deleteUser"));
 }

@@ -194,7 +194,7 @@ impl Asked {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
         headers.remove(header::CONTENT_ENCODING);
         let head = Head { method: &Method::POST, headers: &headers, ..*head };
-        let mut meaning = api::understand(&head, Body::Whole(body));
+        let mut meaning = api::understand(&head, Body::Whole(body), None);
         meaning.credentials.extend(credentials::seen(&Head { headers: init, target: "/", ..head }));
         meaning
     }
@@ -250,7 +250,13 @@ pub(crate) fn unread(head: &Head<'_>, text: &[u8]) -> Meaning {
 fn one(head: &Head<'_>, action: &str, why: &str, text: &[u8]) -> Meaning {
     let call = Call::new(head, Body::Whole(text));
     let operation = Operation::new(Effect::Opaque, action, http_rules::resource(&call), why);
-    Meaning { operations: vec![operation], excerpt: excerpt::of(&call), reply: refusal::ReplyStyle::Json, credentials: credentials::seen(head) }
+    Meaning {
+        operations: vec![operation],
+        excerpt: excerpt::of(&call),
+        reply: refusal::ReplyStyle::Json,
+        credentials: credentials::seen(head),
+        unknown_document: None,
+    }
 }
 
 /// The texts of an opening message as if they were headers, which is what servers take them for.
@@ -296,7 +302,13 @@ pub(super) fn alone(head: &Head<'_>, protocol: Option<&str>, kind: Kind, bytes: 
         Said::Plain | Said::Init(_) | Said::Stop(_) => {
             let call = Call::new(head, Body::Whole(bytes));
             let operation = Operation::new(Effect::Read, "websocket.message", http_rules::resource(&call), "it opens or keeps a conversation");
-            Meaning { operations: vec![operation], excerpt: excerpt::of(&call), reply: refusal::ReplyStyle::Json, credentials: credentials::seen(head) }
+            Meaning {
+                operations: vec![operation],
+                excerpt: excerpt::of(&call),
+                reply: refusal::ReplyStyle::Json,
+                credentials: credentials::seen(head),
+                unknown_document: None,
+            }
         }
     }
 }
