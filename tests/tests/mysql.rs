@@ -237,6 +237,9 @@ fn a_statement_of_a_transaction_waits_a_while_and_frees_its_locks() {
     home.write("work/waits.py", WAITS);
     let going = start(&home, &format!("{PYTHON} waits.py; echo end"));
     let id = home.hold();
+    let card = home.outside(&["show", &id]).ended(0).out();
+    let words: Vec<&str> = card.split_whitespace().filter(|word| *word != "|").collect();
+    assert!(words.join(" ").contains("locks on rows of t keep others waiting"), "{card}");
     assert_eq!(server.tells("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_rows_modified = 1"), "1", "the transaction is open");
     going.says("SELECT done ('n3',)");
     assert_eq!(server.tells("SELECT COUNT(*) FROM shop.t WHERE id = 5000"), "0");

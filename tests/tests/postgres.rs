@@ -338,6 +338,7 @@ fn a_statement_of_a_transaction_waits_a_while_and_frees_its_locks() {
     let card = home.outside(&["show", &id]).ended(0).out();
     let words: Vec<&str> = card.split_whitespace().filter(|word| *word != "|").collect();
     assert!(words.join(" ").contains("rolled back after 4 seconds"), "{card}");
+    assert!(words.join(" ").contains("locks on public.t (RowExclusiveLock) keep others waiting"), "{card}");
     assert_eq!(
         server.tells("shop", "SELECT count(*) > 0 FROM pg_locks WHERE relation = 't'::regclass AND mode = 'RowExclusiveLock'"),
         "t",

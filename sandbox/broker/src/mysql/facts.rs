@@ -1,6 +1,6 @@
 //! What is known of a session: what decides how a text is read, what was prepared, and whether locks are held.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use agentbox_core::{Effect, Operation, Resource, ResourceId};
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{greeting::character_set, results::IN_TRANSACTION};
 use crate::{
     meaning::sql::{self, Dialect, FOLDS, Said},
-    session::has_words,
+    session::{MOST_LOCKS, has_words},
 };
 
 /// Prepared statements of one session, and all their texts together in bytes. None may be forgotten while the server knows it, so further ones are refused.
@@ -37,6 +37,8 @@ pub(super) struct Facts {
     in_transaction: bool,
     /// `LOCK TABLES` was sent, and nothing that lets go of them.
     locks_tables: bool,
+    /// What the transaction has changed so far, as far as the texts told: its locks are on that.
+    held: BTreeSet<String>,
     /// Its transaction was rolled back while it waited; what it sends for that is not done.
     pub(super) broken: bool,
 }
@@ -45,7 +47,17 @@ impl Facts {
     pub(super) fn new(user: &str) -> Self {
         let mut said = Said::new();
         said.user = Some(user.to_owned());
-        Self { said, statements: HashMap::new(), last: None, text: 0, long: HashSet::new(), in_transaction: false, locks_tables: false, broken: false }
+        Self {
+            said,
+            statements: HashMap::new(),
+            last: None,
+            text: 0,
+            long: HashSet::new(),
+            in_transaction: false,
+            locks_tables: false,
+            held: BTreeSet::new(),
+            broken: false,
+        }
     }
 
     /// A session begins, or begins anew: nothing of the one before is left.
@@ -207,6 +219,27 @@ impl Facts {
 
     pub(super) fn is_in_transaction(&self) -> bool {
         self.in_transaction
+    }
+
+    /// A text was done: while the transaction is open, it keeps locks on what the text changes.
+    pub(super) fn changes(&mut self, text: &[u8]) {
+        if !self.in_transaction && !self.locks_tables {
+            self.held.clear();
+            return;
+        }
+        for operation in self.operations(text).iter().filter(|operation| operation.effect >= Effect::Write) {
+            let id = operation.resource.id.to_string();
+            if let Some(table) = id.split_once(":table/").map(|(_, table)| table)
+                && self.held.len() <= MOST_LOCKS
+            {
+                self.held.insert(format!("rows of {table}"));
+            }
+        }
+    }
+
+    /// What others wait for while this client's next statement waits.
+    pub(super) fn held(&self) -> Vec<String> {
+        self.held.iter().cloned().collect()
     }
 
     pub(super) fn locks_tables(&self) -> bool {

@@ -288,7 +288,7 @@ impl Session {
             return self.decided(whole.number, answer).await;
         }
         let values = whole.payload.get(10..).filter(|values| parts.len() == 3 && !values.is_empty()).map(Value::Binary);
-        let request = question(excerpt(text, values.as_slice(), self.locks()));
+        let request = question(excerpt(text, values.as_slice(), self.locks(), &self.facts.held()));
         self.ask(whole.number, request).await
     }
 
@@ -351,7 +351,9 @@ impl Session {
 
     /// A text has ended: what it may have changed is found out.
     async fn done(&mut self, text: &[u8], ended: &Ended) -> Result<(), End> {
-        if self.facts.done(text, ended.ok) {
+        let ask_anew = self.facts.done(text, ended.ok);
+        self.facts.changes(text);
+        if ask_anew {
             self.look().await?;
         }
         Ok(())

@@ -10,7 +10,7 @@ use tokio::{
 use super::{
     frames::{HEADER, Malformed, Wire},
     relay::Shared,
-    session::{Heard, Session},
+    session::Heard,
 };
 use crate::{
     session::{Asking, BLOCK, FAREWELL, emptied},
@@ -31,7 +31,7 @@ pub(super) async fn down(asking: &Asking, shared: &Shared, mut far: Wire<ReadHal
             }
             continue;
         };
-        let wanted = Session::wants_body(head.kind) && head.length <= LONGEST_HEARD;
+        let wanted = head.length <= LONGEST_HEARD && shared.session().wants_body(head.kind);
         if wanted {
             while far.buffer.len() < head.whole() {
                 write(shared, &mut out).await?;

@@ -1,10 +1,12 @@
 //! What decides how a text of this session is read: what was said, what the server reports, and what is on its way and may change either.
 
+use std::sync::Arc;
+
 use agentbox_core::{Effect, Operation, Resource, ResourceId};
 
 use super::session::Transaction;
 use crate::{
-    meaning::sql::{self, Dialect, Said},
+    meaning::sql::{self, Considered, Dialect, Routines, Said},
     session::has_words,
 };
 
@@ -116,10 +118,15 @@ impl Facts {
         }
     }
 
+    /// What was looked up at the server. Where nobody looks anything up, functions are judged by their names.
+    pub(super) fn look_up(&mut self, routines: Arc<Routines>) {
+        self.said.look_up(routines);
+    }
+
     /// Every operation of `text`, which `steers` where it has one of [`STEERING_WORDS`]. While something is `on_its_way`, it may be read in more than one way: then all count.
-    pub(super) fn operations(&self, text: &[u8], steers: bool, on_its_way: bool) -> Vec<Operation> {
-        let mut found = sql::understand(Dialect::PostgreSql, text, &self.said);
-        let mut unclear = |why: &str| found.push(Operation::new(Effect::Opaque, sql::UNCLEAR, self.database(), why));
+    pub(super) fn consider(&self, text: &[u8], steers: bool, on_its_way: bool) -> Considered {
+        let mut found = sql::consider(Dialect::PostgreSql, text, &self.said);
+        let mut unclear = |why: &str| found.operations.push(Operation::new(Effect::Opaque, sql::UNCLEAR, self.database(), why));
         if steers && on_its_way && self.prepared_unsettled && has_words(text, &["execute"]) {
             unclear("it executes what was prepared while something on its way may change what that is");
         }
@@ -139,7 +146,7 @@ impl Facts {
             let mut other = self.said.clone();
             let is_off = self.said.setting("standard_conforming_strings").is_some_and(|value| value.eq_ignore_ascii_case("off"));
             other.set("standard_conforming_strings", if is_off { "on" } else { "off" });
-            found.extend(sql::understand(Dialect::PostgreSql, text, &other));
+            found.join(sql::consider(Dialect::PostgreSql, text, &other));
         }
         found
     }
@@ -311,7 +318,13 @@ mod tests {
     use super::*;
 
     fn worst(facts: &Facts, text: &str, on_its_way: bool) -> Effect {
-        facts.operations(text.as_bytes(), has_words(text.as_bytes(), STEERING_WORDS), on_its_way).iter().map(|operation| operation.effect).max().unwrap()
+        facts
+            .consider(text.as_bytes(), has_words(text.as_bytes(), STEERING_WORDS), on_its_way)
+            .operations
+            .iter()
+            .map(|operation| operation.effect)
+            .max()
+            .unwrap()
     }
 
     #[test]

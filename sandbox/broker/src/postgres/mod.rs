@@ -6,11 +6,13 @@ mod answers;
 mod facts;
 mod frames;
 mod functions;
+mod guard;
 pub(crate) mod keyed;
 mod keys;
 mod login;
 mod refusal;
 mod relay;
+mod routines;
 mod session;
 mod startup;
 
@@ -23,4 +25,5 @@ pub(crate) fn fuzz(bytes: &bytes::Bytes) {
     let body: &[u8] = bytes;
     let _ = (frames::query(body), frames::parse(body), frames::bind_names(body), frames::bind_values(body), frames::thing(body));
     let _ = (frames::execute(body), frames::function(body), frames::setting(body), frames::first(bytes), frames::head(body));
+    let _ = (routines::only(body), routines::routine(body));
 }

@@ -7,6 +7,9 @@ use super::frames;
 /// Insufficient privilege (PostgreSQL 18, appendix A).
 const REFUSED: &str = "42501";
 
+/// What a server answers that is to write in a read-only transaction.
+const READ_ONLY: &str = "25006";
+
 /// Longest text of one field, in characters.
 const LONGEST: usize = 900;
 
@@ -76,6 +79,19 @@ fn fields(severity: &str, state: &str, message: &str, detail: &str, hint: &str) 
     }
     body.push(0);
     frames::message(b'E', &body)
+}
+
+/// An error of a server that refused to write in a read-only transaction of ours, with the reason; `None` for all others.
+pub(super) fn read_only(body: &[u8]) -> Option<Vec<u8>> {
+    let has_hint = body.split(|byte| *byte == 0).any(|field| field.starts_with(b"H"));
+    if state(body) != READ_ONLY || has_hint {
+        return None;
+    }
+    let mut body = body.strip_suffix(b"\0")?.to_vec();
+    body.extend_from_slice(
+        b"HThe function reads, as far as its definition tells, and nobody has allowed more here: agentbox lets it run in a read-only transaction.\0\0",
+    );
+    Some(frames::message(b'E', &body))
 }
 
 /// The SQLSTATE of an `ErrorResponse`'s body.

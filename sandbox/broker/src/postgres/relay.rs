@@ -17,13 +17,14 @@ use super::{
     answers::down,
     frames::{self, HEADER, Head, LONGEST_WHOLE, Malformed, Thing, Wire},
     functions,
+    guard::{Own, is_one_query},
     refusal::Refused,
     session::{Awaited, CopyIn, Fate, MOST_PORTALS, MOST_STATEMENTS, MOST_TEXT, Session, Statement},
     startup::violation,
 };
 use crate::{
     http::{Share, refusal as no},
-    meaning::sql,
+    meaning::sql::{self, Considered},
     session::{Asking, BLOCK, Duplex, FAREWELL, IDLE, Locks, No, Question, SMALL, Value, WITHIN, Yes, emptied, excerpt, last_words, line},
     upstream::UpstreamStream,
 };
@@ -51,8 +52,15 @@ pub(super) async fn relay(asking: Asking, session: Session, client: Wire<Box<dyn
     let (client_reader, client_writer) = tokio::io::split(client);
     let (far_reader, far_writer) = tokio::io::split(far);
     let shared = Shared { session: Mutex::new(session), answered: Notify::new(), client: tokio::sync::Mutex::new(client_writer) };
-    let mut up =
-        Up { asking: &asking, shared: &shared, client: Wire::with(client_reader, client_ahead), far: far_writer, out: Vec::new(), kept: Kept::default() };
+    let mut up = Up {
+        asking: &asking,
+        shared: &shared,
+        client: Wire::with(client_reader, client_ahead),
+        far: far_writer,
+        out: Vec::new(),
+        kept: Kept::default(),
+        own: Own::default(),
+    };
     let mut down = std::pin::pin!(down(&asking, &shared, Wire::with(far_reader, far_ahead)));
     let ended = tokio::select! {
         ended = up.run() => {
@@ -74,7 +82,7 @@ pub(super) async fn relay(asking: Asking, session: Session, client: Wire<Box<dyn
 }
 
 /// Why a session ends early.
-type End = crate::session::End<Malformed>;
+pub(super) type End = crate::session::End<Malformed>;
 
 /// Messages that are not sent before it is known whether what they prepare may be done: the server would lock for them while a person thinks.
 #[derive(Default)]
@@ -84,18 +92,21 @@ struct Kept {
 }
 
 /// The client's side.
-struct Up<'r> {
-    asking: &'r Asking,
-    shared: &'r Shared,
+pub(super) struct Up<'r> {
+    pub(super) asking: &'r Asking,
+    pub(super) shared: &'r Shared,
     client: Wire<ReadHalf<Box<dyn Duplex>>>,
     far: WriteHalf<UpstreamStream>,
     out: Vec<u8>,
     kept: Kept,
+    pub(super) own: Own,
 }
 
 /// What was decided on a message.
-enum Decided {
+pub(super) enum Decided {
     Send(Yes),
+    /// In the read-only transaction that was begun.
+    Inside(Yes),
     Refuse(Refusal),
     /// Refused, since its transaction was kept waiting too long.
     RollBack(Refusal),
@@ -193,7 +204,7 @@ impl Up<'_> {
         Ok(())
     }
 
-    fn send(&mut self, bytes: &[u8], awaited: Awaited, fate: Fate) {
+    pub(super) fn send(&mut self, bytes: &[u8], awaited: Awaited, fate: Fate) {
         self.shared.session().sent(awaited, fate);
         self.out.extend_from_slice(bytes);
     }
@@ -219,7 +230,7 @@ impl Up<'_> {
     }
 
     /// Waits until the session is so. The server is asked to answer what it has, since it gathers answers until a `Sync`.
-    async fn until(&mut self, is_so: impl Fn(&Session) -> bool) -> Result<(), End> {
+    pub(super) async fn until(&mut self, is_so: impl Fn(&Session) -> bool) -> Result<(), End> {
         let mut asked = false;
         loop {
             {
@@ -253,6 +264,8 @@ impl Up<'_> {
             self.until(|session| !session.is_crowded()).await?;
         }
         match kind {
+            // No driver does that, and what the server makes of it nobody follows.
+            b'Q' | b'F' if self.own.guard.is_some() => Err(Malformed::Version.into()),
             b'Q' => self.query(bytes, &body).await,
             b'P' => self.parse(bytes, &body).await,
             b'B' => self.bind(bytes, &body).await,
@@ -262,7 +275,7 @@ impl Up<'_> {
                 self.send_kept();
                 self.until(|session| session.could_be_portal(&portal).len() < 2).await?;
                 let statement = self.shared.session().could_be_portal(&portal).pop().flatten();
-                self.send(bytes, Awaited::Execute(statement), Fate::Pass);
+                self.send(bytes, Awaited::Execute(statement), self.fate());
                 Ok(())
             }
             b'D' => {
@@ -285,7 +298,8 @@ impl Up<'_> {
                 self.send_kept();
                 // While the server waits for rows it drops these.
                 if self.shared.session().copy_in() != CopyIn::Yes {
-                    self.send(bytes, Awaited::Sync, Fate::Pass);
+                    self.send(bytes, Awaited::Sync, self.fate());
+                    self.leave();
                 }
                 Ok(())
             }
@@ -308,7 +322,7 @@ impl Up<'_> {
         }
     }
 
-    fn locks(&self) -> Locks {
+    pub(super) fn locks(&self) -> Locks {
         self.asking.locks(self.shared.session().may_hold_locks())
     }
 
@@ -316,9 +330,10 @@ impl Up<'_> {
         let statement = Statement::new(body.slice_ref(frames::query(body)?));
         self.send_kept();
         match self.judge(&statement, &[b"query", &statement.text], &[]).await? {
-            Decided::Send(yes) => {
+            Decided::Send(yes) | Decided::Inside(yes) => {
                 self.began(yes);
-                self.send(bytes, Awaited::Query(statement), Fate::Pass);
+                self.send(bytes, Awaited::Query(statement), self.fate());
+                self.leave();
             }
             Decided::Refuse(refusal) => self.refuse_query(&refusal)?,
             Decided::RollBack(refusal) => {
@@ -356,13 +371,17 @@ impl Up<'_> {
         let Some(statement) = self.statement(&portal, &name).await? else { return Ok(()) };
         let decided = match &statement {
             Some(statement) => self.judge(statement, &[b"bind", &statement.text, behind], &values).await?,
+            None if self.own.guard.is_some() => return Err(Malformed::Version.into()),
             None => self.judge_unknown(&name).await?,
         };
         match decided {
-            Decided::Send(yes) => {
+            Decided::Send(yes) | Decided::Inside(yes) => {
                 self.began(yes);
                 self.send_kept();
-                self.send(bytes, Awaited::Bind(portal, statement), Fate::Pass);
+                if self.own.guard.is_some() {
+                    self.own.portals.push(portal.clone());
+                }
+                self.send(bytes, Awaited::Bind(portal, statement), self.fate());
                 Ok(())
             }
             Decided::Refuse(refusal) => self.refuse_extended(&refusal),
@@ -413,7 +432,10 @@ impl Up<'_> {
                 return self.skip(head).await;
             }
             self.send_kept();
-            self.shared.session().sent(Awaited::Bind(portal, Some(statement)), Fate::Pass);
+            if self.own.guard.is_some() {
+                self.own.portals.push(portal.clone());
+            }
+            self.shared.session().sent(Awaited::Bind(portal, Some(statement)), self.fate());
             return self.stream(head).await;
         }
         if head.length > LONGEST_WHOLE {
@@ -463,28 +485,39 @@ impl Up<'_> {
                 self.send(bytes, Awaited::Function, Fate::Pass);
                 Ok(())
             }
+            Decided::Inside(_) => Err(Malformed::Version.into()),
             Decided::Refuse(refusal) | Decided::RollBack(refusal) => self.refuse_query(&refusal),
         }
     }
 
     fn is_plain(&self, statement: &Statement) -> bool {
-        let operations = self.shared.session().operations(statement);
+        let Considered { mut operations, leaned, .. } = self.shared.session().consider(statement);
+        operations.extend(leaned);
         self.asking.is_plain(&self.asking.request(Question { operations, parts: &[], what: "", excerpt: String::new() }))
     }
 
     async fn judge(&mut self, statement: &Statement, parts: &[&[u8]], values: &[Value<'_>]) -> Result<Decided, End> {
-        let (operations, path) = {
-            let session = self.shared.session();
-            (session.operations(statement), session.facts.path().join(","))
-        };
-        let parts: Vec<&[u8]> = parts.iter().copied().chain([path.as_bytes()]).collect();
+        let Considered { operations, leaned, .. } = self.consider(statement).await?;
+        let path = self.shared.session().facts.path().join(",");
+        // A function that does something else by now makes it another statement.
+        let does = if leaned.is_empty() { String::new() } else { format!("{operations:?}") };
+        let parts: Vec<&[u8]> = parts.iter().copied().chain([path.as_bytes(), does.as_bytes()]).collect();
         let what = line(&statement.text);
-        let question = |excerpt| self.asking.request(Question { operations: operations.clone(), parts: &parts, what: &what, excerpt });
-        if let Some(answer) = self.asking.at_once(&|| question(String::new())).await {
-            return decided(answer);
+        let asking = self.asking;
+        let question = |operations: &[Operation], excerpt| asking.request(Question { operations: operations.to_vec(), parts: &parts, what: &what, excerpt });
+        if self.own.guard.is_some() && (!is_one_query(&statement.text) || operations.iter().any(|operation| operation.effect > Effect::Read)) {
+            let why = "it stands in one batch with a function that runs in a read-only transaction";
+            return Ok(Decided::Refuse(no(RefusalKind::Failed, "postgres.batch", "", why, "Send it in a batch of its own, behind a Sync.")));
         }
-        let request = question(excerpt(&statement.text, values, self.locks()));
-        self.ask(request).await
+        if leaned.is_empty() {
+            if let Some(answer) = asking.at_once(&|| question(&operations, String::new())).await {
+                return decided(answer);
+            }
+            let held = self.held().await?;
+            let request = question(&operations, excerpt(&statement.text, values, self.locks(), &held));
+            return self.ask(request).await;
+        }
+        self.judge_leaning(statement, operations, leaned, values, &question).await
     }
 
     /// A statement that was prepared in a way that nobody could follow.
@@ -497,7 +530,7 @@ impl Up<'_> {
         self.ask(request).await
     }
 
-    async fn ask(&mut self, request: agentbox_core::Request) -> Result<Decided, End> {
+    pub(super) async fn ask(&mut self, request: agentbox_core::Request) -> Result<Decided, End> {
         let locks = self.locks();
         // What came before must not wait with it.
         self.flush().await?;
@@ -538,7 +571,7 @@ impl Up<'_> {
     }
 }
 
-fn decided(answer: Result<Yes, No>) -> Result<Decided, End> {
+pub(super) fn decided(answer: Result<Yes, No>) -> Result<Decided, End> {
     match answer {
         Ok(yes) => Ok(Decided::Send(yes)),
         Err(No::Refused(refusal)) => Ok(Decided::Refuse(refusal)),

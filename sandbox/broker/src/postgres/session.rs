@@ -8,7 +8,6 @@ use std::{
     sync::Arc,
 };
 
-use agentbox_core::Operation;
 use bytes::Bytes;
 
 use super::{
@@ -16,7 +15,7 @@ use super::{
     frames::{self, Malformed, Thing},
     refusal::Refused,
 };
-use crate::session::has_words;
+use crate::{meaning::sql::Considered, session::has_words};
 
 /// Messages that may wait for their answers. Further ones wait themselves.
 pub(super) const MOST_AWAITED: usize = 1 << 16;
@@ -29,6 +28,9 @@ pub(super) const MOST_PORTALS: usize = 4096;
 
 /// All their texts together, in bytes.
 pub(super) const MOST_TEXT: usize = 64 << 20;
+
+/// Most that one question of our own is answered, in bytes.
+const MOST_LEARNED: usize = 4 << 20;
 
 /// What is told of a statement when it is sent, and needed when its answer comes.
 #[derive(Debug)]
@@ -46,6 +48,15 @@ impl Statement {
         let steers = has_words(&text, STEERING_WORDS);
         Arc::new(Self { text, copies_in, steers })
     }
+}
+
+/// In what a statement may only read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guard {
+    /// A transaction, where the client has none.
+    Transaction,
+    /// A savepoint in the client's transaction.
+    Savepoint,
 }
 
 /// A message that was sent on.
@@ -81,6 +92,10 @@ pub(super) enum Fate {
     Pass,
     /// It was our own question.
     Swallow,
+    /// The same, and its rows are what was asked for.
+    Learn,
+    /// It stands in a read-only transaction of ours, of which the client is not told.
+    Inside(Guard),
     /// We sent something that fails in the place of what was refused; the client is told why instead.
     Refuse(Box<Refused>),
 }
@@ -154,6 +169,16 @@ pub(super) struct Session {
     outcome: String,
     /// The statement at hand has failed.
     failed: bool,
+    /// What our own question was answered.
+    own: Own,
+}
+
+/// Rows of our own question.
+#[derive(Debug, Default)]
+struct Own {
+    rows: Vec<Vec<u8>>,
+    length: usize,
+    failed: Option<String>,
 }
 
 impl Session {
@@ -174,6 +199,7 @@ impl Session {
             deeds: Vec::new(),
             outcome: String::new(),
             failed: false,
+            own: Own::default(),
         }
     }
 
@@ -257,8 +283,19 @@ impl Session {
     }
 
     /// What the text would do, after all that was said.
-    pub(super) fn operations(&self, statement: &Statement) -> Vec<Operation> {
-        self.facts.operations(&statement.text, statement.steers, !self.is_settled())
+    pub(super) fn consider(&self, statement: &Statement) -> Considered {
+        self.facts.consider(&statement.text, statement.steers, !self.is_settled())
+    }
+
+    /// The state of the client's transaction.
+    pub(super) fn transaction(&self) -> Transaction {
+        self.transaction
+    }
+
+    /// What our own question was answered, or the SQLSTATE with which the server refused it.
+    pub(super) fn learned(&mut self) -> Result<Vec<Vec<u8>>, String> {
+        let own = std::mem::take(&mut self.own);
+        own.failed.map_or(Ok(own.rows), Err)
     }
 
     /// A message goes to the server.
@@ -350,8 +387,8 @@ impl Session {
     }
 
     /// Whether the body of a message of this kind must be handed to [`Session::heard`]; all others are only counted.
-    pub(super) const fn wants_body(kind: u8) -> bool {
-        matches!(kind, b'Z' | b'E' | b'S' | b'C')
+    pub(super) fn wants_body(&self, kind: u8) -> bool {
+        matches!(kind, b'Z' | b'E' | b'S' | b'C') || kind == b'D' && self.awaited.front().is_some_and(|entry| matches!(entry.fate, Fate::Learn))
     }
 
     /// A message of the server; `body` is empty where it was not wanted.
@@ -368,7 +405,24 @@ impl Session {
             _ => {}
         }
         let Some(front) = self.awaited.front() else { return unasked };
-        let heard = if matches!(front.fate, Fate::Swallow) { Heard::Swallow } else { Heard::Pass };
+        let heard = match front.fate {
+            Fate::Swallow => Heard::Swallow,
+            Fate::Learn => {
+                if kind == b'D' {
+                    self.own.length = self.own.length.saturating_add(body.len());
+                    // An empty one was longer than is read.
+                    if body.is_empty() || self.own.length > MOST_LEARNED {
+                        self.own.failed = Some("more than is read".to_owned());
+                    } else {
+                        self.own.rows.push(body.to_vec());
+                    }
+                }
+                Heard::Swallow
+            }
+            // The client began none.
+            Fate::Inside(Guard::Transaction) if kind == b'Z' => Heard::Replace(frames::message(b'Z', b"I")),
+            Fate::Inside(_) | Fate::Pass | Fate::Refuse(_) => Heard::Pass,
+        };
         let fits = match (&front.awaited, kind) {
             (Awaited::Parse(..), b'1') | (Awaited::Bind(..), b'2') | (Awaited::Close(..), b'3') => true,
             (Awaited::DescribeStatement, b't') => return Ok(heard),
@@ -481,9 +535,14 @@ impl Session {
         let Some(front) = self.awaited.front_mut() else { return Heard::Pass };
         let heard = match std::mem::replace(&mut front.fate, Fate::Pass) {
             Fate::Pass => Heard::Pass,
-            Fate::Swallow => {
-                front.fate = Fate::Swallow;
+            own @ (Fate::Swallow | Fate::Learn) => {
+                front.fate = own;
+                self.own.failed.get_or_insert_with(|| super::refusal::state(body));
                 Heard::Swallow
+            }
+            Fate::Inside(guard) => {
+                front.fate = Fate::Inside(guard);
+                super::refusal::read_only(body).map_or(Heard::Pass, Heard::Replace)
             }
             Fate::Refuse(refused) if refused.is_answered_by(body) => Heard::Replace(refused.bytes),
             Fate::Refuse(_) => Heard::Pass,

@@ -126,6 +126,11 @@ impl Asking {
         self.broker.policy.preview(request).0 == Verdict::Allow && request.operations.iter().all(|operation| operation.effect <= Effect::Write)
     }
 
+    /// Whether the policy allows it, whatever it is.
+    pub(crate) fn is_allowed(&self, request: &Request) -> bool {
+        self.broker.policy.preview(request).0 == Verdict::Allow
+    }
+
     /// Asks, and uses the right up. The message must be sent directly afterwards.
     pub(crate) async fn ask(&self, request: Request, locks: Locks) -> Result<Yes, No> {
         match self.at_once(&|| request.clone()).await {

@@ -17,7 +17,7 @@ pub(crate) use asking::{Asking, Locks, No, Question, Yes};
 pub(crate) use keyed::{NotKeyed, keyed};
 pub(crate) use reach::{Far, NotBegun, Unreached, begin, connect, secure, unlisted};
 pub(crate) use reader::Reader;
-pub(crate) use shown::{Value, excerpt, has_words, line};
+pub(crate) use shown::{MOST_LOCKS, Value, excerpt, has_words, line};
 
 /// How long a session may be silent between two messages: pools keep theirs for hours.
 pub(crate) const IDLE: Duration = Duration::from_secs(24 * 3600);

@@ -9,6 +9,9 @@ const LONGEST_EXCERPT: usize = 4000;
 const LONGEST_VALUE: usize = 60;
 const MOST_VALUES: usize = 32;
 
+/// Locks that a card names.
+pub(crate) const MOST_LOCKS: usize = 12;
+
 /// One value of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Value<'b> {
@@ -49,8 +52,8 @@ fn masked(text: &[u8]) -> String {
     masked
 }
 
-/// What the card shows: the statement, its values, and that locks are held.
-pub(crate) fn excerpt(text: &[u8], values: &[Value<'_>], locks: Locks) -> String {
+/// What the card shows: the statement, its values, and which locks are `held` meanwhile, as far as that is known.
+pub(crate) fn excerpt(text: &[u8], values: &[Value<'_>], locks: Locks, held: &[String]) -> String {
     let mut shown = shown(text);
     for (index, value) in values.iter().take(MOST_VALUES).enumerate() {
         let value = match value {
@@ -69,7 +72,10 @@ pub(crate) fn excerpt(text: &[u8], values: &[Value<'_>], locks: Locks) -> String
         shown.push_str(&format!("\nand {} more values", values.len() - MOST_VALUES));
     }
     if let Locks::Held(longest) = locks {
-        shown.push_str(&format!("\n(in an open transaction, whose locks keep others waiting: rolled back after {} seconds)", longest.as_secs()));
+        let named = held.iter().take(MOST_LOCKS).map(|lock| safe::line(lock, LONGEST_VALUE)).collect::<Vec<_>>().join(", ");
+        let more = if held.len() > MOST_LOCKS { " and more" } else { "" };
+        let of = if named.is_empty() { String::new() } else { format!(" on {named}{more}") };
+        shown.push_str(&format!("\n(in an open transaction, whose locks{of} keep others waiting: rolled back after {} seconds)", longest.as_secs()));
     }
     shown
 }
@@ -88,7 +94,7 @@ mod tests {
     #[test]
     fn values_are_shown_short() {
         let values = [Value::Text(b"42"), Value::Null, Value::Binary(&[1; 20])];
-        let text = excerpt(b"DELETE FROM t WHERE id = $1", &values, Locks::Held(std::time::Duration::from_secs(20)));
-        assert!(text.contains("$1 = '42'\n$2 = NULL\n$3 = 20 bytes \\x0101") && text.contains("locks"), "{text}");
+        let text = excerpt(b"DELETE FROM t WHERE id = $1", &values, Locks::Held(std::time::Duration::from_secs(20)), &["rows of app.t".to_owned()]);
+        assert!(text.contains("$1 = '42'\n$2 = NULL\n$3 = 20 bytes \\x0101") && text.contains("locks on rows of app.t keep"), "{text}");
     }
 }

@@ -190,8 +190,13 @@ fn call(judge: &mut Judge<'_>, part: &Part<'_>, at: usize) {
             if let Some((_, why)) = REACHING.iter().find(|(known, _)| *known == short) {
                 return judge.add_delegated(Effect::Destroy, "call", why, Delegation { reach: Reach::Anywhere, why: (*why).to_owned() });
             }
-            if let Some(body) = judge.said.defined(&functions::key(&name)).map(<[u8]>::to_vec) {
+            let key = functions::key(&name);
+            let was_looked_up = functions::looked_up(judge, &key, &name, functions::Unread::Opaque);
+            if let Some(body) = judge.said.defined(&key).map(<[u8]>::to_vec) {
                 return functions::body(judge, &body);
+            }
+            if was_looked_up {
+                return;
             }
             // Neo4j's own; all others of that name may be anybody's.
             const SHOWS: &[&str] = &[

@@ -1,11 +1,11 @@
 //! Every statement of a text, one after the other, and what was found of them.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use agentbox_core::{Delegation, Effect, Operation, Resource};
 
 use super::{
-    Dialect, Said, block, change, define, dynamic,
+    Considered, Dialect, Said, block, change, define, dynamic,
     lexer::{self, Kind, Lexed, Unread},
     lexis::{Lexis, OLDEST_MYSQL, Versions},
     name::{self, Name},
@@ -25,6 +25,14 @@ const MOST_STATEMENTS: usize = 50_000;
 /// Most tokens that are gone over for one text: each some times, but not each with each.
 pub(super) const MOST_WORK: usize = 8 * lexer::MOST_TOKENS;
 
+/// Whether a routine's body is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entered {
+    Now,
+    Before,
+    TooMany,
+}
+
 /// What is judged, and what was found.
 pub(super) struct Judge<'s> {
     pub(super) dialect: Dialect,
@@ -37,11 +45,36 @@ pub(super) struct Judge<'s> {
     touched: bool,
     /// Tokens that were gone over, those of overlapping pieces again.
     work: usize,
+    /// It stands in a block of PL/pgSQL, where INTO names a variable.
+    pub(super) is_block: bool,
+    leaned: Vec<Operation>,
+    wondered: BTreeSet<String>,
+    /// Routines whose bodies were read for this text.
+    entered: BTreeSet<String>,
 }
 
 impl<'s> Judge<'s> {
     pub(super) fn new(dialect: Dialect, said: &'s Said) -> Self {
-        Self { dialect, said: Cow::Borrowed(said), found: Vec::new(), depth: 0, statements: 0, overflow: None, touched: false, work: 0 }
+        Self {
+            dialect,
+            said: Cow::Borrowed(said),
+            found: Vec::new(),
+            depth: 0,
+            statements: 0,
+            overflow: None,
+            touched: false,
+            work: 0,
+            is_block: false,
+            leaned: Vec::new(),
+            wondered: BTreeSet::new(),
+            entered: BTreeSet::new(),
+        }
+    }
+
+    /// What was found, and what that leans on.
+    pub(super) fn considered(mut self) -> Considered {
+        let (leaned, wondered) = (std::mem::take(&mut self.leaned), std::mem::take(&mut self.wondered));
+        Considered { operations: self.finish(), leaned, wondered }
     }
 
     /// What was found; never empty.
@@ -69,6 +102,7 @@ impl<'s> Judge<'s> {
             return self.unclear("the text is in an encoding that is not read");
         }
         self.depth += 1;
+        let is_block = std::mem::replace(&mut self.is_block, false);
         let mut failed = None;
         let mut read = false;
         for lexis in Lexis::all(self.dialect, text, &self.said) {
@@ -78,6 +112,7 @@ impl<'s> Judge<'s> {
             }
         }
         self.depth -= 1;
+        self.is_block = is_block;
         match failed {
             // What does not end in one reading, the server refuses if it reads so; in another it was judged.
             Some(Unread::Open | Unread::Unpaired) if read => {}
@@ -264,6 +299,55 @@ impl<'s> Judge<'s> {
         if !self.found.iter().any(|known| known.action.as_str() == super::UNCLEAR) {
             self.found.push(Operation::new(Effect::Opaque, super::UNCLEAR, resource, why.as_ref()));
         }
+    }
+
+    /// What `inside` finds, by itself.
+    pub(super) fn apart(&mut self, inside: impl FnOnce(&mut Self)) -> Vec<Operation> {
+        let (before, touched) = (std::mem::take(&mut self.found), self.touched);
+        inside(self);
+        self.touched = touched;
+        std::mem::replace(&mut self.found, before)
+    }
+
+    /// An operation that was found apart.
+    pub(super) fn also(&mut self, operation: Operation) {
+        self.touched = true;
+        if self.found.contains(&operation) {
+            return;
+        }
+        if self.found.len() >= MOST_OPERATIONS {
+            self.overflow = self.overflow.max(Some(if operation.delegates.is_some() { Effect::Opaque } else { operation.effect }));
+            return;
+        }
+        self.found.push(operation);
+    }
+
+    /// The call of a function was judged by what was looked up.
+    pub(super) fn lean(&mut self, resource: Resource) {
+        let action = self.action("call");
+        let operation = Operation::new(Effect::Write, &action, resource, "calls a function of the database");
+        if !self.leaned.contains(&operation) && self.leaned.len() < MOST_OPERATIONS {
+            self.leaned.push(operation);
+        }
+    }
+
+    /// Nothing is known of a function of this name, and somebody may ask.
+    pub(super) fn wonder(&mut self, key: &str) {
+        if self.wondered.len() < MOST_OPERATIONS {
+            self.wondered.insert(key.to_owned());
+        }
+    }
+
+    /// Whether a routine's body is to be read for this text.
+    pub(super) fn enters(&mut self, routine: String) -> Entered {
+        if self.entered.contains(&routine) {
+            return Entered::Before;
+        }
+        if self.entered.len() >= MOST_OPERATIONS {
+            return Entered::TooMany;
+        }
+        self.entered.insert(routine);
+        Entered::Now
     }
 
     fn push(&mut self, effect: Effect, verb: &str, resource: Resource, why: &str, delegates: Option<Delegation>) {

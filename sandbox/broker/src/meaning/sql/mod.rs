@@ -26,9 +26,12 @@ mod session;
 mod value;
 mod wire;
 
+use std::collections::BTreeSet;
+
 use agentbox_core::Operation;
 
 pub use dialect::Dialect;
+pub(crate) use functions::{Code, LONGEST_BODY, Routine, Routines};
 pub(crate) use name::FOLDS;
 pub use row::{Row, of_row};
 pub use said::Said;
@@ -71,6 +74,34 @@ pub(crate) fn setting_falls(name: &str, value: &str) -> Option<&'static str> {
     session::fallen(Dialect::PostgreSql, name, Some(value))
 }
 
+/// What a text means, and what that hangs on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Considered {
+    /// Never empty.
+    pub(crate) operations: Vec<Operation>,
+    /// Calls of functions that were read elsewhere, as they would be judged unread.
+    pub(crate) leaned: Vec<Operation>,
+    /// Names of functions that somebody who can ask the server should ask about.
+    pub(crate) wondered: BTreeSet<String>,
+}
+
+impl Considered {
+    /// The same text read in another way: both count.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.operations.extend(other.operations);
+        self.leaned.extend(other.leaned);
+        self.wondered.extend(other.wondered);
+    }
+}
+
+/// As [`understand`], and tells what the answer leans on.
+#[must_use]
+pub(crate) fn consider(dialect: Dialect, text: &[u8], said: &Said) -> Considered {
+    let mut judge = judge::Judge::new(dialect, said);
+    judge.text(text);
+    judge.considered()
+}
+
 /// The action of what cannot be read; its effect is [`agentbox_core::Effect::Opaque`].
 pub const UNCLEAR: &str = "sql.unclear";
 
@@ -86,5 +117,7 @@ pub fn understand(dialect: Dialect, text: &[u8], said: &Said) -> Vec<Operation> 
 
 #[cfg(test)]
 mod protection_tests;
+#[cfg(test)]
+mod routine_tests;
 #[cfg(test)]
 mod tests;

@@ -289,6 +289,9 @@ fn table(judge: &mut Judge<'_>, part: &Part<'_>, at: usize, tables: &mut usize) 
 }
 
 fn into(judge: &mut Judge<'_>, part: &Part<'_>, at: usize) {
+    if judge.is_block {
+        return;
+    }
     if part.is_any(at + 1, &["outfile", "dumpfile"]) {
         return judge.add_here(Effect::Write, "file", "writes a file on the server, which must not be there yet");
     }

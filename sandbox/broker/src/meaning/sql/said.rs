@@ -1,8 +1,8 @@
 //! What was said before on a connection, as far as it decides what a later text means.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Dialect, block, lexer, lexis::Lexis, part::Part, session};
+use super::{Dialect, block, functions::Routines, lexer, lexis::Lexis, part::Part, session};
 
 /// Most prepared statements and settings that are kept of a connection; further ones are not known, so that executing them is opaque.
 const MOST_KEPT: usize = 4096;
@@ -22,6 +22,7 @@ pub struct Said {
     prepared: BTreeMap<String, Vec<u8>>,
     settings: BTreeMap<String, String>,
     functions: BTreeMap<String, Vec<u8>>,
+    routines: Option<Arc<Routines>>,
 }
 
 impl Said {
@@ -136,6 +137,16 @@ impl Said {
     /// The definition of a function of this session.
     pub(super) fn defined(&self, name: &str) -> Option<&[u8]> {
         self.functions.get(name).map(Vec::as_slice)
+    }
+
+    /// What was looked up at the server; `None` where nobody does that.
+    pub(super) fn routines(&self) -> Option<&Routines> {
+        self.routines.as_deref()
+    }
+
+    /// Takes what was looked up at the server.
+    pub(crate) fn look_up(&mut self, routines: Arc<Routines>) {
+        self.routines = Some(routines);
     }
 
     pub(super) fn forget_all(&mut self) {

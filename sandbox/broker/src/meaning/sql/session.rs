@@ -14,7 +14,6 @@ const HARMLESS: &[&str] = &[
     "abort",
     "savepoint",
     "release",
-    "deallocate",
     "discard",
     "listen",
     "unlisten",
@@ -28,6 +27,9 @@ const HARMLESS: &[&str] = &[
     "checkpoint",
     "reset",
 ];
+
+/// Those that begin and end transactions, and parts of them.
+const FRAME: &[&str] = &["start", "begin", "commit", "end", "rollback", "abort", "savepoint", "release"];
 
 /// Takes the statement if it is of the session.
 pub(super) fn statement(judge: &mut Judge<'_>, verb: &str, part: Part<'_>) -> bool {
@@ -43,6 +45,9 @@ pub(super) fn statement(judge: &mut Judge<'_>, verb: &str, part: Part<'_>) -> bo
         "reset" if judge.dialect == Dialect::MySql => return false,
         // A block, a batch, or what follows without a `;`.
         "begin" | "start" | "end" if !is_transaction(&part) => return false,
+        // What a transaction does is judged statement by statement: its frame adds nothing to that. Its second phase is another matter.
+        _ if FRAME.contains(&verb) && !part.has(&["prepared"]) => judge.add_here(Effect::Read, verb, "begins or ends a transaction"),
+        "deallocate" => judge.add_here(Effect::Read, verb, "forgets what was prepared"),
         _ if HARMLESS.contains(&verb) => judge.add_here(Effect::Write, verb, "steers the session"),
         _ => return false,
     }
@@ -410,6 +415,14 @@ pub(super) fn observe(said: &mut Said, dialect: Dialect, part: &Part<'_>) {
         }
         () => {}
     }
+}
+
+/// The search path that `text` sets, as it stands behind `SET search_path TO`.
+pub(super) fn path(dialect: Dialect, text: &str) -> Option<Vec<String>> {
+    let mut said = Said::new();
+    said.observe(dialect, format!("SET search_path TO {text}").as_bytes());
+    // What is not read places nothing.
+    Some(said.search_path.unwrap_or_default())
 }
 
 fn learn_set(said: &mut Said, dialect: Dialect, part: &Part<'_>) {

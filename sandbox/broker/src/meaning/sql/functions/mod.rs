@@ -1,8 +1,12 @@
 //! Functions that a statement calls: those that are known to only read, those with an effect, and what is made of the others.
 
 mod effects;
+mod routine;
 
 use agentbox_core::{Delegation, Effect, Reach};
+
+pub(crate) use routine::{Code, LONGEST_BODY, Routine, Routines};
+pub(super) use routine::{Unread, judge as looked_up};
 
 use super::{
     Dialect, block, condition,
@@ -238,8 +242,13 @@ fn sets(judge: &mut Judge<'_>, arguments: &Part<'_>) {
 
 fn unknown(judge: &mut Judge<'_>, name: &Name) {
     let key = key(name);
+    let was_looked_up = routine::judge(judge, &key, name, Unread::ByName);
     if let Some(text) = judge.said.defined(&key).map(<[u8]>::to_vec) {
+        // Another one of this name may have been there before.
         return body(judge, &text);
+    }
+    if was_looked_up {
+        return;
     }
     if tells_of_loss(&key) {
         let resource = super::name::resource(judge.dialect, "function", name, &judge.said);
@@ -273,7 +282,9 @@ pub(super) fn body(judge: &mut Judge<'_>, text: &[u8]) {
 pub(super) fn block(judge: &mut Judge<'_>, text: &[u8]) {
     let Ok(lexed) = lexer::lex(text, reading(judge, text)) else { return judge.unclear("the block cannot be read") };
     if judge.deepen() {
+        let outside = std::mem::replace(&mut judge.is_block, judge.dialect == Dialect::PostgreSql);
         block::judge(judge, Part::new(text, &lexed.tokens));
+        judge.is_block = outside;
         judge.surface();
     }
 }
