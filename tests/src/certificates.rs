@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 const CONFIGURATION: &str = "[req]\ndistinguished_name = dn\nprompt = no\n[dn]\nCN = stand-in\n\
 [ca]\nbasicConstraints = critical, CA:TRUE\nkeyUsage = critical, keyCertSign, cRLSign\nsubjectKeyIdentifier = hash\n\
-[leaf]\nbasicConstraints = critical, CA:FALSE\nsubjectAltName = DNS:web.example, DNS:held.example, DNS:tls.example, DNS:h2.example, DNS:db.example, DNS:api.anthropic.com, DNS:api.openai.com, DNS:backboard.railway.com, DNS:k8s.example, DNS:grpc.example, DNS:rds.eu-west-1.amazonaws.com, DNS:shop-files.s3.eu-west-1.amazonaws.com, DNS:s3.eu-west-1.amazonaws.com, IP:127.0.0.1\nextendedKeyUsage = serverAuth\n";
+[leaf]\nbasicConstraints = critical, CA:FALSE\nsubjectAltName = DNS:web.example, DNS:held.example, DNS:tls.example, DNS:h2.example, DNS:db.example, DNS:api.anthropic.com, DNS:api.openai.com, DNS:backboard.railway.com, DNS:k8s.example, DNS:grpc.example, DNS:rds.eu-west-1.amazonaws.com, DNS:sts.eu-west-1.amazonaws.com, DNS:shop-files.s3.eu-west-1.amazonaws.com, DNS:s3.eu-west-1.amazonaws.com, IP:127.0.0.1\nextendedKeyUsage = serverAuth\n";
 
 /// Writes `ca.pem`, `cert.pem` and `key.pem` into the folder; the certificate is for the names that [`crate::Origin`] answers to.
 ///

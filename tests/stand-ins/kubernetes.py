@@ -1,6 +1,6 @@
 """A stand-in for a Kubernetes API server: what kubectl needs of discovery, pods, config maps and namespaces in memory, and streams.
 
-It asks for the bearer token in token.txt, and writes down each request that reaches it. A command that is run "in a container" runs in
+It asks for the bearer token in token.txt, or for a certificate of the authority in ca.pem, and writes down each request that reaches it. A command that is run "in a container" runs in
 the folder `container`; a port that is forwarded answers with what it was sent, in capitals. With the word `spdy` it knows no WebSockets.
 """
 
@@ -32,6 +32,7 @@ def thing(kind, name):
 
 
 SPDY_ONLY = "spdy" in sys.argv
+BY_CERTIFICATE = "certificates" in sys.argv
 
 
 def run(command, given):
@@ -189,7 +190,11 @@ class Server(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         with LOCK, open("requests.log", "a") as log:
             log.write(f"{self.command} {self.path} {self.headers.get('upgrade', '')}".strip() + "\n")
-        if self.headers.get("authorization") != f"Bearer {TOKEN}":
+        if BY_CERTIFICATE:
+            subject = dict(pair for part in self.connection.getpeercert()["subject"] for pair in part)
+            with LOCK, open("subjects.log", "a") as log:
+                log.write(f"{subject['commonName']} {self.command} {self.path}\n")
+        elif self.headers.get("authorization") != f"Bearer {TOKEN}":
             return self.status(401, "Unauthorized", "Unauthorized")
         path = self.path.split("?")[0].strip("/").split("/")
         if path == ["version"]:
@@ -237,6 +242,9 @@ class Server(http.server.BaseHTTPRequestHandler):
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain("cert.pem", "key.pem")
+if BY_CERTIFICATE:
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations("ca.pem")
 server.socket = context.wrap_socket(server.socket, server_side=True)
 print(server.server_address[1], flush=True)
 server.serve_forever()

@@ -101,3 +101,81 @@ fn a_card_is_carried_signed_and_nothing_waits_for_it() {
     home.outside(&["deny", &id]).ended(0);
     going.says("end");
 }
+
+/// A relay that takes letters only from who has logged in, over TLS; each goes to `letters`, with whom it is from and for.
+const RELAY: &str = r#"
+import json, ssl, sys
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, SMTP
+class Keep:
+    async def handle_DATA(self, server, session, envelope):
+        line = {"from": envelope.mail_from, "to": envelope.rcpt_tos, "letter": envelope.content.decode(), "tls": session.ssl is not None, "user": session.login_data}
+        with open("letters", "a") as out: out.write(json.dumps(line) + "\n")
+        return "250 taken"
+def known(server, session, envelope, mechanism, data):
+    good = (data.login, data.password) == (b"agentbox", b"mail pass word")
+    return AuthResult(success=good, handled=False, auth_data=data.login.decode())
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER); context.load_cert_chain("cert.pem", "key.pem")
+class Relay(Controller):
+    def factory(self):
+        return SMTP(self.handler, hostname="relay.test", tls_context=context, require_starttls=True, authenticator=known, auth_required=True, auth_require_tls=True)
+relay = Relay(Keep(), hostname="127.0.0.1", port=int(sys.argv[1])); relay.start()
+print("listens", flush=True)
+sys.stdin.read()
+"#;
+
+#[test]
+fn a_letter_is_handed_to_a_real_relay() {
+    let Some(origin) = Origin::start() else { return };
+    if !agentbox_tests::skip::python_has("aiosmtpd") {
+        return;
+    }
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+    let mut relay = Command::new("/usr/bin/python3");
+    relay.args(["-c", RELAY, &port.to_string()]).current_dir(origin.folder()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut relay = Receiver(relay.spawn().expect("python3"));
+    let mut line = String::new();
+    BufReader::new(relay.0.stdout.take().expect("a pipe")).read_line(&mut line).expect("it listens");
+    let letter = |name: &str, url: &str, secret: &str| {
+        format!(
+            "[channel.{name}]\ntype = \"email\"\nurl = \"{url}\"\nfrom = \"agentbox@example.com\"\nto = [\"anna@example.com\", \"ben@example.com\"]\nuser = \"agentbox\"\nsecret = \"env:{secret}\"\n"
+        )
+    };
+    let more = format!(
+        "[approval]\nchannels = [\"mail\", \"wrong\", \"other\"]\n{}{}{}",
+        letter("mail", "smtp://db.example", "MAIL_PASSWORD"),
+        letter("wrong", "smtp://db.example", "WRONG_PASSWORD"),
+        // A certificate for another name is no relay of ours.
+        letter("other", "smtp://relay.example", "MAIL_PASSWORD")
+    );
+    let names = format!("[names]\n\"db.example\" = \"127.0.0.1:{port}\"\n\"relay.example\" = \"127.0.0.1:{port}\"\n");
+    let home = Home::new(&origin.policy_with("destroy = \"hold\"", &more).replacen("[names]\n", &names, 1));
+    let mut command = home.script(&[], "curl -s -X DELETE http://held.example/volumes/1; echo end");
+    let going = agentbox_tests::Going::start(command.env("MAIL_PASSWORD", "mail pass word").env("WRONG_PASSWORD", "no"));
+    let id = home.hold();
+    let log = || home.log();
+    until("all is noted", || log().matches("told by").count() == 3, || format!("{} {}", log(), going.err()));
+    let log = log();
+    for words in ["told by mail: 250", "NOT told by wrong: the relay answers 535 to the log-in", "NOT told by other: TLS with relay.example"] {
+        assert!(log.contains(words), "{words}: {log}");
+    }
+    let letters = fs::read_to_string(origin.folder().join("letters")).expect("a letter");
+    assert_eq!(letters.lines().count(), 1, "{letters}");
+    let told: Value = serde_json::from_str(&letters).expect("JSON");
+    assert_eq!(
+        (told["from"].as_str(), told["to"].as_array().map(Vec::len), told["tls"].as_bool()),
+        (Some("agentbox@example.com"), Some(2), Some(true)),
+        "{told}"
+    );
+    // Read as a mail program reads it, by Python's own parser.
+    let mut read = Command::new("python3");
+    read.args(["-c", "import email, email.policy, json, sys; m = email.message_from_string(json.loads(sys.stdin.read())['letter'], policy=email.policy.default); print(m['subject']); print(m['to']); print(m.get_content())"]);
+    let read = agentbox_tests::Going::with_input(&mut read, letters.as_bytes()).finish().ended(0).out();
+    assert!(read.contains(&format!("agentbox: held {id}: destroy http.delete")) && read.contains("ben@example.com") && read.contains("/volumes/1"), "{read}");
+    assert!(read.contains(&format!("agentbox approve {id}")), "the letter is the card: {read}");
+    for text in [&log, &going.err(), &home.outside(&["log", "--json"]).ended(0).out()] {
+        assert!(!text.contains("mail pass word"), "{text}");
+    }
+    home.outside(&["deny", &id]).ended(0);
+    going.says("end");
+}

@@ -105,6 +105,21 @@ pub(crate) const TOOLS: &[Tool] = &[
         why: "the far side of `aws`",
     },
     Tool {
+        name: "requests-oauthlib",
+        there: There::Runs(&["/usr/bin/python3", "-c", "import requests_oauthlib"]),
+        package: "python3-requests-oauthlib",
+        why: "a log-in as programs do it",
+    },
+    Tool {
+        name: "aiosmtpd",
+        there: There::Runs(&["/usr/bin/python3", "-c", "import aiosmtpd"]),
+        package: "python3-aiosmtpd",
+        why: "a mail relay with TLS and log-in",
+    },
+    Tool { name: "secret-tool", there: There::Program("secret-tool"), package: "libsecret-tools", why: "the desktop's keyring as a source of secrets" },
+    Tool { name: "gnome-keyring-daemon", there: There::Program("gnome-keyring-daemon"), package: "gnome-keyring", why: "a real keyring" },
+    Tool { name: "dbus-daemon", there: There::Program("dbus-daemon"), package: "dbus-daemon", why: "the bus on which a keyring is asked" },
+    Tool {
         name: "grpcio",
         there: There::Runs(&["/usr/local/lib/agentbox-tools/bin/python3", "-c", "import grpc"]),
         package: "pip:grpcio==1.71.0",

@@ -179,7 +179,8 @@ pub(crate) async fn shake<S: AsyncRead + AsyncWrite + Unpin>(stream: S, broker: 
         let hello = start.client_hello();
         let misdirected = !fits(hello.server_name(), destination);
         let named = hello.server_name().and_then(|name| HostName::parse(name).ok());
-        let configuration = broker.authority.configuration(named.as_ref().unwrap_or(&destination.host)).map_err(io::Error::other)?;
+        let configuration =
+            broker.authority.configuration(named.as_ref().unwrap_or(&destination.host), broker.issued.asks(&destination.host)).map_err(io::Error::other)?;
         Ok::<_, io::Error>(Shaken { tls: start.into_stream(configuration).await?, misdirected })
     };
     shaken.await.inspect_err(|error| {
@@ -192,6 +193,7 @@ pub(crate) async fn shake<S: AsyncRead + AsyncWrite + Unpin>(stream: S, broker: 
 async fn terminate(stream: Prefixed<ClientStream>, presence: Presence, broker: Arc<Broker>, destination: Destination) -> io::Result<()> {
     let Shaken { tls, misdirected } = timeout(HANDSHAKE, shake(stream, &broker, &destination)).await??;
     let version = if tls.get_ref().1.alpn_protocol() == Some(b"h2") { Version::Http2 } else { Version::Http1 };
+    let certificate = tls.get_ref().1.peer_certificates().and_then(<[_]>::first).map(|shown| broker.issued.certificate(shown));
     // What a client speaks inside TLS is looked at as well: ALPN is only its word.
     let (protocol, tls) = peek(tls, Quiet::Ahead, Hint::of(&broker.policy, &destination)).await?;
     match (protocol, version) {
@@ -203,6 +205,7 @@ async fn terminate(stream: Prefixed<ClientStream>, presence: Presence, broker: A
         (Protocol::Http1, Version::Http1) | (Protocol::Http2, Version::Http2) => {
             let mut facts = Facts::new(destination, Scheme::Https, presence);
             facts.misdirected = misdirected;
+            facts.certificate = certificate;
             http::serve(broker, facts, version, tls).await
         }
         (

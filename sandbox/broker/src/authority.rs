@@ -17,6 +17,8 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
 
+use crate::client_certificates::Asks;
+
 /// How long the authority is valid: a box that lives longer is started anew.
 const LIFETIME: Duration = Duration::days(7);
 
@@ -25,6 +27,15 @@ const SKEW: Duration = Duration::hours(1);
 
 /// Configurations kept at once; the agent chooses the names, so there must be an end. Beyond it the table is emptied.
 const MOST_NAMES: usize = 1024;
+
+/// Whether clients are asked for a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ask {
+    /// As nearly everywhere.
+    Nothing,
+    /// They may show one.
+    Certificate,
+}
 
 /// A certificate could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +54,7 @@ pub struct Authority {
     pem: String,
     /// One key for all names: a key a name would cost time and protect nothing, since all lie here.
     leaf: KeyPair,
-    configurations: Mutex<HashMap<HostName, Arc<ServerConfig>>>,
+    configurations: Mutex<HashMap<(HostName, Ask), Arc<ServerConfig>>>,
     ticketer: OnceLock<Option<Arc<dyn ProducesTickets>>>,
 }
 
@@ -85,20 +96,20 @@ impl Authority {
     ///
     /// # Errors
     /// Signing fails.
-    pub fn configuration(&self, name: &HostName) -> Result<Arc<ServerConfig>, AuthorityError> {
+    pub fn configuration(&self, name: &HostName, ask: Ask) -> Result<Arc<ServerConfig>, AuthorityError> {
         let mut known = self.configurations.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(configuration) = known.get(name) {
+        if let Some(configuration) = known.get(&(name.clone(), ask)) {
             return Ok(configuration.clone());
         }
-        let configuration = Arc::new(self.make(name)?);
+        let configuration = Arc::new(self.make(name, ask)?);
         if known.len() >= MOST_NAMES {
             known.clear();
         }
-        known.insert(name.clone(), configuration.clone());
+        known.insert((name.clone(), ask), configuration.clone());
         Ok(configuration)
     }
 
-    fn make(&self, name: &HostName) -> Result<ServerConfig, AuthorityError> {
+    fn make(&self, name: &HostName, ask: Ask) -> Result<ServerConfig, AuthorityError> {
         let mut params = CertificateParams::default();
         let san = match name.address() {
             Some(address) => SanType::IpAddress(address),
@@ -115,10 +126,12 @@ impl Authority {
         let certificate = CertificateDer::from(params.signed_by(&self.leaf, &self.issuer)?.der().to_vec());
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.leaf.serialize_der()));
         let certified = CertifiedKey::new(vec![certificate], any_ecdsa_type(&key)?);
-        let mut configuration = ServerConfig::builder_with_provider(crate::tls::provider())
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(One(Arc::new(certified))));
+        let builder = ServerConfig::builder_with_provider(crate::tls::provider()).with_safe_default_protocol_versions()?;
+        let builder = match ask {
+            Ask::Nothing => builder.with_no_client_auth(),
+            Ask::Certificate => builder.with_client_cert_verifier(Arc::new(Asks)),
+        };
+        let mut configuration = builder.with_cert_resolver(Arc::new(One(Arc::new(certified))));
         // HTTP/1.0 is what some old clients (ab, curl --http1.0) offer alone: a version that is spoken here all the same. The last one is
         // that of PostgreSQL's clients since version 17.
         configuration.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), b"http/1.0".to_vec(), b"postgresql".to_vec()];

@@ -1,12 +1,15 @@
-//! One bounded POST to where the user's own policy says, over verified TLS: for the process that carries cards. Nothing of the agent's goes this way but what a card shows.
+//! One bounded POST, or one letter, to where the user's own policy says, over verified TLS: for the process that carries cards. Nothing of the agent's goes this way but what a card shows.
 
 use std::sync::Arc;
 
-use agentbox_core::{Destination, policy::Policy};
+use agentbox_core::{
+    Destination,
+    policy::{Policy, settings::Mail},
+};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request};
 
-use crate::looker::Direct;
+use crate::{looker::Direct, smtp};
 
 /// The way out.
 pub struct Courier(Direct);
@@ -32,5 +35,25 @@ impl Courier {
             request.headers_mut().insert(HeaderName::from_static(name), value);
         }
         self.0.send(destination, request).await.map(|answer| answer.status.as_u16())
+    }
+
+    /// Hands a letter to a relay, and gives its last code.
+    ///
+    /// # Errors
+    /// One sentence, without the letter.
+    pub async fn mail(
+        &self,
+        destination: &Destination,
+        mail: &Mail,
+        password: Option<&str>,
+        headers: &[(&'static str, String)],
+        body: &[u8],
+    ) -> Result<u16, String> {
+        let mut letter = format!("from: agentbox <{}>\r\nto: {}\r\n", mail.from, mail.to.join(",\r\n "));
+        for (name, value) in headers {
+            letter.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let letter = [letter.as_bytes(), b"\r\n", body].concat();
+        smtp::send(&self.0.connector, destination, mail, password, &letter).await
     }
 }

@@ -4,6 +4,7 @@ mod accept;
 pub mod ahead;
 pub mod authority;
 pub mod broker;
+mod client_certificates;
 mod client_stream;
 pub mod courier;
 mod dns;
@@ -30,6 +31,7 @@ pub mod remote_gate;
 pub mod run;
 pub mod secrets;
 mod session;
+mod smtp;
 #[cfg(test)]
 mod stage;
 pub mod tls;

@@ -8,6 +8,8 @@ use std::{
 use rustls::{ClientConfig, RootCertStore, crypto::CryptoProvider};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
+use crate::secrets::certificate::Identity;
+
 /// The one provider of cryptography in this program.
 #[must_use]
 pub fn provider() -> Arc<CryptoProvider> {
@@ -53,6 +55,11 @@ pub fn read_roots(files: &[PathBuf]) -> Result<Vec<CertificateDer<'static>>, Roo
 /// # Errors
 /// There are no roots at all.
 pub fn client(extra: &[CertificateDer<'static>], alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, RootsError> {
+    presenting(extra, alpn, None)
+}
+
+/// The same, showing a certificate where the far side asks for one.
+pub(crate) fn presenting(extra: &[CertificateDer<'static>], alpn: &[&[u8]], identity: Option<&Identity>) -> Result<Arc<ClientConfig>, RootsError> {
     let mut store = RootCertStore::empty();
     // What cannot be parsed of the system's roots is left out, as every other client of the system does.
     store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -60,11 +67,12 @@ pub fn client(extra: &[CertificateDer<'static>], alpn: &[&[u8]]) -> Result<Arc<C
     if store.is_empty() {
         return Err(RootsError::None);
     }
-    let mut configuration = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| RootsError::Tls(error.to_string()))?
-        .with_root_certificates(store)
-        .with_no_client_auth();
+    let failed = |error: rustls::Error| RootsError::Tls(error.to_string());
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(failed)?.with_root_certificates(store);
+    let mut configuration = match identity {
+        Some(identity) => builder.with_client_auth_cert(identity.chain.clone(), identity.key.clone_key()).map_err(failed)?,
+        None => builder.with_no_client_auth(),
+    };
     configuration.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(Arc::new(configuration))
 }

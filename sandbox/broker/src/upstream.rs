@@ -26,6 +26,7 @@ use crate::{
     ahead::Ahead,
     broker::HERE,
     proxy_environment::{Proxy, ProxyRules},
+    secrets::certificate::Identity,
     tls::{self, RootsError},
 };
 
@@ -102,6 +103,8 @@ pub struct UpstreamConfig {
 pub struct Connector {
     config: UpstreamConfig,
     check: AddressCheck,
+    /// What is shown to far sides that ask for a certificate.
+    identity: Option<Arc<Identity>>,
     any: OnceLock<Result<Arc<ClientConfig>, RootsError>>,
     http1: OnceLock<Result<Arc<ClientConfig>, RootsError>>,
     postgresql: OnceLock<Result<Arc<ClientConfig>, RootsError>>,
@@ -119,7 +122,21 @@ impl Connector {
     /// A connector that asks `check` about every address.
     #[must_use]
     pub fn new(config: UpstreamConfig, check: AddressCheck) -> Self {
-        Self { config, check, any: OnceLock::new(), http1: OnceLock::new(), postgresql: OnceLock::new(), nothing: OnceLock::new(), known: Known::default() }
+        Self {
+            config,
+            check,
+            identity: None,
+            any: OnceLock::new(),
+            http1: OnceLock::new(),
+            postgresql: OnceLock::new(),
+            nothing: OnceLock::new(),
+            known: Known::default(),
+        }
+    }
+
+    /// Another one, which shows this certificate. It shares no connection and no session with this one.
+    pub(crate) fn presenting(&self, identity: Arc<Identity>) -> Self {
+        Self { identity: Some(identity), ..Self::new(self.config.clone(), self.check.clone()) }
     }
 
     /// The address that the policy's `names` give to `host`.
@@ -203,7 +220,7 @@ impl Connector {
             Alpn::None => (&self.nothing, &[]),
         };
         // Loaded at the first connection: a box that never speaks TLS does not pay for the system's roots.
-        cell.get_or_init(|| tls::client(&self.config.roots, protocols)).clone()
+        cell.get_or_init(|| tls::presenting(&self.config.roots, protocols, self.identity.as_deref())).clone()
     }
 
     async fn tcp(&self, destination: &Destination) -> Result<TcpStream, UpstreamError> {

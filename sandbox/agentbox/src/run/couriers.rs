@@ -70,7 +70,7 @@ fn read(source: &Source) -> Result<String, String> {
             file.take(LONGEST).read_to_string(&mut text).map_err(|error| format!("{}: {error}", path.display()))?;
             text
         }
-        Source::Command(_) => return Err("its secret is read from a variable or a file".to_owned()),
+        Source::Command(_) | Source::Keyring(_) | Source::Vault { .. } => return Err("its secret is read from a variable or a file".to_owned()),
     };
     let text = text.trim().to_owned();
     if text.is_empty() { Err("its secret is empty".to_owned()) } else { Ok(text) }
@@ -89,7 +89,12 @@ async fn carry(rules: &[(CourierRule, Option<String>)], courier: &Courier, super
                     .path
                     .as_ref()
                     .map_or_else(|| rule.target.clone(), |path| format!("{}/{}", rule.target.trim_end_matches('/'), path.trim_start_matches('/')));
-                let sent = courier.post(&rule.destination, &target, &post.headers, post.body);
+                let sent = async {
+                    match &rule.mail {
+                        Some(mail) => courier.mail(&rule.destination, mail, secret.as_deref(), &post.headers, &post.body).await,
+                        None => courier.post(&rule.destination, &target, &post.headers, post.body).await,
+                    }
+                };
                 let outcome = match tokio::time::timeout(DEADLINE, sent).await {
                     Ok(Ok(status @ 200..=299)) => format!("told by {}: {status}", rule.name),
                     Ok(Ok(status)) => format!("NOT told by {}: it answers {status}", rule.name),

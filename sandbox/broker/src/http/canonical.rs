@@ -51,6 +51,14 @@ pub(crate) fn digest(method: &Method, scheme: Scheme, destination: &Destination,
     Digest::of(head.into_iter().chain(headers).chain(tail))
 }
 
+/// The same request on a connection on which this client certificate is shown.
+pub(crate) fn with_certificate(digest: Digest, credential: Option<&str>) -> Digest {
+    match credential {
+        Some(name) => Digest::of([digest.to_hex().as_bytes(), b"client certificate", name.as_bytes()]),
+        None => digest,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use agentbox_core::{Destination, Evidence, Refusal, RefusalKind, Request as Question, Verdict, safe};
+use agentbox_core::{Credential, Destination, Evidence, Refusal, RefusalKind, Request as Question, Verdict, safe};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
@@ -75,6 +75,8 @@ pub(crate) struct Facts {
     pub(crate) scheme: Scheme,
     /// The TLS hello asked for another name: nothing on this connection goes anywhere.
     pub(crate) misdirected: bool,
+    /// The certificate that the client showed, in the form of a credential.
+    pub(crate) certificate: Option<Credential>,
     presence: Presence,
     /// The destination with what could be found out about its addresses before asking.
     addressed: OnceCell<Destination>,
@@ -82,7 +84,12 @@ pub(crate) struct Facts {
 
 impl Facts {
     pub(crate) fn new(destination: Destination, scheme: Scheme, presence: Presence) -> Self {
-        Self { destination, scheme, misdirected: false, presence, addressed: OnceCell::new() }
+        Self { destination, scheme, misdirected: false, certificate: None, presence, addressed: OnceCell::new() }
+    }
+
+    /// The name of the credential whose placeholder the client showed.
+    pub(super) fn issued_certificate(&self) -> Option<&str> {
+        self.certificate.as_ref().filter(|credential| credential.issued).map(|credential| credential.name.as_str())
     }
 
     /// The client's address, and the one that it connected to.
@@ -204,7 +211,10 @@ async fn pass(broker: &Broker, facts: &Facts, version: Version, request: Request
     let (mut meaning, known, through) = understand(broker, &head, incoming, &mut share).await?;
     let fingerprints;
     (meaning.credentials, fingerprints) = broker.issued.recognise(&head, known.bytes());
+    // Behind all others: fingerprints know theirs by its number.
+    meaning.credentials.extend(facts.certificate.clone());
     let digest = canonical::digest(&parts.method, facts.scheme, &facts.destination, &target, &parts.headers, known.borrow());
+    let digest = canonical::with_certificate(digest, facts.issued_certificate());
     let summary =
         safe::line(&format!("{} {}://{}{}", parts.method, facts.scheme.word(), facts.destination, meaning::without_secrets(&target)), LONGEST_SUMMARY);
     let addressed = facts.addressed(broker).await;

@@ -82,7 +82,8 @@ impl Slot {
 /// What is asked about an opening, which has no body, to this protocol.
 pub(super) async fn question(broker: &Broker, facts: &Facts, summary: &str, head: &Head<'_>, protocol: &'static str) -> Question {
     let meaning = meaning::understand(head, Body::Absent);
-    let (credentials, fingerprints) = broker.issued.recognise(head, None);
+    let (mut credentials, fingerprints) = broker.issued.recognise(head, None);
+    credentials.extend(facts.certificate.clone());
     let mut operations = meaning.operations;
     if broker.is_unlisted(&facts.destination) {
         let why = "a bare address that no place lists: nobody knows what is behind it";

@@ -13,23 +13,32 @@ use crate::{
     look::{Answer, LONGEST_ANSWER},
     proxy_environment::ProxyRules,
     tls,
-    upstream::{Alpn, Connector, UpstreamConfig},
+    upstream::{AddressCheck, Alpn, Connector, UpstreamConfig},
 };
 
 /// Straight to the destination, by the same way out that the box's requests take: every address is checked, the network's proxy is used.
 pub(crate) struct Direct {
-    pub(super) connector: Arc<Connector>,
+    pub(crate) connector: Arc<Connector>,
 }
 
 impl Direct {
     /// Reads the policy's roots and the proxy variables. Call it before the process is fenced.
     pub(crate) fn new(policy: Arc<Policy>, variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let judge = policy.clone();
+        Self::with(&policy, variable, Arc::new(move |destination, address| judge.allows_address(destination, address) == Verdict::Allow))
+    }
+
+    /// To wherever the user's own environment leads, private addresses too: for what is asked before there is a box.
+    pub(super) fn of_the_user(policy: &Policy, variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        Self::with(policy, variable, Arc::new(|_, _| true))
+    }
+
+    fn with(policy: &Policy, variable: impl Fn(&str) -> Option<String>, check: AddressCheck) -> Result<Self, String> {
         let settings = policy.settings();
         let roots = tls::read_roots(&settings.roots).map_err(|error| error.to_string())?;
         let proxy = ProxyRules::from_environment(variable).map_err(|error| error.to_string())?;
         let config = UpstreamConfig { names: settings.names.clone(), roots, proxy };
-        let connector = Connector::new(config, Arc::new(move |destination, address| policy.allows_address(destination, address) == Verdict::Allow));
-        Ok(Self { connector: Arc::new(connector) })
+        Ok(Self { connector: Arc::new(Connector::new(config, check)) })
     }
 
     pub(crate) async fn send(&self, destination: &Destination, mut request: Request<Bytes>) -> Result<Answer, String> {

@@ -18,9 +18,11 @@ pub(super) fn issue(held: &[Held], variables: &[(String, String)]) -> Issued {
     let swaps = swaps(held);
     let mut issued = Issued { warnings: held.iter().filter_map(Held::warning).collect(), ..Issued::default() };
     let mut changed: BTreeMap<String, String> = BTreeMap::new();
+    let hidden = |text: &str| held.iter().filter_map(Held::identity).fold(text.to_owned(), |text, identity| identity.hidden_in(&text));
     for (name, value) in variables {
-        if let Some(value) = swaps.in_text(value) {
-            changed.insert(name.clone(), value);
+        let new = hidden(&swaps.in_text(value).unwrap_or_else(|| value.clone()));
+        if new != *value {
+            changed.insert(name.clone(), new);
         }
     }
     let mut room = ALL_FILES;
@@ -34,7 +36,10 @@ pub(super) fn issue(held: &[Held], variables: &[(String, String)]) -> Issued {
             if issued.files.iter().any(|(known, _)| known == path) {
                 continue;
             }
-            match text(path).map(|text| swaps.in_text(&text).or_else(|| one.pair().map(|(secret, stands)| text.replace(secret, stands))).unwrap_or(text)) {
+            match text(path)
+                .map(|text| swaps.in_text(&text).or_else(|| one.pair().map(|(secret, stands)| text.replace(secret, stands))).unwrap_or(text))
+                .map(|text| hidden(&text))
+            {
                 Ok(text) if text.len() <= room => {
                     room -= text.len();
                     issued.files.push((path.to_owned(), text));

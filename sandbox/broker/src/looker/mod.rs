@@ -8,8 +8,11 @@
 mod ask;
 mod direct;
 mod issue;
+mod keyring;
+mod program;
 mod secret;
 mod transport;
+mod vault;
 
 use std::{os::unix::net::UnixStream, rc::Rc, sync::Arc, time::Duration};
 
@@ -77,7 +80,7 @@ impl LookerConfig {
     /// Returns what the box sees instead of the secrets, with sentences to warn with; what could not be read is told again in each look
     /// that would have needed it. `variables` are those that the box would have.
     pub fn read_secrets(&mut self, variables: &[(String, String)]) -> Issued {
-        let held: Vec<Held> = self.credentials.iter().map(Held::read).collect();
+        let held: Vec<Held> = self.credentials.iter().map(|rule| Held::read(rule, &self.policy)).collect();
         let mut issued = issue::issue(&held, variables);
         self.held = Arc::new(held);
         match Direct::new(self.policy.clone(), |name| std::env::var(name).ok()) {

@@ -1,27 +1,24 @@
 //! Secrets: where they are read from, for which host and how long each may be used. Nothing here prints one.
 
-use std::{
-    io::Read as _,
-    path::Path,
-    process::{Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::{io::Read as _, path::Path, process::Command, sync::Arc, time::Instant};
 
 use agentbox_core::{
     Destination, HostName,
-    policy::settings::{CredentialRule, Source},
+    policy::{
+        Policy,
+        settings::{CredentialRule, Source},
+    },
 };
 
-use crate::secrets::{Shape, placeholder, shape};
+use super::{keyring, program, vault};
+use crate::secrets::{
+    Shape,
+    certificate::{self, Identity},
+    placeholder, shape,
+};
 
 /// Longest secret in bytes: private keys and signed tokens are shorter.
-const LONGEST: u64 = 64 * 1024;
-
-/// How long a command may take to print a secret; some ask a desktop's keyring, which asks a person.
-const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
-
-/// How often a running command is looked after.
-const COMMAND_STEP: Duration = Duration::from_millis(20);
+pub(super) const LONGEST: u64 = 64 * 1024;
 
 /// A secret. It has no `Display`, and its `Debug` says nothing.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,6 +31,11 @@ impl std::fmt::Debug for Secret {
 }
 
 impl Secret {
+    /// One that a far side handed out.
+    pub(crate) fn new(text: String) -> Self {
+        Self(text)
+    }
+
     /// Only for the credential's header.
     pub(crate) fn reveal(&self) -> &str {
         &self.0
@@ -49,6 +51,8 @@ impl Secret {
 pub(crate) struct Held {
     pub(crate) rule: CredentialRule,
     secret: Result<Secret, String>,
+    /// Where it is a client certificate: it is shown in TLS, and has no other use.
+    identity: Option<Arc<Identity>>,
     /// What of the value that was read is the secret.
     shape: Shape,
     /// What the agent has instead; empty where there is no secret.
@@ -57,8 +61,12 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    pub(crate) fn read(rule: &CredentialRule) -> Self {
-        let read = read(&rule.source).and_then(valid).and_then(|Secret(value)| {
+    pub(crate) fn read(rule: &CredentialRule, policy: &Arc<Policy>) -> Self {
+        let text = read(&rule.source, policy);
+        if let Some(text) = text.as_ref().ok().filter(|text| certificate::is_one(text)) {
+            return Self::certificate(rule, Identity::read(text, &rule.name));
+        }
+        let read = text.and_then(valid).and_then(|Secret(value)| {
             let (shape, secret) = shape(&value);
             let stands = placeholder(&secret).ok_or_else(|| "the system gives no random bits for its placeholder".to_owned())?;
             Ok((shape, Secret(secret), stands))
@@ -67,7 +75,26 @@ impl Held {
             Ok((shape, secret, stands)) => (shape, Ok(secret), stands),
             Err(why) => (Shape::Whole, Err(why), String::new()),
         };
-        Self { rule: rule.clone(), secret, shape, stands, read_at: Instant::now() }
+        Self { rule: rule.clone(), secret, identity: None, shape, stands, read_at: Instant::now() }
+    }
+
+    fn certificate(rule: &CredentialRule, identity: Result<Identity, String>) -> Self {
+        let stands = identity.as_ref().map_or_else(|_| String::new(), |identity| identity.stands().to_owned());
+        let secret = Err(identity.as_ref().err().cloned().unwrap_or_else(|| "it is a client certificate, which is shown in TLS alone".to_owned()));
+        Self { rule: rule.clone(), secret, identity: identity.ok().map(Arc::new), shape: Shape::Whole, stands, read_at: Instant::now() }
+    }
+
+    pub(crate) fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.as_ref()
+    }
+
+    /// Whether it may be used towards this host now.
+    pub(crate) fn may_be_shown(&self, host: &HostName) -> Result<(), String> {
+        let name = &self.rule.name;
+        if !self.rule.hosts.contains(host) {
+            return Err(format!("credential `{name}` is not for {host}"));
+        }
+        if self.is_over() { Err(format!("credential `{name}` has expired")) } else { Ok(()) }
     }
 
     /// The secret and its placeholder, where there are any.
@@ -77,18 +104,16 @@ impl Held {
 
     /// The value that was read, with the placeholder in the secret's place.
     pub(crate) fn shown(&self) -> Option<String> {
-        self.secret.as_ref().ok().map(|_| self.shape.with(&self.stands))
+        match &self.identity {
+            Some(identity) => Some(identity.shown()),
+            None => self.secret.as_ref().ok().map(|_| self.shape.with(&self.stands)),
+        }
     }
 
     /// The secret for a request to this host, now.
     pub(crate) fn usable(&self, host: &HostName) -> Result<&Secret, String> {
-        let name = &self.rule.name;
-        match &self.secret {
-            _ if !self.rule.hosts.contains(host) => Err(format!("credential `{name}` is not for {host}")),
-            _ if self.is_over() => Err(format!("credential `{name}` has expired")),
-            Ok(secret) => Ok(secret),
-            Err(error) => Err(format!("credential `{name}` is not usable: {error}")),
-        }
+        self.may_be_shown(host)?;
+        self.secret.as_ref().map_err(|error| format!("credential `{}` is not usable: {error}", self.rule.name))
     }
 
     fn is_over(&self) -> bool {
@@ -98,11 +123,11 @@ impl Held {
     #[cfg(test)]
     pub(crate) fn with(rule: CredentialRule, secret: &str) -> Self {
         let stands = placeholder(secret).unwrap();
-        Self { rule, secret: Ok(Secret(secret.to_owned())), shape: Shape::Whole, stands, read_at: Instant::now() }
+        Self { rule, secret: Ok(Secret(secret.to_owned())), identity: None, shape: Shape::Whole, stands, read_at: Instant::now() }
     }
 
     pub(crate) fn warning(&self) -> Option<String> {
-        self.secret.as_ref().err().map(|why| format!("credential `{}` is not usable: {why}", self.rule.name))
+        self.secret.as_ref().err().filter(|_| self.identity.is_none()).map(|why| format!("credential `{}` is not usable: {why}", self.rule.name))
     }
 }
 
@@ -123,7 +148,7 @@ pub(crate) fn for_reading<'a>(held: &'a [Held], destination: &Destination) -> Re
     Err(why)
 }
 
-fn read(source: &Source) -> Result<String, String> {
+fn read(source: &Source, policy: &Arc<Policy>) -> Result<String, String> {
     match source {
         Source::Env(name) => match std::env::var(name) {
             Ok(secret) => Ok(secret),
@@ -131,7 +156,9 @@ fn read(source: &Source) -> Result<String, String> {
             Err(std::env::VarError::NotUnicode(_)) => Err(format!("the variable {name} is not UTF-8")),
         },
         Source::File(path) => file(path),
-        Source::Command(command) => run(command),
+        Source::Command(line) => program::run(Command::new("/bin/sh").arg("-c").arg(line)).map_err(|failed| format!("its command {failed}")),
+        Source::Keyring(attributes) => keyring::read(attributes),
+        Source::Vault { mount, path, field } => vault::read(policy, mount, path, field),
     }
 }
 
@@ -157,52 +184,15 @@ fn file(path: &Path) -> Result<String, String> {
     Ok(text)
 }
 
-fn run(command: &str) -> Result<String, String> {
-    let failed = |what: &str| format!("its command {what}");
-    let mut child = Command::new("/bin/sh")
-        .arg("-c")
-        .arg(command)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| failed(&format!("did not start: {error}")))?;
-    let Some(stdout) = child.stdout.take() else { return Err(failed("has no output")) };
-    // Read beside the wait: a command that prints more than a pipe holds would otherwise never end.
-    let reader = std::thread::spawn(move || {
-        let mut text = String::new();
-        stdout.take(LONGEST + 1).read_to_string(&mut text).map(|_| text)
-    });
-    let deadline = Instant::now() + COMMAND_DEADLINE;
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) if Instant::now() < deadline => std::thread::sleep(COMMAND_STEP),
-            Ok(None) | Err(_) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(failed("did not end in time"));
-            }
-        }
-    };
-    if !status.success() {
-        return Err(failed(&format!("ended with {status}")));
-    }
-    // A grandchild may hold the pipe open; it is not waited for longer than the command itself may take.
-    while !reader.is_finished() && Instant::now() < deadline {
-        std::thread::sleep(COMMAND_STEP);
-    }
-    if !reader.is_finished() {
-        return Err(failed("did not close its output"));
-    }
-    reader.join().ok().and_then(Result::ok).ok_or_else(|| failed("printed something that is not UTF-8"))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::{io::Write as _, time::Duration};
 
     use super::*;
+
+    fn no_policy() -> Arc<Policy> {
+        Arc::new(Policy::load(Vec::new(), &agentbox_core::policy::Context::default(), &mut |name, _| Err(format!("no {name}"))).unwrap())
+    }
 
     fn rule(source: Source, allow: &str) -> CredentialRule {
         CredentialRule {
@@ -225,9 +215,9 @@ mod tests {
     fn reads_from_files_and_commands() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         writeln!(file, " s3cret ").unwrap();
-        let held = [Held::read(&rule(Source::File(file.path().to_owned()), "read"))];
+        let held = [Held::read(&rule(Source::File(file.path().to_owned()), "read"), &no_policy())];
         assert_eq!(for_reading(&held, &at("api.example")).unwrap().1.reveal(), "s3cret");
-        let held = [Held::read(&rule(Source::Command("printf 'a%s' b".into()), "read"))];
+        let held = [Held::read(&rule(Source::Command("printf 'a%s' b".into()), "read"), &no_policy())];
         assert_eq!(for_reading(&held, &at("api.example")).unwrap().1.reveal(), "ab");
     }
 
@@ -241,7 +231,7 @@ mod tests {
             (Source::Command("true".into()), "empty"),
             (Source::Env("AGENTBOX_TEST_SURELY_NOT_SET".into()), "not set"),
         ] {
-            let held = Held::read(&rule(source, "read"));
+            let held = Held::read(&rule(source, "read"), &no_policy());
             let warning = held.warning().unwrap();
             assert!(warning.contains(word) && !warning.contains("s3cret"), "{warning}");
         }

@@ -1,5 +1,7 @@
 //! The placeholders of a box, as the broker knows them: which credential a request carries, and whether it may be there.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use agentbox_core::{
     Credential, HostName,
     fingerprint::{Fingerprint, FingerprintKey},
@@ -8,9 +10,15 @@ use agentbox_core::{
 };
 use memchr::memmem;
 use percent_encoding::percent_decode_str;
+use rustls_pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
 
-use super::aws::{self, Signed};
-use crate::meaning::{Head, Position, Scheme, named_credential, positions};
+use super::{
+    aws::{self, Signed},
+    certificate,
+};
+use crate::authority::Ask;
+use crate::meaning::{Head, Position, Scheme, in_body, named_credential, positions};
 
 /// Most credentials that are listed of one request; what is foreign comes first.
 const MOST: usize = 16;
@@ -35,12 +43,35 @@ struct Known {
     name: String,
     text: String,
     hosts: Vec<HostName>,
+    /// Where it is a client's certificate.
+    certificate: Option<CertificateDer<'static>>,
+}
+
+/// What the holder of the secrets tells of a token that a far side handed out for issued credentials.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Told {
+    /// The credentials that it was handed out for: each must permit what is done with it.
+    pub(crate) names: Vec<String>,
+    /// What the agent has instead of it.
+    pub(crate) text: String,
+    /// Placeholders of such tokens that are known no more.
+    pub(crate) forgotten: Vec<String>,
+}
+
+/// A token's placeholder.
+#[derive(Clone, Debug)]
+struct Token {
+    names: Vec<String>,
+    text: String,
+    hosts: Vec<HostName>,
 }
 
 /// All of one box. Secrets are not among them.
 #[derive(Clone, Default)]
 pub struct Issued {
     known: Vec<Known>,
+    /// As many as the holder keeps, which is who says what comes and goes.
+    tokens: Arc<RwLock<Vec<Token>>>,
     key: Option<FingerprintKey>,
 }
 
@@ -55,8 +86,27 @@ impl Issued {
     #[must_use]
     pub fn new(placeholders: Vec<Placeholder>, rules: &[CredentialRule], key: FingerprintKey) -> Self {
         let hosts = |name: &str| rules.iter().find(|rule| rule.name == name).map(|rule| rule.hosts.clone()).unwrap_or_default();
-        let known = placeholders.into_iter().map(|Placeholder { name, text }| Known { hosts: hosts(&name), name, text }).collect();
-        Self { known, key: Some(key) }
+        let known = placeholders
+            .into_iter()
+            .map(|Placeholder { name, text }| Known { hosts: hosts(&name), certificate: certificate::shown_in_tls(&text), name, text })
+            .collect();
+        Self { known, tokens: Arc::default(), key: Some(key) }
+    }
+
+    /// From now on this is a token's placeholder. It may go where all of its credentials may.
+    pub(crate) fn learn(&self, told: Told) {
+        let of = |name: &String| self.known.iter().find(|known| known.name == *name).map(|known| known.hosts.as_slice()).unwrap_or_default();
+        let mut hosts = told.names.first().map(|name| of(name).to_vec()).unwrap_or_default();
+        hosts.retain(|host| told.names.iter().all(|name| of(name).contains(host)));
+        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+        tokens.retain(|token| !told.forgotten.contains(&token.text) && token.text != told.text);
+        tokens.push(Token { names: told.names, text: told.text, hosts });
+    }
+
+    /// The names of the credentials that a token was handed out for, which is known by its placeholder.
+    fn handed_out_for(&self, is_so: impl Fn(&str) -> bool) -> Vec<String> {
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        tokens.iter().find(|token| is_so(&token.text)).map(|token| token.names.clone()).unwrap_or_default()
     }
 
     /// The credential whose placeholder this is.
@@ -67,6 +117,18 @@ impl Issued {
     /// The credential whose placeholder is so.
     pub(crate) fn found(&self, is_so: impl Fn(&[u8]) -> bool) -> Option<&str> {
         self.known.iter().find(|known| is_so(known.text.as_bytes())).map(|known| known.name.as_str())
+    }
+
+    /// Whether clients are asked for a certificate at this host.
+    pub(crate) fn asks(&self, host: &HostName) -> Ask {
+        if self.known.iter().any(|known| known.certificate.is_some() && known.hosts.contains(host)) { Ask::Certificate } else { Ask::Nothing }
+    }
+
+    /// A certificate that a client showed: the credential that it stands for, or a foreign one.
+    pub(crate) fn certificate(&self, shown: &CertificateDer<'_>) -> Credential {
+        let known = self.known.iter().find(|known| known.certificate.as_ref().is_some_and(|own| own.as_ref() == shown.as_ref()));
+        let name = known.map_or_else(|| "unknown".to_owned(), |known| known.name.clone());
+        Credential { position: "client certificate".to_owned(), name, issued: known.is_some() }
     }
 
     /// Whether some credential is for this host.
@@ -82,16 +144,27 @@ impl Issued {
                 found.push((new, value.to_vec()));
             }
         };
-        let signer = self.signer(head, body);
-        positions(head, &mut |Position { place, value, told }| {
+        let signed = self.signed(head, body);
+        let mut hear = |Position { place, value, told }: Position<'_>| {
+            if let Some(name) = self.named(value) {
+                return add(Credential { position: place.to_owned(), name: name.to_owned(), issued: true }, value);
+            }
+            let of_token = self.handed_out_for(|text| text.as_bytes() == value);
+            if !of_token.is_empty() {
+                let position = format!("{place}, by a token that it was exchanged for");
+                return of_token.into_iter().for_each(|name| add(Credential { position: position.clone(), name, issued: true }, value));
+            }
             // A signature shows the key's id, and proves the secret.
-            let issued = self.named(value).or(signer.filter(|_| place.ends_with(SIGNED)));
-            let name = match (issued, told) {
-                (Some(name), _) => name.to_owned(),
-                (None, true) => named_credential(value),
-                (None, false) => "unknown".to_owned(),
-            };
-            add(Credential { position: place.to_owned(), name, issued: issued.is_some() }, value);
+            if !signed.is_empty() && place.ends_with(SIGNED) {
+                return signed.iter().for_each(|name| add(Credential { position: place.to_owned(), name: name.clone(), issued: true }, value));
+            }
+            let name = if told { named_credential(value) } else { "unknown".to_owned() };
+            add(Credential { position: place.to_owned(), name, issued: false }, value);
+        };
+        positions(head, &mut hear);
+        let _ = in_body(head.headers, body.unwrap_or_default(), &mut |position| {
+            hear(position);
+            None
         });
         for stray in self.strays(head, body.unwrap_or_default()) {
             add(stray, &[]);
@@ -103,29 +176,43 @@ impl Issued {
         (found.into_iter().map(|(credential, _)| credential).collect(), fingerprints)
     }
 
-    /// The credential with whose placeholder the request is signed.
-    fn signer(&self, head: &Head<'_>, body: Option<&[u8]>) -> Option<&str> {
+    /// The credentials with whose placeholder, or with that of a token of theirs, the request is signed.
+    fn signed(&self, head: &Head<'_>, body: Option<&[u8]>) -> Vec<String> {
         let host = host_header(head.scheme, head.host, head.port);
         let signed = Signed { method: head.method, target: head.target, host: &host, body };
-        self.known.iter().find(|known| aws::is_signed_with(&known.text, signed, head.headers)).map(|known| known.name.as_str())
+        let with = |text: &str| aws::is_signed_with(text, signed, head.headers);
+        match self.known.iter().find(|known| with(&known.text)) {
+            Some(known) => vec![known.name.clone()],
+            None => self.handed_out_for(with),
+        }
     }
 
     /// Placeholders of other hosts, wherever they stand: nobody sends one by mistake alone.
-    fn strays<'a>(&'a self, head: &'a Head<'_>, body: &'a [u8]) -> impl Iterator<Item = Credential> + 'a {
-        let elsewhere = self.known.iter().filter(|known| known.text.len() >= LEAST && !known.hosts.contains(head.host));
-        elsewhere.filter_map(|known| {
-            let has = |text: &[u8]| memmem::find(text, known.text.as_bytes()).is_some();
-            let place = if has(&percent_decode_str(head.target).collect::<Vec<u8>>()) {
-                "URL"
+    fn strays(&self, head: &Head<'_>, body: &[u8]) -> Vec<Credential> {
+        let target: Vec<u8> = percent_decode_str(head.target).collect();
+        let place = |text: &str| {
+            let has = |bytes: &[u8]| memmem::find(bytes, text.as_bytes()).is_some();
+            if has(&target) {
+                Some("URL")
             } else if head.headers.values().any(|value| has(value.as_bytes())) {
-                "a header"
+                Some("a header")
             } else if has(body) {
-                "the body"
+                Some("the body")
             } else {
-                return None;
-            };
-            Some(Credential { position: place.to_owned(), name: known.name.clone(), issued: true })
-        })
+                None
+            }
+        };
+        let is_elsewhere = |text: &str, hosts: &[HostName]| text.len() >= LEAST && !hosts.contains(head.host);
+        let stray = |place: &str, name: &String| Credential { position: place.to_owned(), name: name.clone(), issued: true };
+        let known = self.known.iter().filter(|known| is_elsewhere(&known.text, &known.hosts));
+        let mut strays: Vec<Credential> = known.filter_map(|known| Some(stray(place(&known.text)?, &known.name))).collect();
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        for token in tokens.iter().filter(|token| is_elsewhere(&token.text, &token.hosts)) {
+            if let Some(place) = place(&token.text) {
+                strays.extend(token.names.iter().map(|name| stray(place, name)));
+            }
+        }
+        strays
     }
 }
 
@@ -139,7 +226,7 @@ mod tests {
 
     fn issued() -> Issued {
         let hosts = vec![HostName::parse("api.example").unwrap()];
-        Issued { known: vec![Known { name: "hub".into(), text: STANDS.into(), hosts }], key: None }
+        Issued { known: vec![Known { name: "hub".into(), text: STANDS.into(), hosts, certificate: None }], tokens: Arc::default(), key: None }
     }
 
     fn seen(host: &str, target: &str, headers: &[(&'static str, &str)], body: &[u8]) -> Vec<(String, String, bool)> {
@@ -158,6 +245,32 @@ mod tests {
         let all = seen("api.example", "/?token=0123456789abcdefWXYZ", &[("authorization", &bearer), ("x-api-key", STANDS)], b"");
         assert_eq!(all[0], ("URL".into(), "unknown, ends in …WXYZ".into(), false));
         assert!(all[1..].iter().all(|(_, name, issued)| name == "hub" && *issued) && all.len() == 3, "{all:?}");
+    }
+
+    #[test]
+    fn a_token_is_known_as_what_it_was_handed_out_for() {
+        let issued = issued();
+        let head = |host| {
+            let headers = [(http::header::AUTHORIZATION, "Bearer tok-0123456789abcdef".parse().unwrap())].into_iter().collect::<HeaderMap>();
+            let host = HostName::parse(host).unwrap();
+            let head = Head { method: &Method::GET, scheme: Scheme::Https, host: &host, port: 443, target: "/", headers: &headers };
+            let found = issued.recognise(&head, None).0;
+            found.into_iter().map(|found| (found.name, found.issued)).collect::<Vec<_>>()
+        };
+        assert!(!head("api.example")[0].1);
+        issued.learn(Told { names: vec!["hub".into()], text: "tok-0123456789abcdef".into(), forgotten: Vec::new() });
+        assert_eq!(head("api.example"), [("hub".to_owned(), true)]);
+        assert!(head("evil.example").iter().any(|(name, issued)| name == "hub" && *issued), "at another host it is a stray");
+        issued.learn(Told { names: vec!["hub".into()], text: "another".into(), forgotten: vec!["tok-0123456789abcdef".into()] });
+        assert!(!head("api.example")[0].1, "what the holder has forgotten is not known any more");
+    }
+
+    #[test]
+    fn proofs_in_the_body_of_a_log_in_count() {
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        let all = seen("api.example", "/oauth/token", &form, format!("grant_type=password&password={STANDS}&client_secret=0123456789abcdefWXYZ").as_bytes());
+        assert_eq!(all[0], ("body (clientsecret)".into(), "unknown, ends in …WXYZ".into(), false));
+        assert_eq!(all[1], ("body (password)".into(), "hub".into(), true));
     }
 
     #[test]

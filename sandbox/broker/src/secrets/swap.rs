@@ -11,7 +11,10 @@ const LEAST: usize = 8;
 /// Each secret with what takes its place. It has no `Debug`.
 #[derive(Default)]
 pub(crate) struct Swaps {
+    /// The longest first: one may be the beginning of another.
     pairs: Vec<(Finder<'static>, Vec<u8>)>,
+    /// All that is looked for, in order.
+    ordered: Vec<Vec<u8>>,
 }
 
 impl Swaps {
@@ -26,9 +29,14 @@ impl Swaps {
                 }
             }
         }
-        // The longest first: one may be the beginning of another.
         all.sort_by_key(|(from, _)| std::cmp::Reverse(from.len()));
-        Self { pairs: all.into_iter().map(|(from, to)| (Finder::new(&from).into_owned(), to)).collect() }
+        Self::of(all.into_iter().map(|(from, to)| (Finder::new(&from).into_owned(), to)).collect())
+    }
+
+    fn of(pairs: Vec<(Finder<'static>, Vec<u8>)>) -> Self {
+        let mut ordered: Vec<Vec<u8>> = pairs.iter().map(|(from, _)| from.needle().to_vec()).collect();
+        ordered.sort();
+        Self { pairs, ordered }
     }
 
     /// `None` where nothing is to be changed.
@@ -59,7 +67,7 @@ impl Swaps {
 
     /// Those alone whose placeholder has its secret's length: a text that says how long it is stays true.
     pub(crate) fn of_equal_lengths(&self) -> Self {
-        Self { pairs: self.pairs.iter().filter(|(from, to)| from.needle().len() == to.len()).cloned().collect() }
+        Self::of(self.pairs.iter().filter(|(from, to)| from.needle().len() == to.len()).cloned().collect())
     }
 
     /// Whether every placeholder has its secret's length, so that a stream keeps its own.
@@ -69,11 +77,11 @@ impl Swaps {
 
     /// How many bytes at the end could be the beginning of a secret.
     fn begun(&self, bytes: &[u8]) -> usize {
-        let longest = self.pairs.iter().map(|(from, _)| from.needle().len()).max().unwrap_or(0);
+        let longest = self.pairs.first().map_or(0, |(from, _)| from.needle().len());
         let start = bytes.len().saturating_sub(longest.saturating_sub(1));
-        (start..bytes.len())
-            .find(|at| bytes.get(*at..).is_some_and(|tail| self.pairs.iter().any(|(from, _)| from.needle().starts_with(tail))))
-            .map_or(0, |at| bytes.len() - at)
+        // What begins with the tail stands directly behind it.
+        let begins = |tail: &[u8]| self.ordered.get(self.ordered.partition_point(|from| from.as_slice() < tail)).is_some_and(|from| from.starts_with(tail));
+        (start..bytes.len()).find(|at| bytes.get(*at..).is_some_and(begins)).map_or(0, |at| bytes.len() - at)
     }
 }
 

@@ -4,6 +4,7 @@ use rustls_pki_types::{ServerName, pem::PemObject as _};
 use tokio_rustls::TlsConnector;
 
 use super::*;
+use crate::authority::Ask;
 
 /// A client's TLS to the broker; it believes the box's authority only.
 pub(super) async fn dress(stage: &Stage, stream: TcpStream, name: &str, alpn: &[&str]) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
@@ -129,8 +130,8 @@ fn a_host_that_is_passed_through_is_asked_about_as_a_whole_and_under_its_own_nam
 #[test]
 fn a_leaf_is_for_its_name_and_its_time() {
     let authority = Authority::generate("s").unwrap();
-    let first = authority.configuration(&HostName::parse("a.example").unwrap()).unwrap();
-    let again = authority.configuration(&HostName::parse("a.example").unwrap()).unwrap();
+    let first = authority.configuration(&HostName::parse("a.example").unwrap(), Ask::Nothing).unwrap();
+    let again = authority.configuration(&HostName::parse("a.example").unwrap(), Ask::Nothing).unwrap();
     assert!(Arc::ptr_eq(&first, &again), "made once");
     assert!(!format!("{authority:?}").contains("key"));
 }

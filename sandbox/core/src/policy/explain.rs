@@ -184,6 +184,11 @@ fn explain_credential(policy: &Policy, table: &Table, rule: &CredentialRule) -> 
             Source::File(path) => crate::safe::line(&format!("file:{}", path.display()), 200),
             // A line of a shell may have a secret in it.
             Source::Command(_) => "command".to_owned(),
+            Source::Keyring(attributes) => {
+                let words: Vec<String> = attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                crate::safe::line(&format!("keyring:{}", words.join(" ")), 200)
+            }
+            Source::Vault { mount, path, field } => crate::safe::line(&format!("vault:{mount}/{path}#{field}"), 200),
         },
         hosts: rule.hosts.iter().map(ToString::to_string).collect(),
         allow: rule.allow.iter().map(|word| crate::safe::line(word, 100)).collect(),

@@ -29,7 +29,7 @@ pub(super) const PLACE: &[&str] =
 /// `[credential.NAME]`
 pub(super) const CREDENTIAL: &[&str] = &["source", "for", "allow", "expires", "env", "files", "environment"];
 /// `[channel.NAME]`
-pub(super) const CHANNEL: &[&str] = &["type", "url", "secret"];
+pub(super) const CHANNEL: &[&str] = &["type", "url", "secret", "from", "to", "user"];
 /// `[[rule]]`
 pub(super) const RULE: &[&str] = &["name", "place", "operation", "effect", "resource", "verdict", "expires"];
 /// `[[example]]`

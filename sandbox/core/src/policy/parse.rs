@@ -9,7 +9,7 @@ use super::{
     pattern::{Glob, HostPattern, PathPattern, ResourcePattern, split_port},
     raw::{At, RawCredential, RawExample, RawLayer, RawPlace, RawRule},
     read::{Section, absolute},
-    settings::{self, ApproverKey, CourierKind, CourierRule, Limits, Source as SecretSource, Spoken, Unsigned},
+    settings::{self, ApproverKey, CourierKind, CourierRule, Limits, Mail, MailCloth, Source as SecretSource, Spoken, Unsigned},
     source::{Source, nearest},
 };
 use crate::{Effect, HostName, Verdict, verdict::Confirm};
@@ -158,20 +158,44 @@ fn environment(section: &Section<'_, '_>) -> Result<Option<At<String>>, PolicyEr
     if is_word { Ok(Some(name)) } else { Err(name.mark.error("the name of an environment is letters, digits, `-`, `_` and `.`, 64 at most", None)) }
 }
 
+/// `service=github account=me`.
+fn keyring(text: &str) -> Option<SecretSource> {
+    let pairs: Option<Vec<(String, String)>> =
+        text.split_whitespace().map(|word| word.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))).collect();
+    let pairs = pairs.filter(|pairs| !pairs.is_empty())?;
+    // None of them may be taken for an option.
+    let good = |word: &str| !word.is_empty() && !word.starts_with('-') && !word.contains('\0');
+    pairs.iter().all(|(name, value)| good(name) && good(value)).then_some(SecretSource::Keyring(pairs))
+}
+
+/// `secret/apps/github#token`.
+fn vault(text: &str) -> Option<SecretSource> {
+    let (way, field) = text.split_once('#')?;
+    let (mount, path) = way.split_once('/')?;
+    let good = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~@:+".contains(&byte));
+    let is_field = !field.is_empty() && !field.bytes().any(|byte| byte == b'#' || byte.is_ascii_control());
+    let is_way = good(mount) && path.split('/').all(good);
+    (is_field && is_way).then(|| SecretSource::Vault { mount: mount.to_owned(), path: path.to_owned(), field: field.to_owned() })
+}
+
 fn credential(section: &Section<'_, '_>, bases: &Bases<'_>) -> Result<RawCredential, PolicyError> {
     section.only(keys::CREDENTIAL)?;
     let text = section.needed("source", section.text("source")?)?;
     let source = match text.value.split_once(':') {
         Some(("env", name)) if !name.is_empty() && !name.contains('=') => SecretSource::Env(name.to_owned()),
         Some(("file", path)) if !path.is_empty() => SecretSource::File(absolute(path, bases.base, bases.home).map_err(|why| text.mark.error(&why, None))?),
-        Some((scheme @ ("keyring" | "vault"), _)) => {
-            let hint = "until then, read it with the tool that you have for it: source = \"command:secret-tool lookup service NAME\"";
-            return Err(text.mark.error_unseen(&format!("this version reads no secret from a {scheme}"), hint));
-        }
+        Some(("keyring", attributes)) => keyring(attributes).ok_or_else(|| {
+            let hint = "write keyring:ATTRIBUTE=VALUE [ATTRIBUTE=VALUE …], as `secret-tool search` shows them: keyring:service=github account=me";
+            text.mark.error_unseen("these are no attributes of an entry in a keyring", hint)
+        })?,
+        Some(("vault", path)) => vault(path).ok_or_else(|| {
+            let hint = "write vault:MOUNT/PATH#FIELD, as for `vault kv get -field=FIELD MOUNT/PATH`; the server stands in VAULT_ADDR";
+            text.mark.error_unseen("this is no field of a secret in a Vault", hint)
+        })?,
         Some(("command", line)) if !line.trim().is_empty() => SecretSource::Command(line.to_owned()),
         // The value is not shown: somebody may have put the secret itself here.
         _ => {
-            let hint = "write env:NAME, file:PATH or command:LINE; the secret itself never stands in a policy";
+            let hint = "write env:NAME, file:PATH, command:LINE, keyring:ATTRIBUTE=VALUE or vault:MOUNT/PATH#FIELD; the secret itself never stands in a policy";
             return Err(text.mark.error_unseen("this is no source of a credential", hint));
         }
     };
@@ -276,19 +300,34 @@ fn approver(text: &str, bases: &Bases<'_>) -> Result<ApproverKey, String> {
     absolute(text, bases.base, bases.home).map(ApproverKey::File)
 }
 
-const COURIERS: &[(&str, CourierKind)] = &[("webhook", CourierKind::Webhook), ("ntfy", CourierKind::Ntfy), ("slack", CourierKind::Slack)];
+/// Most people that one channel writes to.
+const MOST_RECIPIENTS: usize = 50;
+
+const COURIERS: &[(&str, CourierKind)] =
+    &[("webhook", CourierKind::Webhook), ("ntfy", CourierKind::Ntfy), ("slack", CourierKind::Slack), ("email", CourierKind::Email)];
 
 fn courier(name: &str, section: &Section<'_, '_>, bases: &Bases<'_>) -> Result<CourierRule, PolicyError> {
     section.only(keys::CHANNEL)?;
     if keys::CHANNELS.contains(&name) {
         return Err(section.mark.error(&format!("`{name}` is a channel already"), Some("give it another name")));
     }
+    let kind = section.needed("type", section.word("type", COURIERS)?)?.value;
     let url = section.needed("url", section.text("url")?)?;
     // The URL is not shown: a chat's webhook is a secret as a whole.
-    let bad = || url.mark.error_unseen("this is no URL of a courier", "write https://HOST[:PORT]/PATH, without a user, a password or a fragment");
-    let rest = url.value.strip_prefix("https://").ok_or_else(bad)?;
+    let (hint, schemes): (_, &[(&str, u16, MailCloth)]) = match kind {
+        CourierKind::Email => (
+            "write smtps://HOST[:PORT], or smtp://HOST[:PORT] for a relay that begins TLS on demand",
+            &[("smtps://", 465, MailCloth::Tls), ("smtp://", 587, MailCloth::StartTls)],
+        ),
+        CourierKind::Webhook | CourierKind::Ntfy | CourierKind::Slack => {
+            ("write https://HOST[:PORT]/PATH, without a user, a password or a fragment", &[("https://", 443, MailCloth::Tls)])
+        }
+    };
+    let bad = || url.mark.error_unseen("this is no URL of a courier", hint);
+    let known = schemes.iter().find_map(|(scheme, port, cloth)| Some((url.value.strip_prefix(scheme)?, *port, *cloth)));
+    let (rest, usual, cloth) = known.ok_or_else(bad)?;
     let (authority, target) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    if authority.contains('@') || !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+    if authority.contains('@') || !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') || (kind == CourierKind::Email && target.len() > 1) {
         return Err(bad());
     }
     let (host, port) = split_port(authority).map_err(|_| bad())?;
@@ -305,11 +344,44 @@ fn courier(name: &str, section: &Section<'_, '_>, bases: &Bases<'_>) -> Result<C
     };
     Ok(CourierRule {
         name: name.to_owned(),
-        kind: section.needed("type", section.word("type", COURIERS)?)?.value,
-        destination: crate::Destination { host, port: port.unwrap_or(443), addresses: Vec::new() },
+        kind,
+        destination: crate::Destination { host, port: port.unwrap_or(usual), addresses: Vec::new() },
+        mail: mail(kind, cloth, section)?,
         target: if target.is_empty() { "/".to_owned() } else { target.to_owned() },
         secret,
     })
+}
+
+/// Who writes to whom, where letters are written; else these keys have no meaning.
+fn mail(kind: CourierKind, cloth: MailCloth, section: &Section<'_, '_>) -> Result<Option<Mail>, PolicyError> {
+    let (from, to, user) = (section.text("from")?, section.each("to", address)?, section.text("user")?);
+    if kind != CourierKind::Email {
+        let unmeant = from.as_ref().or(user.as_ref()).map(|at| &at.mark).or((!to.is_empty()).then_some(&section.mark));
+        return match unmeant {
+            Some(mark) => Err(mark.error("`from`, `to` and `user` are for channels of type \"email\"", None)),
+            None => Ok(None),
+        };
+    }
+    let from = section.needed("from", from)?;
+    let sender = address(&from.value).map_err(|why| from.mark.error(&why, None))?;
+    if to.is_empty() || to.len() > MOST_RECIPIENTS {
+        return Err(section
+            .mark
+            .error(&format!("a channel of type \"email\" needs `to`: the addresses of those who are told, {MOST_RECIPIENTS} at most"), None));
+    }
+    if let Some(user) = user.as_ref().filter(|user| user.value.is_empty() || user.value.chars().any(char::is_control)) {
+        return Err(user.mark.error("this is no name to log in with", None));
+    }
+    Ok(Some(Mail { cloth, from: sender, to: to.into_iter().map(|at| at.value).collect(), user: user.map(|at| at.value) }))
+}
+
+/// An address as a relay is told it, without a name before it.
+fn address(text: &str) -> Result<String, String> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b".!#$%&'*+-/=?^_`{|}~".contains(&byte);
+    let is_address = text.split_once('@').is_some_and(|(local, domain)| {
+        (1..=64).contains(&local.len()) && local.bytes().all(good) && HostName::parse(domain).is_ok_and(|name| name.address().is_none())
+    });
+    if is_address { Ok(text.to_owned()) } else { Err(format!("`{}` is no mail address: write name@example.com", crate::safe::line(text, 80))) }
 }
 
 fn channels(top: &Section<'_, '_>) -> Result<Vec<At<String>>, PolicyError> {

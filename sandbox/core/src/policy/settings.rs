@@ -120,6 +120,17 @@ pub enum Source {
     File(PathBuf),
     /// The standard output of a command.
     Command(String),
+    /// An entry of the desktop's keyring (Secret Service), by its attributes.
+    Keyring(Vec<(String, String)>),
+    /// A field of a secret in a Vault's key/value store, version 2.
+    Vault {
+        /// Where the store is mounted.
+        mount: String,
+        /// The secret's path in it.
+        path: String,
+        /// The field.
+        field: String,
+    },
 }
 
 /// A credential that the supervisor holds for the box.
@@ -148,7 +159,7 @@ impl CredentialRule {
     pub fn variables(&self) -> impl Iterator<Item = &str> {
         let source = match &self.source {
             Source::Env(name) => Some(name.as_str()),
-            Source::File(_) | Source::Command(_) => None,
+            Source::File(_) | Source::Command(_) | Source::Keyring(_) | Source::Vault { .. } => None,
         };
         source.into_iter().chain(self.env.iter().map(String::as_str))
     }
@@ -157,7 +168,7 @@ impl CredentialRule {
     pub fn shown_in(&self) -> impl Iterator<Item = &Path> {
         let source = match &self.source {
             Source::File(path) => Some(path.as_path()),
-            Source::Env(_) | Source::Command(_) => None,
+            Source::Env(_) | Source::Command(_) | Source::Keyring(_) | Source::Vault { .. } => None,
         };
         source.into_iter().chain(self.files.iter().map(PathBuf::as_path))
     }
@@ -172,6 +183,30 @@ pub enum CourierKind {
     Ntfy,
     /// A message by a chat's incoming webhook, whose address is its secret.
     Slack,
+    /// A letter by a mail relay, which [`CourierRule::mail`] addresses.
+    Email,
+}
+
+/// How a relay is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailCloth {
+    /// TLS from the first byte.
+    Tls,
+    /// TLS once both have agreed to it.
+    StartTls,
+}
+
+/// Whose letters a relay is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mail {
+    /// How it is spoken to.
+    pub cloth: MailCloth,
+    /// The sender's address.
+    pub from: String,
+    /// The addresses of those who are told.
+    pub to: Vec<String>,
+    /// As whom one logs in there; the secret is the password.
+    pub user: Option<String>,
 }
 
 /// A channel that carries cards elsewhere.
@@ -185,6 +220,8 @@ pub struct CourierRule {
     pub destination: crate::Destination,
     /// Path and query.
     pub target: String,
+    /// Where it writes letters.
+    pub mail: Option<Mail>,
     /// Its key or token: from a variable or a file.
     pub secret: Option<Source>,
 }

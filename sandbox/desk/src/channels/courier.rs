@@ -2,13 +2,13 @@
 
 use agentbox_core::policy::settings::CourierKind;
 
-use super::{ntfy, slack, webhook};
+use super::{email, ntfy, slack, webhook};
 use crate::Card;
 
 /// What is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Post {
-    /// Names in lower case, and values of ASCII.
+    /// Names in lower case, and values of ASCII: of the request, or of the letter.
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Vec<u8>,
@@ -23,6 +23,7 @@ pub fn post(kind: CourierKind, card: &Card, secret: Option<&str>, at: u64) -> Po
         CourierKind::Webhook => webhook::post(card, secret, at),
         CourierKind::Ntfy => ntfy::post(card, secret, at),
         CourierKind::Slack => slack::post(card, secret, at),
+        CourierKind::Email => email::post(card, at),
     }
 }
 

@@ -11,7 +11,12 @@ use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::UnixStream, sync::OnceCell};
 
-use super::{super::body::Through, message::Carried};
+use super::{
+    super::body::Through,
+    message::Carried,
+    tunnel::{hear, say},
+};
+use crate::secrets::{Issued, Told};
 
 /// Flow control windows: as towards the far side.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -22,12 +27,17 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 pub(crate) struct Carrier {
     stream: Mutex<Option<StdStream>>,
     sender: OnceCell<http2::SendRequest<Through>>,
+    /// Hears of tokens in answers.
+    issued: Issued,
 }
+
+/// What the stream is asked for on which the broker hears of tokens.
+pub(super) const TOKENS: &str = "tokens:1";
 
 impl Carrier {
     /// Over this socket, whose other end the holder has.
-    pub(crate) fn new(stream: StdStream) -> Self {
-        Self { stream: Mutex::new(Some(stream)), sender: OnceCell::new() }
+    pub(crate) fn new(stream: StdStream, issued: Issued) -> Self {
+        Self { stream: Mutex::new(Some(stream)), sender: OnceCell::new(), issued }
     }
 
     pub(super) async fn connected(&self) -> Result<http2::SendRequest<Through>, String> {
@@ -35,16 +45,39 @@ impl Carrier {
             let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or("it could not be reached before")?;
             stream.set_nonblocking(true).map_err(|error| error.to_string())?;
             let stream = UnixStream::from_std(stream).map_err(|error| error.to_string())?;
-            let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
                 .initial_stream_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(CONNECTION_WINDOW)
                 .handshake(TokioIo::new(stream))
                 .await
                 .map_err(|error| error.to_string())?;
             tokio::spawn(connection);
+            self.hear(&mut sender).await?;
             Ok::<_, String>(sender)
         });
         made.await.cloned()
+    }
+
+    /// Opens the stream on which is told of tokens, and learns them as long as it lasts.
+    async fn hear(&self, sender: &mut http2::SendRequest<Through>) -> Result<(), String> {
+        let mut request = Request::new(Through::Whole(None, None));
+        *request.method_mut() = http::Method::CONNECT;
+        *request.uri_mut() = http::Uri::from_static(TOKENS);
+        sender.ready().await.map_err(|error| error.to_string())?;
+        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+        let upgraded = hyper::upgrade::on(response).await.map_err(|error| error.to_string())?;
+        let issued = self.issued.clone();
+        tokio::spawn(async move {
+            let mut line = TokioIo::new(upgraded);
+            // Where it ends, answers with tokens do not come through any more.
+            while let Ok(told) = hear::<Told>(&mut line).await {
+                issued.learn(told);
+                if say(&mut line, &()).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(())
     }
 
     /// Hands a request over. Dropping the future takes it back, if nothing was sent yet.

@@ -13,6 +13,9 @@ pub(super) const LONGEST_HEAD: usize = 512 << 10;
 /// The header of an answer that is not the far side's. It is taken out of the far side's own.
 pub(super) const MARK: &str = "agentbox-carrier";
 
+/// How many tokens of the answer placeholders stand for. It is taken out of the far side's own headers as well.
+pub(super) const MINTED: &str = "agentbox-tokens";
+
 /// What became of it instead.
 pub(super) const REFUSED: &str = "refused";
 pub(super) const UNREACHABLE: &str = "unreachable";
@@ -60,6 +63,8 @@ pub(crate) struct Carried {
     pub(super) body: BodyKind,
     pub(super) way: Way,
     pub(super) connection: Connection,
+    /// The credential whose certificate is shown to the far side.
+    pub(super) certificate: Option<String>,
 }
 
 impl Carried {

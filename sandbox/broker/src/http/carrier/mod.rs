@@ -6,6 +6,7 @@
 
 mod ask;
 mod message;
+mod minted;
 mod pass;
 mod redis;
 mod releases;

@@ -13,7 +13,7 @@ use super::{
         serve::{Facts, Version, back, plain, refused, unreachable},
     },
     ask::Carrier,
-    message::{BodyKind, Carried, Cloth, Connection, MARK, REFUSED, UNREACHABLE, Way, texts},
+    message::{BodyKind, Carried, Cloth, Connection, MARK, MINTED, REFUSED, UNREACHABLE, Way, texts},
 };
 use crate::{
     broker::Broker,
@@ -90,13 +90,14 @@ pub(crate) async fn pass(broker: &Broker, carrier: &Carrier, facts: &Facts, vers
             Version::Http2 => Way::Http2,
         },
         connection: if plainly { Connection::Any } else { Connection::Fresh },
+        certificate: facts.issued_certificate().map(str::to_owned),
     };
     let answer = tokio::select! {
         biased;
         () = facts.gone() => return Err(gone()),
         answer = carrier.send(&carried, body) => answer,
     };
-    let response = match answer {
+    let mut response = match answer {
         Ok(response) => response,
         Err(why) => {
             Outcome::of(broker, promise.handed_over()).tell(&why);
@@ -104,7 +105,9 @@ pub(crate) async fn pass(broker: &Broker, carrier: &Carrier, facts: &Facts, vers
         }
     };
     let Some(mark) = response.headers().get(MARK).map(|mark| mark.as_bytes().to_vec()) else {
-        Outcome::of(broker, promise.handed_over()).tell(&format!("answered {}", response.status().as_u16()));
+        let tokens =
+            response.headers_mut().remove(MINTED).and_then(|count| count.to_str().ok().map(|count| format!(", placeholders for {count} of its tokens")));
+        Outcome::of(broker, promise.handed_over()).tell(&format!("answered {}{}", response.status().as_u16(), tokens.unwrap_or_default()));
         return Ok(back(response));
     };
     let why = sentence(response).await;

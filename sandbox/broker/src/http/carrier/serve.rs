@@ -25,15 +25,16 @@ use super::{
         head,
         pool::Pool,
     },
-    ask::head_of,
-    message::{BROKEN, BodyKind, Carried, LONGEST_HEAD, MARK, REFUSED, UNREACHABLE},
+    ask::{TOKENS, head_of},
+    message::{BROKEN, BodyKind, Carried, LONGEST_HEAD, MARK, MINTED, REFUSED, UNREACHABLE},
+    minted::{self, Mint, Minted, Sent, Wanted},
     releases::Releases,
     scrub::{self, Scrubbed},
     tunnel,
 };
 use crate::{
     looker::{Held, Secret},
-    meaning::{Position, Scheme, in_header, in_target},
+    meaning::{Position, Scheme, hands_out, in_body, in_header, in_target},
     secrets::{
         Swaps,
         aws::{self, Signed},
@@ -54,8 +55,11 @@ const LONGEST_BODY: usize = 32 << 20;
 /// What the process needs.
 pub(crate) struct Keeper {
     held: Arc<Vec<Held>>,
-    swaps: Arc<Swaps>,
+    swaps: Mutex<Arc<Swaps>>,
+    mint: Mint,
     connector: Arc<Connector>,
+    /// Those that show a client certificate, by its credential's name.
+    presenting: HashMap<String, Connector>,
     policy: Arc<Policy>,
     releases: Releases,
     /// Connections are never shared between credentials: what a far side learns of one may hang on the connection.
@@ -64,7 +68,8 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     pub(crate) fn new(held: Arc<Vec<Held>>, swaps: Swaps, connector: Arc<Connector>, policy: Arc<Policy>, releases: Releases) -> Self {
-        Self { held, swaps: Arc::new(swaps), connector, policy, releases, pools: Mutex::default() }
+        let presenting = held.iter().filter_map(|held| Some((held.rule.name.clone(), connector.presenting(held.identity()?.clone())))).collect();
+        Self { held, presenting, swaps: Mutex::new(Arc::new(swaps)), mint: Mint::default(), connector, policy, releases, pools: Mutex::default() }
     }
 
     fn pool(&self, names: &BTreeSet<String>) -> Arc<Pool> {
@@ -87,15 +92,29 @@ impl Keeper {
     }
 
     pub(super) fn swaps(&self) -> Arc<Swaps> {
-        self.swaps.clone()
+        self.swaps.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn mint(&self) -> &Mint {
+        &self.mint
+    }
+
+    /// What is taken out of answers from now on: the credentials, and all tokens that are kept.
+    pub(super) fn refresh(&self) {
+        let tokens = self.mint.all();
+        let tokens = tokens.iter().map(|minted| (minted.secret.reveal(), minted.stands.as_str()));
+        let swaps = Swaps::new(self.held.iter().filter_map(Held::pair).chain(tokens));
+        *self.swaps.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(swaps);
+    }
+
+    /// Whether this is a secret of here, or what stands for one.
+    pub(super) fn knows(&self, text: &str) -> bool {
+        self.held.iter().filter_map(Held::pair).any(|(secret, stands)| text == secret || text == stands)
+            || self.mint.find(|minted| minted.secret.reveal() == text || minted.stands == text).is_some()
     }
 
     pub(super) fn without_secrets(&self, text: &str) -> String {
-        self.swaps.in_text(text).unwrap_or_else(|| text.to_owned())
-    }
-
-    fn by_placeholder(&self, value: &[u8]) -> Option<&Held> {
-        self.held.iter().find(|held| !held.stands.is_empty() && held.stands.as_bytes() == value)
+        self.swaps().in_text(text).unwrap_or_else(|| text.to_owned())
     }
 }
 
@@ -122,11 +141,13 @@ pub(crate) async fn serve(keeper: Arc<Keeper>, line: StdStream) -> io::Result<()
         .map_err(io::Error::other)
 }
 
-/// A stream for a session: it goes on by itself, and ends with either end.
+/// A stream for a session, or the one on which tokens are told: it goes on by itself, and ends with either end.
 fn session(keeper: Arc<Keeper>, request: Request<Incoming>) -> Response<Scrubbed> {
-    let swaps = keeper.swaps.clone();
+    let swaps = keeper.swaps();
+    let is_for_tokens = request.uri().authority().is_some_and(|asked| asked.as_str() == TOKENS);
     tokio::spawn(async move {
         let served = match hyper::upgrade::on(request).await {
+            Ok(upgraded) if is_for_tokens => minted::serve(&keeper, upgraded).await,
             Ok(upgraded) => tunnel::serve(&keeper, upgraded).await,
             Err(error) => Err(io::Error::other(error)),
         };
@@ -144,8 +165,8 @@ async fn answer(keeper: &Keeper, request: Request<Incoming>) -> Response<Scrubbe
     match carry(keeper, request).await {
         Ok(response) => response,
         Err(Instead(mark, why)) => {
-            let why = keeper.swaps.in_text(&why).unwrap_or(why);
-            let mut response = Response::new(Scrubbed::new(Through::of(safe::line(&why, 300).into_bytes()), keeper.swaps.clone()));
+            let why = keeper.without_secrets(&why);
+            let mut response = Response::new(Scrubbed::new(Through::of(safe::line(&why, 300).into_bytes()), keeper.swaps()));
             *response.status_mut() = StatusCode::BAD_GATEWAY;
             response.headers_mut().insert(MARK, HeaderValue::from_static(mark));
             response
@@ -171,17 +192,28 @@ async fn carry(keeper: &Keeper, request: Request<Incoming>) -> Result<Response<S
             (digest, Through::streaming(Some(first).filter(|first| !first.is_empty()), incoming, Tail::Passed))
         }
     };
+    let digest = canonical::with_certificate(digest, carried.certificate.as_deref());
     let mut target = carried.target.clone();
     let signer = signer(keeper, &carried, &method, &headers, &body);
-    let mut names = put_in(keeper, &destination, &mut headers, &mut target)?;
+    let sent = Sent { target: carried.target.clone(), headers: headers.clone(), body: body.known().map(Bytes::copy_from_slice) };
+    let hands_out = hands_out(&method, &target, &headers, body.known());
+    let PutIn { mut names, body, cookies } = put_in(keeper, &destination, &mut headers, &mut target, body, signer.is_some())?;
     // What comes back in another coding could not be looked through.
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    if let Some(held) = signer {
-        sign_anew(held, &carried, &method, &target, &mut headers, &body).map_err(|why| Instead(REFUSED, why))?;
-        names.insert(held.rule.name.clone());
+    if let Some(signer) = signer {
+        let secret = signer.usable(keeper, &destination.host).map_err(|why| Instead(REFUSED, why))?;
+        sign_anew(&secret, &carried, &method, &target, &mut headers, &body).map_err(|why| Instead(REFUSED, why))?;
+        names.extend(signer.names());
     }
+    let connector = match &carried.certificate {
+        Some(name) => {
+            names.insert(name.clone());
+            presenting(keeper, name, &carried).map_err(|why| Instead(REFUSED, why))?
+        }
+        None => &keeper.connector,
+    };
     let pool = keeper.pool(&names);
-    let client = Client { connector: &keeper.connector, pool: &pool, scheme, destination: &destination, version: carried.version(), purpose: Purpose::Request };
+    let client = Client { connector, pool: &pool, scheme, destination: &destination, version: carried.version(), purpose: Purpose::Request };
     let (ready, was_used) = client.connection(carried.reuse()).await.map_err(|error| Instead(UNREACHABLE, error.to_string()))?;
     let released = keeper.releases.release(carried.ask, carried.nonce.clone(), digest).await.map_err(|why| Instead(REFUSED, why))?;
     if let Some(name) = names.iter().find(|name| !released.contains(name)) {
@@ -193,18 +225,63 @@ async fn carry(keeper: &Keeper, request: Request<Incoming>) -> Result<Response<S
     *outgoing.headers_mut() = headers;
     let (parts, ()) = outgoing.into_parts();
     let response = client.send(ready, was_used, carried.reuse(), Outgoing { parts, body }).await.map_err(|error| Instead(BROKEN, error.to_string()))?;
-    Ok(back(keeper, response))
+    let wanted = if hands_out { Wanted::Tokens } else { Wanted::Cookies(cookies) };
+    back(keeper, response, &names, &wanted, &sent).await.map_err(|why| Instead(BROKEN, why))
+}
+
+/// The way out on which this credential's certificate is shown, if it may be shown to that host now.
+fn presenting<'k>(keeper: &'k Keeper, name: &str, carried: &Carried) -> Result<&'k Connector, String> {
+    let held = keeper.held.iter().find(|held| held.rule.name == name).ok_or_else(|| format!("there is no credential `{name}`"))?;
+    held.may_be_shown(&carried.destination.host)?;
+    if carried.scheme() == Scheme::Http {
+        return Err("a client certificate is shown in TLS alone".to_owned());
+    }
+    keeper.presenting.get(name).ok_or_else(|| format!("credential `{name}` is no client certificate"))
+}
+
+/// What a placeholder stands for.
+enum Behind<'k> {
+    Held(&'k Held),
+    Token(Arc<Minted>),
+}
+
+impl<'k> Behind<'k> {
+    fn find(keeper: &'k Keeper, is_so: impl Fn(&str) -> bool) -> Option<Self> {
+        let held = keeper.held.iter().find(|held| !held.stands.is_empty() && is_so(&held.stands));
+        held.map(Behind::Held).or_else(|| keeper.mint.find(|minted| is_so(&minted.stands)).map(Behind::Token))
+    }
+
+    /// The credentials that must all have been judged.
+    fn names(&self) -> impl Iterator<Item = String> + use<> {
+        let names: Vec<String> = match self {
+            Behind::Held(held) => vec![held.rule.name.clone()],
+            Behind::Token(minted) => minted.names.iter().cloned().collect(),
+        };
+        names.into_iter()
+    }
+
+    /// The secret, if it may go to this host now. A token may where all may that it was handed out for.
+    fn usable(&self, keeper: &Keeper, host: &HostName) -> Result<Secret, String> {
+        match self {
+            Behind::Held(held) => held.usable(host).cloned(),
+            Behind::Token(minted) => {
+                for name in &minted.names {
+                    keeper.password(name, host)?;
+                }
+                Ok(minted.secret.clone())
+            }
+        }
+    }
 }
 
 /// Whose placeholder the request is signed with.
-fn signer<'k>(keeper: &'k Keeper, carried: &Carried, method: &Method, headers: &HeaderMap, body: &Through) -> Option<&'k Held> {
+fn signer<'k>(keeper: &'k Keeper, carried: &Carried, method: &Method, headers: &HeaderMap, body: &Through) -> Option<Behind<'k>> {
     let host = host_header(carried.scheme(), &carried.destination.host, carried.destination.port);
     let signed = Signed { method, target: &carried.target, host: &host, body: body.known() };
-    keeper.held.iter().find(|held| !held.stands.is_empty() && aws::is_signed_with(&held.stands, signed, headers))
+    Behind::find(keeper, |stands| aws::is_signed_with(stands, signed, headers))
 }
 
-fn sign_anew(held: &Held, carried: &Carried, method: &Method, target: &str, headers: &mut HeaderMap, body: &Through) -> Result<(), String> {
-    let secret = held.usable(&carried.destination.host)?;
+fn sign_anew(secret: &Secret, carried: &Carried, method: &Method, target: &str, headers: &mut HeaderMap, body: &Through) -> Result<(), String> {
     let host = host_header(carried.scheme(), &carried.destination.host, carried.destination.port);
     let signed = Signed { method, target, host: &host, body: body.known() };
     let value = aws::signed_anew(secret.reveal(), signed, headers).and_then(|value| HeaderValue::from_str(&value).ok());
@@ -269,15 +346,27 @@ fn way_out(keeper: &Keeper, carried: &Carried) -> Result<Destination, Instead> {
     }
 }
 
-/// Puts the secrets in, and gives the names of their credentials. Any that may not be used now refuses the whole request.
-fn put_in(keeper: &Keeper, destination: &Destination, headers: &mut HeaderMap, target: &mut String) -> Result<BTreeSet<String>, Instead> {
-    let mut names = BTreeSet::new();
+/// What came of putting the secrets in.
+struct PutIn {
+    /// Of the credentials that were used.
+    names: BTreeSet<String>,
+    body: Through,
+    /// Of the cookies in which tokens were put in: what the far side sets anew under these names are tokens as well.
+    cookies: Vec<String>,
+}
+
+/// Puts the secrets in. Any that may not be used now refuses the whole request. The body of what is signed stays as it is.
+fn put_in(keeper: &Keeper, destination: &Destination, headers: &mut HeaderMap, target: &mut String, body: Through, is_signed: bool) -> Result<PutIn, Instead> {
+    let (mut names, mut cookies) = (BTreeSet::new(), Vec::new());
     let mut why = None;
     let mut visit = |position: Position<'_>| {
-        let held = keeper.by_placeholder(position.value)?;
-        match held.usable(&destination.host) {
+        let behind = Behind::find(keeper, |stands| stands.as_bytes() == position.value)?;
+        match behind.usable(keeper, &destination.host) {
             Ok(secret) => {
-                names.insert(held.rule.name.clone());
+                names.extend(behind.names());
+                if let Behind::Token(minted) = &behind {
+                    cookies.extend(minted.cookie().map(str::to_owned));
+                }
                 Some(secret.reveal().as_bytes().to_vec())
             }
             Err(error) => {
@@ -286,9 +375,13 @@ fn put_in(keeper: &Keeper, destination: &Destination, headers: &mut HeaderMap, t
             }
         }
     };
+    let new_body = if is_signed { None } else { body.known().and_then(|body| in_body(headers, body, &mut visit)) };
     let mut invalid = false;
     for (name, value) in &mut *headers {
-        if let Some(new) = in_header(name, value.as_bytes(), &mut visit) {
+        // A cookie against forged requests is sent a second time, in a header.
+        let again = ["csrf", "xsrf"].iter().any(|word| name.as_str().contains(word));
+        let new = if again { visit(Position { place: "header", value: value.as_bytes(), told: false }) } else { in_header(name, value.as_bytes(), &mut visit) };
+        if let Some(new) = new {
             match HeaderValue::from_bytes(&new) {
                 Ok(mut new) => {
                     new.set_sensitive(true);
@@ -301,20 +394,41 @@ fn put_in(keeper: &Keeper, destination: &Destination, headers: &mut HeaderMap, t
     if let Some(new) = in_target(target, &mut visit) {
         *target = new;
     }
+    let body = match new_body {
+        Some(new) => {
+            if headers.contains_key(header::CONTENT_LENGTH) {
+                headers.insert(header::CONTENT_LENGTH, new.len().into());
+            }
+            Through::of(new)
+        }
+        None => body,
+    };
     match why {
         Some(why) => Err(Instead(REFUSED, why)),
         None if invalid => Err(Instead(REFUSED, "a credential cannot stand in a header".to_owned())),
-        None => Ok(names),
+        None => Ok(PutIn { names, body, cookies }),
     }
 }
 
-fn back(keeper: &Keeper, response: Response<Incoming>) -> Response<Scrubbed> {
+/// The answer, without the secrets of here and without the tokens that it hands out.
+async fn back(keeper: &Keeper, response: Response<Incoming>, names: &BTreeSet<String>, wanted: &Wanted, sent: &Sent) -> Result<Response<Scrubbed>, String> {
     let (mut parts, body) = response.into_parts();
     head::strip(&mut parts.headers);
     parts.headers.remove(MARK);
-    scrub::headers(&mut parts.headers, &keeper.swaps);
-    if !keeper.swaps.keep_lengths() {
+    parts.headers.remove(MINTED);
+    let is_good = parts.status.is_success() || parts.status.is_redirection();
+    let (body, tokens) = if is_good && !names.is_empty() {
+        minted::take_out(keeper, names, wanted, sent, &mut parts.headers, body).await?
+    } else {
+        (Through::streaming(None, body, Tail::Passed), 0)
+    };
+    let swaps = keeper.swaps();
+    scrub::headers(&mut parts.headers, &swaps);
+    if tokens > 0 {
+        parts.headers.insert(MINTED, tokens.into());
+    }
+    if !swaps.keep_lengths() {
         parts.headers.remove(header::CONTENT_LENGTH);
     }
-    Response::from_parts(parts, Scrubbed::new(Through::streaming(None, body, Tail::Passed), keeper.swaps.clone()))
+    Ok(Response::from_parts(parts, Scrubbed::new(body, swaps)))
 }

@@ -224,7 +224,7 @@ async fn reach(keeper: &Keeper, destination: &Destination, near: bool) -> Result
     }
 }
 
-async fn say<T: Serialize>(stream: &mut (impl AsyncWrite + Unpin), message: &T) -> io::Result<()> {
+pub(super) async fn say<T: Serialize>(stream: &mut (impl AsyncWrite + Unpin), message: &T) -> io::Result<()> {
     let text = serde_json::to_vec(message).map_err(io::Error::other)?;
     let mut bytes = Vec::with_capacity(text.len() + 4);
     bytes.put_u32_le(u32::try_from(text.len()).map_err(io::Error::other)?);
@@ -233,7 +233,7 @@ async fn say<T: Serialize>(stream: &mut (impl AsyncWrite + Unpin), message: &T) 
     stream.flush().await
 }
 
-async fn hear<T: DeserializeOwned>(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<T> {
+pub(super) async fn hear<T: DeserializeOwned>(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<T> {
     let length = stream.read_u32_le().await? as usize;
     if length > LONGEST {
         return Err(io::ErrorKind::InvalidData.into());
