@@ -169,7 +169,7 @@ fn a_command_that_cannot_be_run_is_said() {
         .result()
         .unwrap()
     };
-    assert!(tried("no-such-command").starts_with("127 no-such-command: No such file"), "{}", tried("no-such-command"));
+    assert!(tried("no-such-command").starts_with("127 no-such-command: not found in the box"), "{}", tried("no-such-command"));
     assert!(tried("/etc/passwd").starts_with("126 /etc/passwd: Permission denied"), "{}", tried("/etc/passwd"));
     assert!(tried("/etc").starts_with("126 "));
 }
