@@ -1,6 +1,8 @@
 //! What waits for a person, with a real client inside and the real commands outside: passes once or not at all.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
+
 use agentbox_tests::{Going, Home, Origin, Who, process::until};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -258,5 +260,112 @@ fn two_boxes_do_not_mix() {
     home.outside(&["deny", of("/two")]).ended(0);
     assert!(two.finish().ended(0).out().contains(" 403\n"));
     assert_eq!(origin.requests(), ["DELETE /one"]);
+    home.outside(&["log", "--verify"]).ended(0);
+}
+
+/// Asks for as many different things as it is told, all at once and each on a connection of its own: `METHOD COUNT`. It prints the number, the
+/// status and the body of each answer.
+const CROWD: &str = r#"
+import asyncio, resource, socket, sys
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+address = socket.gethostbyname("held.example")
+method, count = sys.argv[1], int(sys.argv[2])
+async def one(number):
+    reader, writer = await asyncio.open_connection(address, 80)
+    writer.write(f"{method} /things/{number} HTTP/1.1\r\nhost: held.example\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode())
+    await writer.drain()
+    head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
+    print(number, head.split(" ")[1], body.replace("\n", " "), flush=True)
+    writer.close()
+async def main():
+    await asyncio.gather(*map(one, range(count)))
+asyncio.run(main())
+"#;
+
+/// What each of a crowd was told: its status and its body.
+fn answers(out: &str) -> BTreeMap<usize, (u16, String)> {
+    let one = |line: &str| {
+        let mut words = line.splitn(3, ' ');
+        let mut word = || words.next().expect("number, status and body");
+        (word().parse().expect("a number"), (word().parse().expect("a status"), word().to_owned()))
+    };
+    out.lines().map(one).collect()
+}
+
+fn number(card: &Value) -> usize {
+    let summary = card["summary"].as_str().expect("a summary");
+    summary.rsplit_once('/').and_then(|(_, number)| number.parse().ok()).unwrap_or_else(|| panic!("{summary}"))
+}
+
+#[test]
+fn a_thousand_wait_at_once_and_each_is_decided_as_it_was_said() {
+    const ALL: usize = 1000;
+    let Some(origin) = Origin::start() else { return };
+    let home = Home::new(
+        &origin
+            .policy_with("write = \"hold\"", "[approval]\nclient-patience = \"10m\"\n[limits]\nholds = 1000\nalike = 1000")
+            .replace("write = \"allow\"\nwrite = \"hold\"", "write = \"hold\""),
+    );
+    home.write("work/crowd.py", CROWD);
+    let going = home.start(&format!("python3 crowd.py POST {ALL}"));
+    until("all of them wait", || home.outside(&["holds"]).ended(0).out().contains("and 800 more"), || home.outside(&["holds"]).out());
+    assert!(origin.requests().is_empty(), "{:?}", origin.requests());
+    let mut ruled = 0;
+    while ruled < ALL {
+        // Those that one list has room for; the others move up.
+        for card in home.holds().iter().filter(|card| card["phase"] == "waiting") {
+            let id = card["id"].as_str().expect("an id");
+            match number(card) {
+                even if even % 2 == 0 => home.outside(&["approve", id, "--confirm", "yes"]).ended(0),
+                odd => home.outside(&["deny", id, "--because", &format!("no to {odd}")]).ended(0),
+            };
+            ruled += 1;
+        }
+    }
+    let told = answers(&going.finish().ended(0).out());
+    assert_eq!(told.len(), ALL);
+    for (number, (status, body)) in &told {
+        let right = if number % 2 == 0 { *status == 200 } else { *status == 403 && body.contains(&format!("because: no to {number}\"")) };
+        assert!(right, "{number}: {status} {body}");
+    }
+    let mut sent = origin.requests();
+    sent.sort();
+    let mut approved: Vec<String> = (0..ALL).step_by(2).map(|number| format!("POST /things/{number}")).collect();
+    approved.sort();
+    assert_eq!(sent, approved, "each that was approved, once, and nothing else");
+    home.outside(&["log", "--verify"]).ended(0);
+}
+
+#[test]
+fn a_thousand_of_one_kind_are_folded_and_those_that_are_shown_are_decided() {
+    const ALL: usize = 1000;
+    let Some(origin) = Origin::start() else { return };
+    let home = Home::new(&origin.policy());
+    home.write("work/crowd.py", CROWD);
+    let going = home.start(&format!("python3 crowd.py DELETE {ALL}"));
+    let folded = || home.holds().iter().filter_map(|card| card["folded"].as_u64()).sum::<u64>();
+    until("all of them have asked", || folded() == 992, || format!("{:?}", home.holds()));
+    let cards = home.waiting(8);
+    assert_eq!(cards.iter().filter(|card| card["folded"] == 992).count(), 1, "{cards:?}");
+    let (yes, no) = cards.split_at(4);
+    for card in yes {
+        home.outside(&["approve", card["id"].as_str().expect("an id"), "--confirm", "yes"]).ended(0);
+    }
+    for card in no {
+        home.outside(&["deny", card["id"].as_str().expect("an id"), "--because", "enough"]).ended(0);
+    }
+    let told = answers(&going.finish().ended(0).out());
+    assert_eq!(told.len(), ALL);
+    for card in yes {
+        assert_eq!(told[&number(card)].0, 200, "{card}");
+    }
+    for card in no {
+        let (status, body) = &told[&number(card)];
+        assert!(*status == 403 && body.contains("enough"), "{status} {body}");
+    }
+    let counted = told.values().filter(|(status, body)| *status == 403 && body.contains("this one was only counted")).count();
+    assert_eq!(counted, 992);
+    assert_eq!(origin.count("DELETE"), 4);
     home.outside(&["log", "--verify"]).ended(0);
 }

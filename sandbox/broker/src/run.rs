@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use agentbox_core::{HostName, Verdict, policy::Policy};
+use agentbox_core::{
+    HostName, Verdict,
+    policy::{Policy, settings::Limits},
+};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustls_pki_types::CertificateDer;
 use tokio::sync::Semaphore;
@@ -29,9 +32,6 @@ use crate::{
     secrets::Issued,
     upstream::{Connector, UpstreamConfig},
 };
-
-/// Connections at once where the policy says nothing.
-const CONNECTIONS: usize = 2048;
 
 /// Enough for all connections, both sides, and what else is open.
 const MOST_DESCRIPTORS: u64 = 65_536;
@@ -93,7 +93,8 @@ async fn serve(config: BrokerConfig, sockets: BoxSockets, supervisor: UnixStream
     let own = HostName::parse(OWN_NAME).map_err(BrokerError::Name)?;
     let (gate, line_ended) = RemoteGate::start(supervisor)?;
     let settings = config.policy.settings();
-    let connections = settings.limits.connections.and_then(|most| usize::try_from(most).ok()).unwrap_or(CONNECTIONS).clamp(1, Semaphore::MAX_PERMITS);
+    let connections = settings.limits.connections.unwrap_or(Limits::CONNECTIONS);
+    let connections = usize::try_from(connections).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
     let check_policy = config.policy.clone();
     let upstream = UpstreamConfig { names: settings.names.clone(), roots: config.roots, proxy: config.proxy };
     let connector = Connector::new(upstream, Arc::new(move |destination, address| check_policy.allows_address(destination, address) == Verdict::Allow));

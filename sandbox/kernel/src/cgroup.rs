@@ -143,7 +143,9 @@ impl Drop for Cgroup {
 mod tests {
     use super::*;
 
-    const BOTH: Limits = Limits { processes: Some(100), open_files: None, memory: Some(1 << 30), file_size: None, connections: None, holds: None, burst: None };
+    fn both() -> Limits {
+        Limits { processes: Some(100), memory: Some(1 << 30), ..Limits::default() }
+    }
 
     /// A folder that looks like a cgroup: the files of the real one cannot be made here, but what is written to them can be seen.
     fn looks_like_one(hands_on: &str) -> tempfile::TempDir {
@@ -155,7 +157,7 @@ mod tests {
     #[test]
     fn limits_are_written_where_controllers_are_handed_on() {
         let parent = looks_like_one("cpu memory pids\n");
-        let cgroup = make_in(parent.path(), "s1", &BOTH, &["memory", "pids"]).unwrap();
+        let cgroup = make_in(parent.path(), "s1", &both(), &["memory", "pids"]).unwrap();
         let read = |name: &str| fs::read_to_string(cgroup.path.join(name)).unwrap();
         assert_eq!((read("memory.max"), read("memory.swap.max"), read("pids.max")), ("1073741824".to_owned(), "0".to_owned(), "100".to_owned()));
         cgroup.take(Pid::from_raw(42)).unwrap();
@@ -165,7 +167,7 @@ mod tests {
     #[test]
     fn a_controller_that_is_not_handed_on_is_named_and_nothing_is_left() {
         let parent = looks_like_one("cpu pids memory_recursiveprot");
-        let why = make_in(parent.path(), "s1", &BOTH, &["memory", "pids"]).unwrap_err();
+        let why = make_in(parent.path(), "s1", &both(), &["memory", "pids"]).unwrap_err();
         assert!(why.ends_with("does not hand on `memory`"), "{why}");
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1);
     }
@@ -177,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_real_one_holds() {
-        match make(&format!("test-{}", std::process::id()), &BOTH) {
+        match make(&format!("test-{}", std::process::id()), &both()) {
             Ok(cgroup) => {
                 assert_eq!(fs::read_to_string(cgroup.path.join("pids.max")).unwrap().trim(), "100");
                 let path = cgroup.path.clone();

@@ -14,7 +14,7 @@ use agentbox_core::{
 use agentbox_desk::HoldId;
 
 /// Open questions at once; the broker's own limit of connections is far lower.
-const MOST: usize = 16 * 1024;
+pub(super) const MOST: usize = 16 * 1024;
 
 /// How far a question is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,17 +11,14 @@ use std::{
 use agentbox_core::{
     Effect, Request,
     ledger::{Draft, Durability, Event},
-    policy::Policy,
+    policy::{Policy, settings::Limits},
     safe,
 };
 
 use super::{Fatal, Rein, Supervisor};
 
-/// Destroying operations that are one burst where the policy does not say. Then only those count for which a person was needed: a test suite
-/// that empties the tables of its own database, as its policy allows, must not be stopped by a default.
-const DEEDS: u64 = 12;
-
-/// Within so long.
+/// What counts as a burst comes within so long. Where the policy does not say how much that is, only those deeds count for which a person was
+/// needed: a test suite that empties the tables of its own database, as its policy allows, must not be stopped by a default.
 pub(super) const WINDOW: Duration = Duration::from_secs(10);
 
 /// More than that a policy can hardly mean, and each takes memory.
@@ -47,7 +44,7 @@ pub(super) struct Burst {
 impl Burst {
     pub(super) fn new(policy: &Policy) -> Self {
         let said = policy.settings().limits.burst;
-        let most = said.unwrap_or(DEEDS).min(MOST);
+        let most = said.unwrap_or(Limits::BURST).min(MOST);
         let counted = if said.is_some() { Counted::All } else { Counted::ByPeople };
         Self { counted, most: usize::try_from(most).unwrap_or(usize::MAX).max(1), deeds: VecDeque::new(), frozen: None }
     }

@@ -1,9 +1,6 @@
 //! The gate's steps: what the broker asks, what comes back from aside, and what the waiting room wants done.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use agentbox_core::{
     Granted, Judgement, Lease, Lineage, Permit, Refusal, RefusalKind, Request, Verdict,
@@ -37,10 +34,6 @@ const OPERATIONS: usize = 256;
 /// Longest texts of evidence that are kept, in bytes.
 const EXCERPT: usize = 16 * 1024;
 const SUMMARY: usize = 4 * 1024;
-
-/// New holds of one box within a minute. A person who looks at each has no time for more.
-const MOST_NEW: usize = 60;
-const A_MINUTE: Duration = Duration::from_secs(60);
 
 /// Credentials of one request whose traces are looked for.
 const TRACES: usize = 16;
@@ -200,13 +193,14 @@ impl Supervisor {
         }
         self.asks.waits_by(ask, &hold.because().rule);
         let now = Instant::now();
-        if self.asks_too_often(&hold, now) {
+        // What joins a hold that is there, or is counted on the last card of its kind, costs nobody's eyes.
+        if self.room.would_open(&hold) && !self.pace.lets(now) {
             let because = hold.because().clone();
             let refusal = Refusal {
                 kind: RefusalKind::Denied,
                 operation: because.action.clone(),
                 place: because.place.clone(),
-                reason: format!("This box has asked a person more than {MOST_NEW} times within a minute, so it is not asked on."),
+                reason: format!("This box has asked a person more than {} times within a minute, so it is not asked on.", self.pace.most()),
                 guidance: "Nothing was sent. Stop, wait a minute, and ask for one thing at a time.".to_owned(),
                 approval_id: None,
             };
@@ -216,21 +210,6 @@ impl Supervisor {
         }
         let deeds = self.room.arrive(hold, Asker(ask), now);
         self.perform(deeds);
-    }
-
-    /// Whether a box asks faster than anybody can read. What joins a hold that is there costs nobody's eyes.
-    fn asks_too_often(&mut self, hold: &agentbox_core::Hold, now: Instant) -> bool {
-        while self.asked_lately.front().is_some_and(|first| now.saturating_duration_since(*first) > A_MINUTE) {
-            self.asked_lately.pop_front();
-        }
-        if self.room.all(now).any(|waits| waits.request.digest == hold.request().digest) {
-            return false;
-        }
-        if self.asked_lately.len() >= MOST_NEW {
-            return true;
-        }
-        self.asked_lately.push_back(now);
-        false
     }
 
     fn commit(&mut self, ask: u64, hold: Option<HoldId>, granted: Granted) {

@@ -51,10 +51,8 @@ impl Supervisor {
         self.perform(deeds);
         match message {
             ToDesk::List => {
-                let mut rows: Vec<_> = self.room.all(now).map(|waits| self.card_of(&waits).row()).collect();
-                let more = rows.len().saturating_sub(MOST_ROWS);
-                rows.truncate(MOST_ROWS);
-                FromDesk::Holds { rows, more }
+                let rows = self.room.all(now).take(MOST_ROWS).map(|waits| self.card_of(&waits).row()).collect();
+                FromDesk::Holds { rows, more: self.room.all(now).count().saturating_sub(MOST_ROWS) }
             }
             ToDesk::Show { id } => match self.room.one(&id, now) {
                 Some(waits) => FromDesk::Card(Box::new(self.card_of(&waits))),

@@ -12,6 +12,7 @@ mod desk;
 mod kinds;
 mod looks;
 mod names;
+mod pace;
 mod pipe;
 mod records;
 mod releases;
@@ -37,7 +38,7 @@ use agentbox_core::{
     Destination, Lease, ResourceId,
     fingerprint::Fingerprint,
     ledger::{Draft, Durability, Event, NotWritten},
-    policy::Policy,
+    policy::{Policy, settings::Limits},
     safe,
     wire::{ToBroker, ToSupervisor},
 };
@@ -58,11 +59,9 @@ use credentials::Credentials;
 use deeds::Inner;
 use looks::Looker;
 use names::Names;
+use pace::Pace;
 use pipe::Who;
 use words::Words;
-
-/// Holds at once where the policy does not say.
-const HOLDS: usize = 32;
 
 /// Works that are done aside at once. Beyond it the broker is not read, so it waits; the control socket is.
 const ASIDE: usize = 256;
@@ -256,8 +255,7 @@ struct Supervisor {
     leases: Vec<Lease>,
     words: Words,
     names: Names,
-    /// When new holds came lately.
-    asked_lately: VecDeque<Instant>,
+    pace: Pace,
     /// Once it was asked to end: when it must, and by whom.
     stopping: Option<(Instant, String)>,
     /// Set once the box must end.
@@ -297,8 +295,9 @@ impl Supervisor {
             Mode::Attended if channels.is_empty() && setup.couriers.is_none() => Some("the policy names no channel through which somebody could be asked"),
             Mode::Attended => None,
         };
-        let holds = settings.limits.holds.map_or(HOLDS, |holds| usize::try_from(holds).unwrap_or(HOLDS));
-        let bounds = Bounds { holds, client_patience: settings.approval.client_patience, ..Bounds::default() };
+        let most = |limit: Option<u64>, default: u64| usize::try_from(limit.unwrap_or(default)).unwrap_or(usize::MAX);
+        let (holds, alike) = (most(settings.limits.holds, Limits::HOLDS), most(settings.limits.alike, Limits::ALIKE));
+        let bounds = Bounds { holds, alike, client_patience: settings.approval.client_patience, ..Bounds::default() };
         let couriers = setup.couriers.map(|stream| couriers::start(stream, to_self.clone())).transpose().map_err(broken("the couriers' socket"))?;
         let burst = Burst::new(&setup.policy);
         let supervisor = Self {
@@ -333,7 +332,7 @@ impl Supervisor {
             leases: Vec::new(),
             words: Words::default(),
             names: Names::default(),
-            asked_lately: VecDeque::new(),
+            pace: Pace::of(holds),
             stopping: None,
             fatal: None,
         };

@@ -17,8 +17,9 @@ use tokio::{
 /// Messages of the broker that wait for the loop.
 const WAITING: usize = 64;
 
-/// Answers that wait for the broker. It reads them at once; one that lets so many lie is stuck.
-const ANSWERS: usize = 4096;
+/// Answers that wait for the broker. It reads them at once, but an interrupt may answer all that is open in one moment; one that lets more lie is
+/// stuck.
+const ANSWERS: usize = 2 * super::asks::MOST;
 
 /// How long the broker may take to read one answer.
 const PATIENCE: Duration = Duration::from_secs(30);

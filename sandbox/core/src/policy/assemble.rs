@@ -147,19 +147,21 @@ fn lay_approval(approval: &mut Approval, raw: &RawLayer) {
     approval.hold_in_transaction = raw.hold_in_transaction.unwrap_or(approval.hold_in_transaction);
 }
 
+/// `choose` is given what counts so far, also where that is only the default, and what a layer says.
 fn each_limit(limits: &mut Limits, new: &Limits, choose: impl Fn(Option<u64>, u64) -> u64) {
-    let pairs = [
-        (&mut limits.processes, new.processes),
-        (&mut limits.open_files, new.open_files),
-        (&mut limits.memory, new.memory),
-        (&mut limits.file_size, new.file_size),
-        (&mut limits.connections, new.connections),
-        (&mut limits.holds, new.holds),
-        (&mut limits.burst, new.burst),
+    let each = [
+        (&mut limits.processes, new.processes, None),
+        (&mut limits.open_files, new.open_files, None),
+        (&mut limits.memory, new.memory, None),
+        (&mut limits.file_size, new.file_size, None),
+        (&mut limits.connections, new.connections, Some(Limits::CONNECTIONS)),
+        (&mut limits.holds, new.holds, Some(Limits::HOLDS)),
+        (&mut limits.alike, new.alike, Some(Limits::ALIKE)),
+        (&mut limits.burst, new.burst, Some(Limits::BURST)),
     ];
-    for (old, new) in pairs {
+    for (old, new, default) in each {
         if let Some(new) = new {
-            *old = Some(choose(*old, new));
+            *old = Some(choose(old.or(default), new));
         }
     }
 }

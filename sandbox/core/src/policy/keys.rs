@@ -37,7 +37,7 @@ pub(super) const EXAMPLE: &[&str] = &["operation", "verdict"];
 /// `[approval]`
 pub(super) const APPROVAL: &[&str] = &["patience", "client-patience", "hold-in-transaction", "channels", "approver", "own", "unsigned"];
 /// `[limits]`
-pub(super) const LIMITS: &[&str] = &["processes", "open-files", "memory", "file-size", "connections", "holds", "burst"];
+pub(super) const LIMITS: &[&str] = &["processes", "open-files", "memory", "file-size", "connections", "holds", "alike", "burst"];
 /// `[env]`
 pub(super) const ENV: &[&str] = &["pass", "set"];
 

@@ -417,6 +417,7 @@ fn limits(top: &Section<'_, '_>) -> Result<Limits, PolicyError> {
         file_size: section.size("file-size")?,
         connections: count("connections")?,
         holds: count("holds")?,
+        alike: count("alike")?,
         burst: count("burst")?,
     })
 }

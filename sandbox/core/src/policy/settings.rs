@@ -107,8 +107,21 @@ pub struct Limits {
     pub connections: Option<u64>,
     /// Holds that may wait at once.
     pub holds: Option<u64>,
+    /// Holds of one kind that may wait at once.
+    pub alike: Option<u64>,
     /// Destroying operations within ten seconds that freeze the box.
     pub burst: Option<u64>,
+}
+
+impl Limits {
+    /// Requests and connections at once where the policy does not say.
+    pub const CONNECTIONS: u64 = 2048;
+    /// Holds at once where the policy does not say.
+    pub const HOLDS: u64 = 32;
+    /// Holds of one kind at once where the policy does not say.
+    pub const ALIKE: u64 = 8;
+    /// Destroying operations that are one burst where the policy does not say.
+    pub const BURST: u64 = 12;
 }
 
 /// Where a secret comes from.

@@ -117,9 +117,9 @@ impl Entry {
         self.request().digest
     }
 
-    /// Whether it would be one more of the same on a person's list.
-    pub(super) fn is_like(&self, because: &Because) -> bool {
-        self.because.action == because.action && self.because.place == because.place
+    /// Whether it waits, and another with this reason would be one more of the same on a person's list.
+    pub(super) fn is_one_more_of(&self, because: &Because) -> bool {
+        matches!(self.state, State::Waiting { .. }) && self.because.action == because.action && self.because.place == because.place
     }
 
     pub(super) fn has(&self, asker: Asker) -> bool {

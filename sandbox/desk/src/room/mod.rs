@@ -213,10 +213,20 @@ impl WaitingRoom {
         deeds
     }
 
+    /// Whether it would be one more on a person's list: it joins none that is there, is not folded, and there is room for it.
+    #[must_use]
+    pub fn would_open(&self, hold: &Hold) -> bool {
+        let joins = self.entries.iter().any(|entry| entry.digest() == hold.request().digest);
+        !joins && !self.is_folded(hold.because()) && self.entries.len() < self.bounds.holds
+    }
+
+    fn is_folded(&self, because: &Because) -> bool {
+        self.entries.iter().filter(|entry| entry.is_one_more_of(because)).count() >= self.bounds.alike
+    }
+
     fn open(&mut self, hold: Hold, waiter: Waiter, now: Instant) -> Vec<Deed> {
-        let alike = |entry: &Entry| matches!(entry.state, State::Waiting { .. }) && entry.is_like(hold.because());
-        if self.entries.iter().filter(|entry| alike(entry)).count() >= self.bounds.alike {
-            let last = self.entries.iter_mut().rfind(|entry| alike(entry));
+        if self.is_folded(hold.because()) {
+            let last = self.entries.iter_mut().rfind(|entry| entry.is_one_more_of(hold.because()));
             if let Some(last) = last {
                 last.folded = last.folded.saturating_add(1);
             }
