@@ -52,8 +52,10 @@ pub struct Home {
 enum Setting {
     /// What this machine has.
     Here,
-    /// No namespaces: a filter refuses them, as Docker's and systemd's do.
+    /// No namespaces: a filter refuses them, as systemd's does.
     WithoutNamespaces,
+    /// The same, and nobody's descriptors are to be had: a filter as Docker's.
+    AsInDocker,
 }
 
 /// Puts that filter on itself and becomes the command.
@@ -112,6 +114,19 @@ impl Home {
         home
     }
 
+    /// One for this user, where namespaces are refused, and each as somebody else does that.
+    #[must_use]
+    pub fn each_without_namespaces(who: Who, policy: &str) -> Vec<Self> {
+        [Setting::WithoutNamespaces, Setting::AsInDocker]
+            .into_iter()
+            .map(|setting| {
+                let mut home = Self::without_namespaces(who, policy);
+                home.setting = setting;
+                home
+            })
+            .collect()
+    }
+
     /// What lies in it: `home`, `work`, `config`, `state`, `runtime`, `policy.toml`.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
@@ -156,9 +171,13 @@ impl Home {
     pub fn agentbox(&self, arguments: &[&str]) -> Command {
         let mut command = match self.setting {
             Setting::Here => self.program(binary::agentbox()),
-            Setting::WithoutNamespaces => {
+            setting @ (Setting::WithoutNamespaces | Setting::AsInDocker) => {
                 let mut command = self.program("python3");
-                command.arg(self.path(REFUSING)).arg(binary::agentbox());
+                command.arg(self.path(REFUSING));
+                if setting == Setting::AsInDocker {
+                    command.arg("--no-getfd");
+                }
+                command.arg(binary::agentbox());
                 command
             }
         };
@@ -287,10 +306,10 @@ pub fn processes(shim: Pid) -> Processes {
         let supervisor = *children(shim).first()?;
         let (inner, outer): (Vec<_>, Vec<_>) =
             children(supervisor).into_iter().partition(|pid| status(*pid, "NSpid").is_some_and(|ids| ids.split_whitespace().count() > 1));
-        // Where a filter lies on everybody there is no namespace, and init is the one that has the agent below it.
+        // Where a filter lies on everybody there is no namespace, and init is the child of the file gate's process.
         let has_filter = status(supervisor, "Seccomp").is_some_and(|mode| mode.trim() == "2");
-        let without = || outer.iter().find(|pid| has_filter && !children(**pid).is_empty());
-        Some(Processes { shim, supervisor, broker: *outer.first()?, init: *inner.first().or_else(without)? })
+        let without = || outer.iter().filter(|_| has_filter).find_map(|pid| children(*pid).first().copied());
+        Some(Processes { shim, supervisor, broker: *outer.first()?, init: inner.first().copied().or_else(without)? })
     };
     until(
         "the processes of a box are there",

@@ -1,6 +1,7 @@
 """Runs a command where new namespaces are refused: clone and unshare with CLONE_NEW* give EPERM, clone3 ENOSYS.
 
-Docker's default profile and a service of systemd with `RestrictNamespaces=yes` refuse them so.
+Docker's default profile and a service of systemd with `RestrictNamespaces=yes` refuse them so. With `--no-getfd` before the command
+pidfd_getfd gives EPERM besides, as under Docker's profile without CAP_SYS_PTRACE.
 """
 
 import ctypes
@@ -10,13 +11,18 @@ import sys
 
 CLONE, UNSHARE, CLONE3 = {"x86_64": (56, 272, 435), "aarch64": (220, 97, 435)}[os.uname().machine]
 EPERM, ENOSYS = 1, 38
+command = sys.argv[1:]
+# One number on every machine; else one that is no call's.
+GETFD = 438 if command[0] == "--no-getfd" else 0xFFFFFFFF
+command = command[1:] if command[0] == "--no-getfd" else command
 # CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP.
 NAMESPACES = 0x7E020000
 LOAD, EQUAL, ANY_BIT, RETURN = 0x20, 0x15, 0x45, 0x06
 # Which call; for clone and unshare the flags are in the first argument (linux/seccomp.h, linux/filter.h).
 STEPS = [
     (LOAD, 0, 0, 0),
-    (EQUAL, 6, 0, CLONE3),
+    (EQUAL, 7, 0, CLONE3),
+    (EQUAL, 5, 0, GETFD),
     (EQUAL, 1, 0, CLONE),
     (EQUAL, 0, 2, UNSHARE),
     (LOAD, 0, 0, 16),
@@ -35,4 +41,4 @@ steps = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step
 libc = ctypes.CDLL(None, use_errno=True)
 assert libc.prctl(38, 1, 0, 0, 0) == 0, "PR_SET_NO_NEW_PRIVS"
 assert libc.prctl(22, 2, ctypes.byref(Program(len(STEPS), ctypes.addressof(steps)))) == 0, os.strerror(ctypes.get_errno())
-os.execvp(sys.argv[1], sys.argv[1:])
+os.execvp(command[0], command)

@@ -24,8 +24,7 @@ fn ordinary_work_goes_on() {
     if !skip::have(&["python3", "git", "gcc", "make"]) {
         return;
     }
-    for who in Who::each() {
-        let home = Home::without_namespaces(who, "");
+    for home in Who::each().into_iter().flat_map(|who| Home::each_without_namespaces(who, "")) {
         let ended = home.run(
             "set -e; mkdir -p a/b; echo one > a/b/f; ln -s f a/b/l; ln a/b/f a/b/h; mv a/b/f a/g; cp a/g a/k; rm a/k; echo two >> a/g; chmod 600 a/g; touch -d 2001-01-01 a/g; \
              mkfifo p; (cat p > got &) ; echo through > p; cat a/g a/b/h > both; truncate -s 3 both; umask 027; echo x > masked; stat -c %a masked; \
@@ -57,8 +56,7 @@ fn nothing_outside_is_changed_read_or_reached() {
     if !skip::have(&["python3"]) {
         return;
     }
-    for who in Who::each() {
-        let home = Home::without_namespaces(who, "");
+    for (who, home) in Who::each().into_iter().flat_map(|who| Home::each_without_namespaces(who, "").into_iter().map(move |home| (who, home))) {
         home.write("home/.ssh/id", "the user's key");
         home.write("home/plain", "to be read");
         home.write("outside", "to stay");
@@ -99,8 +97,7 @@ fn every_connection_goes_to_the_broker() {
         return;
     }
     let Some(origin) = Origin::start() else { return };
-    for who in Who::each() {
-        let home = Home::without_namespaces(who, &origin.policy());
+    for home in Who::each().into_iter().flat_map(|who| Home::each_without_namespaces(who, &origin.policy())) {
         for base in ["http://web.example", "https://tls.example"] {
             let out = home.run(&format!("curl -sS --fail-with-body {base}/plain?a=b")).ended(0).out();
             assert!(out.contains("/plain?a=b"), "{out}");
@@ -169,17 +166,19 @@ fn nothing_is_left_whoever_is_killed() {
         return;
     }
     for who in Who::each() {
-        for victim in ["init", "supervisor", "shim", "nobody"] {
+        for victim in ["init", "gate", "supervisor", "shim", "nobody"] {
             let home = Home::without_namespaces(who, "");
             home.write("work/stubborn.py", STUBBORN);
             let work = home.path("work").canonicalize().expect("it is there");
             let going = home.start(if victim == "nobody" { "python3 stubborn.py end" } else { "exec python3 stubborn.py" });
             until("they are up", || (0..10).all(|n| exists(&home.path(&format!("work/up-{n}")))), || format!("{}{}", going.out(), going.err()));
-            // The launcher has become the shim. Init is the child of the supervisor that adopts, and has the agent below it.
+            // The launcher has become the shim. Init is the child of the file gate's process, which alone of the supervisor's has one.
             let supervisor = *children(going.pid()).first().expect("a supervisor");
-            let init = children(supervisor).into_iter().find(|pid| !children(*pid).is_empty());
+            let gate = children(supervisor).into_iter().find(|pid| !children(*pid).is_empty());
+            let init = gate.and_then(|gate| children(gate).first().copied());
             match victim {
                 "init" => nix::sys::signal::kill(init.expect("init"), Signal::SIGKILL).expect("it is there"),
+                "gate" => nix::sys::signal::kill(gate.expect("a gate"), Signal::SIGKILL).expect("it is there"),
                 "supervisor" => nix::sys::signal::kill(supervisor, Signal::SIGKILL).expect("it is there"),
                 "shim" => going.signal(Signal::SIGKILL),
                 _ => {}
@@ -200,12 +199,42 @@ fn what_takes_namespaces_is_refused_and_said() {
     let home = Home::without_namespaces(Who::Me, "");
     let ended = finish(&mut home.script(&["--scratch"], "echo ran")).ended(125);
     assert!(ended.out().is_empty() && ended.err().contains("takes namespaces"), "{}", ended.err());
-    let hiding = Home::without_namespaces(Who::Me, "[place.mine]\npaths = [\"hidden\"]\nread = \"deny\"\nwrite = \"deny\"\ndestroy = \"deny\"\n");
-    hiding.write("work/hidden", "a secret");
-    let ended = hiding.run("cat hidden").ended(125);
-    assert!(ended.out().is_empty() && ended.err().contains("cannot be hidden there"), "{}", ended.err());
     let said = home.outside(&["doctor"]).ended(0).out();
     assert!(said.contains("user-namespace    missing") && said.contains("starts here, with less"), "{said}");
+}
+
+/// What the agent tries on a secret in its workspace, a line each: the name and what came of it.
+const ON_A_SECRET: &str = include_str!("../stand-ins/secret-in-the-workspace.py");
+
+#[test]
+fn a_secret_in_the_workspace_stays_one() {
+    if !skip::have(&["python3", "gcc"]) {
+        return;
+    }
+    let policy = "[place.mine]\npaths = [\".env\", \"deep/keys\"]\nread = \"deny\"\nwrite = \"deny\"\ndestroy = \"deny\"\n";
+    for (who, home) in Who::each().into_iter().flat_map(|who| Home::each_without_namespaces(who, policy).into_iter().map(move |home| (who, home))) {
+        home.write("work/.env", "THE-SECRET\n");
+        home.write("work/deep/keys/one", "THE-SECRET\n");
+        home.write("work/deep/beside", "plain\n");
+        home.write("work/old/tool", "#!/bin/sh\necho ran\n");
+        home.write("work/try.py", ON_A_SECRET);
+        let ended = home.run("python3 try.py").ended(0);
+        let (out, results) = (ended.out(), found(&ended.out()));
+        assert!(!out.contains("THE-SECRET"), "{who:?}: {out}");
+        assert!(results.len() >= 25, "{results:#?}\n{}", ended.err());
+        for (name, result) in &results {
+            assert_eq!(result == "done", name.starts_with("may-"), "{who:?} {name}: {result}\n{}", ended.err());
+        }
+        for secret in ["work/.env", "work/deep/keys/one"] {
+            assert_eq!(fs::read_to_string(home.path(secret)).expect("it is there"), "THE-SECRET\n");
+        }
+        // A shell's work beside it.
+        let out = home
+            .run("set -e; mkdir fresh; echo int main'(){return 0;}' > fresh/m.c; gcc -c -o fresh/m.o fresh/m.c; cat fresh/m.c > copy; cat copy; ls -a . deep; ls fresh; sh -c '. ./sourced' 2>/dev/null || true; cp -r deep/beside new; cat new")
+            .ended(0)
+            .out();
+        assert!(out.contains("main") && out.contains(".env") && out.contains("m.o") && out.ends_with("plain\n"), "{out}");
+    }
 }
 
 /// Scripts that get through, and why that is known and written down in `ESCAPES.md`.

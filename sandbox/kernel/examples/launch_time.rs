@@ -40,6 +40,7 @@ fn one(number: usize) -> Result<Phases, Box<dyn Error>> {
         hostname: "box".to_owned(),
         require: Vec::new(),
         without: None,
+        above: None,
     };
     let start = Instant::now();
     let mut network = start;

@@ -8,7 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::mounts::{FileFence, MASKED_IN_SYS};
+use crate::{
+    mounts::{FileFence, MASKED_IN_SYS},
+    stopped::Readings,
+};
 
 /// Whatever others leave there for each other, the machine's devices, and what speaks to the whole machine.
 const NEVER: &[&str] = &["/dev", "/tmp", "/var/tmp", "/run"];
@@ -27,19 +30,18 @@ const KEPT: &[&str] = &[
 /// Rules beyond this are no policy any more, and would take seconds.
 const MOST: usize = 50_000;
 
+/// What is granted for reading.
+#[derive(Clone, Debug)]
+pub(crate) struct Readable {
+    /// These places.
+    pub(crate) places: Vec<PathBuf>,
+    /// By the file gate besides, what was made in a writable tree beside a secret.
+    pub(crate) readings: Readings,
+}
+
 /// Why nothing can be granted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
-    /// Reading below a writable tree is not stopped.
-    #[error(
-        "{} is to be hidden, and lies in {}, which the agent may write: without namespaces it cannot be hidden there (fix: move it out of there, or run where namespaces can be had)", .masked.display(), .tree.display()
-    )]
-    InTree {
-        /// What is to be hidden.
-        masked: PathBuf,
-        /// Where it lies.
-        tree: PathBuf,
-    },
     /// Too many neighbours of secrets.
     #[error("more than {MOST} files and folders lie beside what is to be hidden: without namespaces each would have to be granted by itself")]
     TooMany,
@@ -54,12 +56,9 @@ pub enum GrantError {
 }
 
 /// The places to grant, for a settled fence; `shown` are ours.
-pub(crate) fn readable(fence: &FileFence, shown: &[PathBuf]) -> Result<Vec<PathBuf>, GrantError> {
-    for masked in &fence.masked {
-        if let Some(tree) = fence.writable.iter().find(|tree| masked.starts_with(tree)) {
-            return Err(GrantError::InTree { masked: masked.clone(), tree: tree.clone() });
-        }
-    }
+pub(crate) fn readable(fence: &FileFence, shown: &[PathBuf]) -> Result<Readable, GrantError> {
+    let is_in_tree = fence.masked.iter().any(|masked| fence.writable.iter().any(|tree| masked.starts_with(tree)));
+    let readings = if is_in_tree { Readings::ByGate } else { Readings::ByKernel };
     let real = |path: &&str| fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(*path));
     let never: Vec<PathBuf> = NEVER.iter().chain(MASKED_IN_SYS).map(real).collect();
     let hidden: Vec<&Path> = fence.masked.iter().chain(&never).map(PathBuf::as_path).collect();
@@ -74,7 +73,7 @@ pub(crate) fn readable(fence: &FileFence, shown: &[PathBuf]) -> Result<Vec<PathB
     found.extend(shown.iter().cloned());
     found.sort();
     found.dedup();
-    Ok(found)
+    Ok(Readable { places: found, readings })
 }
 
 fn grant(place: &Path, hidden: &[&Path], found: &mut Vec<PathBuf>) -> Result<(), GrantError> {
@@ -121,10 +120,13 @@ mod tests {
         found.sort();
         assert_eq!(found, ["a", "b/open", "work"].map(|name| root.join(name)));
         let fence = FileFence { writable: vec![root.join("work")], masked: vec![root.join("b/secret")], ..FileFence::default() };
-        let all = readable(&fence, &[]).unwrap();
+        let Readable { places: all, readings } = readable(&fence, &[]).unwrap();
+        assert_eq!(readings, Readings::ByKernel);
         assert!(all.iter().all(|place| !root.join("b/secret").starts_with(place)), "{all:?}");
         assert!(all.contains(&root.join("work")) && !all.iter().any(|place| place == Path::new("/tmp")));
         let within = FileFence { writable: vec![root.join("b")], masked: vec![root.join("b/secret")], ..FileFence::default() };
-        assert!(matches!(readable(&within, &[]), Err(GrantError::InTree { .. })));
+        let Readable { places, readings } = readable(&within, &[]).unwrap();
+        assert_eq!(readings, Readings::ByGate);
+        assert!(places.iter().all(|place| !root.join("b/secret").starts_with(place)) && places.contains(&root.join("b/open")), "{places:?}");
     }
 }

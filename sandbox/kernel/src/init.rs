@@ -33,13 +33,14 @@ use crate::{
     capabilities,
     control::{Control, Exit, Failure, FromInit, ToInit, partly, signal_number},
     descendants, doctor,
+    grants::Readable,
     landlock::{self, LandlockPlan},
     launch::{FileGate, NestedUserns, Plan, Publish, Stdio},
     layer::Layer,
     mounts, network, rlimits,
     seccomp::Filters,
     setting::{Own, Setting},
-    stopped,
+    stopped::{self, Stops},
     sys::{
         self,
         files::close_from_on_exec,
@@ -71,7 +72,7 @@ pub(crate) struct Prepared {
     pub(crate) sockets: Vec<PathBuf>,
     pub(crate) ids: Ids,
     /// What the agent may read, where no mounts hide anything.
-    pub(crate) readable: Option<Vec<PathBuf>>,
+    pub(crate) readable: Option<Readable>,
 }
 
 /// Who writes the id maps.
@@ -367,7 +368,7 @@ struct Agent {
     filters: Filters,
     nested_userns: NestedUserns,
     /// What it may read and what it has of its own, where there are no namespaces.
-    without: Option<(Vec<PathBuf>, Own)>,
+    without: Option<(Readable, Own)>,
     stdio: [OwnedFd; 3],
     controlling: Option<OwnedFd>,
     /// Takes the listener of the file gate, where there is one.
@@ -399,8 +400,12 @@ fn become_agent(agent: Agent, mut told: io::PipeWriter, mut wait: io::PipeReader
     };
     // Not the last of the filters: the last one refuses that another listener is made.
     if let Some(gate) = &agent.listener {
-        let setting = if agent.without.is_some() { Setting::Without } else { Setting::Namespaces };
-        let given = stopped::install(setting).map_err(|errno| format!("stopping calls: {errno}"));
+        let stops = agent.without.as_ref().map_or(Stops::APART, |(readable, own)| Stops {
+            setting: Setting::Without,
+            sockets: own.sockets,
+            readings: readable.readings,
+        });
+        let given = stopped::install(stops).map_err(|errno| format!("stopping calls: {errno}"));
         let given = given.and_then(|listener| gate.send(&Stopped, &[listener.as_raw_fd()]).map_err(|error| format!("handing the listener out: {error}")));
         if let Err(what) = given {
             tell(&Told::Failed(failure(Layer::FileGate, what, doctor::file_gate_fix())));
@@ -481,7 +486,7 @@ fn fence(agent: &Agent) -> Result<Vec<(String, String)>, Failure> {
     capabilities::drop_all().map_err(|error| failure(Layer::UserNamespace, error.to_string(), ""))?;
     // The second fence around files, on the kernel's own objects, and around signals and abstract sockets.
     let mut plan = match &agent.without {
-        Some((readable, own)) => LandlockPlan::without_namespaces(readable.clone(), own.private.clone()),
+        Some((readable, own)) => LandlockPlan::without_namespaces(readable.places.clone(), own.private.clone()),
         None => plan_behind_mounts(agent),
     };
     // The terminal was opened outside, where no rule reaches it; `> /dev/stdout` opens it anew.

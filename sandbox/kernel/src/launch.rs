@@ -1,7 +1,6 @@
 //! Makes a box: the supervisor's side of the ritual whose other side is [`crate::init`].
 
 use std::{
-    collections::BTreeSet,
     ffi::OsString,
     fs, io,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
@@ -17,7 +16,6 @@ use nix::{
     sched::CloneFlags,
     sys::{
         prctl,
-        signal::{SigSet, SigmaskHow, Signal, kill},
         socket::{SockType as Kind, UnixAddr, getpeername, getsockopt, sockopt::SockType},
         stat::{SFlag, fstat},
     },
@@ -27,8 +25,9 @@ use nix::{
 use crate::{
     cgroup::{self, Cgroup},
     control::{Control, Exit, Failure, FromInit, ToInit},
-    descendants, doctor,
-    grants::{self, GrantError},
+    doctor,
+    family::{Family, Init},
+    grants::{self, GrantError, Readable},
     init::{self, Ids, Prepared},
     landlock,
     layer::{self, Layer, LayerReport, Requirement},
@@ -37,6 +36,7 @@ use crate::{
         watch::{Fallen, MaskWatch},
     },
     network::{self, BoxSockets},
+    process::{Above, Child, Part},
     seccomp::{self, FilterPlan},
     setting::{self, Outside, Own, Setting},
     sys::{
@@ -45,9 +45,6 @@ use crate::{
         pidfd,
     },
 };
-
-/// For init to end a box that has no namespace which would do it. What is left then is ended from here.
-const ENDING: Duration = Duration::from_secs(5);
 
 /// For each step of init. A machine under load takes a hundred times its usual milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -160,6 +157,8 @@ pub struct Plan {
     pub require: Vec<Requirement>,
     /// What it has of its own, where it has no namespaces; see [`setting::choose`].
     pub without: Option<Own>,
+    /// The file gate's process, where it is to be the parent of init: what it may read of a process outside of namespaces can hang on that.
+    pub above: Option<Above>,
 }
 
 /// There is no box.
@@ -227,6 +226,8 @@ pub struct Running {
     pidfd: OwnedFd,
     watch: MaskWatch,
     cgroup: Option<Cgroup>,
+    /// The process of [`Plan::above`].
+    pub above: Option<Child>,
     /// What each layer enforces.
     pub layers: Vec<LayerReport>,
     /// Caches that are read-only because no layer could be made over them, and why.
@@ -265,6 +266,7 @@ pub fn launch(
     watch.also_read_only(&plan.files.read_only, &plan.files.writable);
     let setting = if plan.without.is_some() { Setting::Without } else { Setting::Namespaces };
     let readable = readable_without(&plan)?;
+    let above = plan.above.take();
     let filters = seccomp::compile(&FilterPlan { nested_userns: plan.nested_userns == NestedUserns::Allowed, setting })
         .map_err(|error| LaunchError::Own(error.to_string()))?;
     let command: Vec<_> = plan.command.iter().map(init::c_string).collect::<Result<_, _>>().map_err(LaunchError::Layer)?;
@@ -298,7 +300,7 @@ pub fn launch(
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWCGROUP;
-    let (flags, family) = match setting {
+    let (flags, mut family) = match setting {
         Setting::Namespaces => (namespaces, Family::InNamespace),
         Setting::Without => (CloneFlags::empty(), Family::adopting(&ours).map_err(|error| LaunchError::Own(format!("adopting what init leaves: {error}")))?),
     };
@@ -312,9 +314,24 @@ pub fn launch(
         dumpable(true)?;
     }
     let folder = cgroup.as_ref().and_then(|cgroup| cgroup.open().ok());
-    let born = folder.as_ref().and_then(|folder| clone_into_cgroup(flags, folder.as_fd()).ok());
-    let mut is_in_cgroup = born.is_some();
-    let side = born.map_or_else(|| clone_into(flags), Ok);
+    let make = || {
+        let born = folder.as_ref().and_then(|folder| clone_into_cgroup(flags, folder.as_fd()).ok());
+        let is_in_cgroup = born.is_some();
+        (born.map_or_else(|| clone_into(flags), Ok), is_in_cgroup)
+    };
+    let (side, mut is_in_cgroup, above) = match above {
+        None => {
+            let (side, is_in_cgroup) = make();
+            (side, is_in_cgroup, None)
+        }
+        Some(above) => match above.part(make).map_err(|error| LaunchError::Own(format!("the file gate's process: {error}")))? {
+            Part::Below => (Ok(Side::Child), false, None),
+            Part::Beside { above, below, said } => (below.map(Side::Parent), said, Some(above)),
+        },
+    };
+    if let Some(above) = &above {
+        family.leaves(above.pid);
+    }
     drop(folder);
     if hidden && !matches!(side, Ok(Side::Child)) {
         dumpable(false)?;
@@ -329,7 +346,7 @@ pub fn launch(
     };
     drop((theirs, prepared));
     let pidfd = pidfd::open(pid).map_err(|errno| LaunchError::Own(format!("pidfd_open: {errno}")))?;
-    let mut running = Running { init: Init { pid, family }, control: ours, pidfd, watch, cgroup: None, layers: Vec::new(), unlayered: Vec::new() };
+    let mut running = Running { init: Init { pid, family }, control: ours, pidfd, watch, cgroup: None, above, layers: Vec::new(), unlayered: Vec::new() };
     running.layers = match setting {
         Setting::Without => {
             let mut layers = setting::reports();
@@ -428,7 +445,7 @@ pub fn launch(
 }
 
 /// What the agent may read where no mount hides anything; none where mounts do.
-fn readable_without(plan: &Plan) -> Result<Option<Vec<PathBuf>>, LaunchError> {
+fn readable_without(plan: &Plan) -> Result<Option<Readable>, LaunchError> {
     let Some(own) = &plan.without else { return Ok(None) };
     let fix = || doctor::user_namespace_fix(Errno::EPERM);
     if plan.file_gate == FileGate::Off {
@@ -616,69 +633,6 @@ impl Reins {
 #[derive(Debug)]
 pub struct Remains {
     _watch: MaskWatch,
-}
-
-/// Init of a box. No box outlives its supervisor's interest in it.
-#[derive(Debug)]
-struct Init {
-    pid: Pid,
-    family: Family,
-}
-
-/// Who ends when init ends.
-#[derive(Debug)]
-enum Family {
-    /// All of the box: it is PID 1 of a namespace.
-    InNamespace,
-    /// Nobody. What it leaves becomes ours.
-    Adopted {
-        /// Beside these, which we have had before.
-        ours: BTreeSet<i32>,
-        /// To init, which ends the others before itself.
-        line: Control,
-    },
-}
-
-impl Family {
-    /// What init's end leaves behind is to be ours.
-    fn adopting(line: &Control) -> io::Result<Self> {
-        prctl::set_child_subreaper(true)?;
-        Ok(Self::Adopted { ours: descendants::children(), line: Control::from(line.as_fd().try_clone_to_owned()?) })
-    }
-}
-
-impl Init {
-    fn kill(&self) {
-        match &self.family {
-            // Not yet waited for, so the number is still its.
-            Family::InNamespace => drop(kill(self.pid, Signal::SIGKILL)),
-            Family::Adopted { ours, line } => {
-                // Our own parent's death is told by a signal: it must not come between init's end and that of the others.
-                let blocked = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
-                // Init first, by a word: whoever kills us in between, it ends the box, and itself last.
-                if line.send(&ToInit::End, &[]).is_ok()
-                    && let Ok(handle) = pidfd::open(self.pid)
-                {
-                    let patience = PollTimeout::try_from(ENDING).unwrap_or(PollTimeout::ZERO);
-                    let _ = poll(&mut [PollFd::new(handle.as_fd(), PollFlags::POLLIN)], patience);
-                }
-                // Where it was killed before it could: it is among those whom we have not had before, and so are its children.
-                descendants::end_all(ours);
-                let _ = blocked.map(|before| before.thread_set_mask());
-            }
-        }
-    }
-}
-
-impl Drop for Init {
-    fn drop(&mut self) {
-        self.kill();
-        match self.family {
-            Family::InNamespace => drop(nix::sys::wait::waitpid(self.pid, None)),
-            // Waited for with the others.
-            Family::Adopted { .. } => {}
-        }
-    }
 }
 
 /// How a box ended, for whoever waits.

@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod control;
 mod descendants;
 pub mod doctor;
+mod family;
 pub mod grants;
 mod init;
 pub mod landlock;

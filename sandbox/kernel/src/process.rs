@@ -1,8 +1,11 @@
 //! Our own processes: forked from one small start before any thread exists, each with one socket to its parent.
 
-use std::os::{
-    fd::{AsFd, AsRawFd, OwnedFd, RawFd},
-    unix::net::UnixStream,
+use std::{
+    io::{self, Read as _, Write as _},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+        unix::net::UnixStream,
+    },
 };
 
 use nix::{
@@ -41,6 +44,9 @@ pub enum ProcessError {
     /// No socket pair.
     #[error("no socket for a process of ours")]
     Socket(#[source] std::io::Error),
+    /// It ended before it had made what it was to stand above.
+    #[error("a process of ours has ended before its time")]
+    Above(#[source] std::io::Error),
     /// No process.
     #[error("cannot start a process of ours")]
     Fork(#[source] Errno),
@@ -71,23 +77,103 @@ pub fn fork_child(first: First, keep: &[RawFd], body: impl FnOnce(UnixStream) ->
     };
     match side.map_err(ProcessError::Fork)? {
         Side::Child => {
-            let mut kept = keep.to_vec();
-            kept.push(theirs.as_raw_fd());
             std::mem::forget(ours);
-            let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                // First the signal, then the look: a parent that dies in between is noticed by the one or by the other.
-                let bound = prctl::set_pdeathsig(Signal::SIGKILL).is_ok() && selfguard::still_child_of(parent).is_ok();
-                if !bound || close_all_but(kept).is_err() {
-                    return u8::MAX;
-                }
-                body(theirs)
-            }));
-            exit_now(code.unwrap_or(u8::MAX))
+            live(parent, keep, theirs, body)
         }
         Side::Parent(pid) => {
             drop(theirs);
             let pidfd = pidfd::open(pid).map_err(ProcessError::Fork)?;
             Ok(Child { pidfd, pid, socket: ours })
+        }
+    }
+}
+
+/// The whole life of a process of ours.
+fn live(parent: Pid, keep: &[RawFd], socket: UnixStream, body: impl FnOnce(UnixStream) -> u8) -> ! {
+    let mut kept = keep.to_vec();
+    kept.push(socket.as_raw_fd());
+    let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        // First the signal, then the look: a parent that dies in between is noticed by the one or by the other.
+        let bound = prctl::set_pdeathsig(Signal::SIGKILL).is_ok() && selfguard::still_child_of(parent).is_ok();
+        if !bound || close_all_but(kept).is_err() {
+            return u8::MAX;
+        }
+        body(socket)
+    }));
+    exit_now(code.unwrap_or(u8::MAX))
+}
+
+/// A process of ours that is to be the parent of another one, which is made later: it is forked then, makes that one, and goes on as
+/// [`fork_child`]'s does. So it stands above all that will ever come from it, and Yama lets it read them (`ptrace_scope` 1).
+pub struct Above {
+    ours: UnixStream,
+    theirs: UnixStream,
+    keep: Vec<RawFd>,
+    body: Box<dyn FnOnce(UnixStream) -> u8>,
+}
+
+impl std::fmt::Debug for Above {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Above").field("keep", &self.keep).finish_non_exhaustive()
+    }
+}
+
+/// On which side of [`Above::part`] this is.
+pub(crate) enum Part {
+    /// The process that was made below.
+    Below,
+    /// The one that called. What was made below is no child of its, but of the one above.
+    Beside {
+        /// The one above, our child.
+        above: Child,
+        /// What became of the making: a number, or why there is none.
+        below: Result<Pid, Errno>,
+        /// What the making said besides.
+        said: bool,
+    },
+}
+
+impl Above {
+    /// As [`fork_child`], but it does not run yet.
+    ///
+    /// # Errors
+    /// No descriptors are left.
+    pub fn new(keep: Vec<RawFd>, body: impl FnOnce(UnixStream) -> u8 + 'static) -> Result<Self, ProcessError> {
+        let (ours, theirs) = UnixStream::pair().map_err(ProcessError::Socket)?;
+        Ok(Self { ours, theirs, keep, body: Box::new(body) })
+    }
+
+    /// Forks it, and has it make the process below it with `make`, which says something besides.
+    ///
+    /// The caller has no other thread.
+    pub(crate) fn part(self, make: impl FnOnce() -> (Result<Side, Errno>, bool)) -> Result<Part, ProcessError> {
+        let Self { ours, theirs, keep, body } = self;
+        let (mut told, mut tell) = io::pipe().map_err(ProcessError::Socket)?;
+        let parent = getpid();
+        match fork().map_err(ProcessError::Fork)? {
+            Side::Child => {
+                let (made, said) = make();
+                let number = match made {
+                    Ok(Side::Child) => return Ok(Part::Below),
+                    Ok(Side::Parent(pid)) => pid.as_raw(),
+                    Err(errno) => -(errno as i32),
+                };
+                let [a, b, c, d] = number.to_le_bytes();
+                if tell.write_all(&[a, b, c, d, u8::from(said)]).is_err() {
+                    exit_now(u8::MAX);
+                }
+                live(parent, &keep, theirs, body)
+            }
+            Side::Parent(pid) => {
+                drop((theirs, tell, body));
+                let pidfd = pidfd::open(pid).map_err(ProcessError::Fork)?;
+                let mut word = [0; 5];
+                told.read_exact(&mut word).map_err(ProcessError::Above)?;
+                let [a, b, c, d, said] = word;
+                let number = i32::from_le_bytes([a, b, c, d]);
+                let below = if number > 0 { Ok(Pid::from_raw(number)) } else { Err(Errno::from_raw(-number)) };
+                Ok(Part::Beside { above: Child { pidfd, pid, socket: ours }, below, said: said != 0 })
+            }
         }
     }
 }

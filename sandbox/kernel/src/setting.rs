@@ -9,7 +9,7 @@ use std::{
 use crate::{
     doctor, landlock,
     layer::{Layer, LayerReport},
-    sys::foreign,
+    sys::{foreign, notify},
 };
 
 /// How a box is kept apart.
@@ -26,6 +26,15 @@ pub enum Setting {
 /// Landlock keeps signals and abstract sockets inside from this ABI on, TCP from 4: without them nothing would stand in for a namespace.
 pub const LEAST_ABI: u32 = 6;
 
+/// How the file gate comes by the sockets that it connects and binds in the agent's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sockets {
+    /// It takes the caller's own (`pidfd_getfd`).
+    Taken,
+    /// It makes them itself and hands them out, where a filter around us refuses that (Docker's, without CAP_SYS_PTRACE).
+    Made,
+}
+
 /// What a box without namespaces has of its own.
 #[derive(Clone, Debug)]
 pub struct Own {
@@ -33,6 +42,8 @@ pub struct Own {
     pub private: PathBuf,
     /// A folder with files of ours that it may read.
     pub shown: PathBuf,
+    /// How its sockets are come by.
+    pub sockets: Sockets,
 }
 
 /// What the file gate of such a box needs to know.
@@ -59,16 +70,27 @@ pub fn choose() -> Setting {
     if landlock::offered().is_ok_and(|abi| abi >= LEAST_ABI) && can_act_for_others() { Setting::Without } else { Setting::Namespaces }
 }
 
-/// Whether the file gate could read the memory of a caller, and take its sockets: nothing can be done in its place otherwise.
+/// Whether the file gate could read the memory of a caller: nothing can be done in its place otherwise.
 fn can_act_for_others() -> bool {
     let yama = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").map_or("0".to_owned(), |text| text.trim().to_owned());
     // Of ourselves, whom nothing but a filter keeps from it.
+    static PROBE: u8 = 0xa5;
+    let mut read = [0];
+    let reads = notify::read_memory(nix::unistd::getpid().as_raw(), (&raw const PROBE).addr() as u64, &mut read);
+    // 1: whoever is above the other one may; the gate is, see `Plan::above`. From 2 on only who has CAP_SYS_PTRACE, which the gate gives up.
+    matches!(yama.as_str(), "0" | "1") && reads == Ok(1) && read == [PROBE]
+}
+
+/// How the sockets of a box without namespaces are come by here.
+#[must_use]
+pub fn sockets() -> Sockets {
+    // Of ourselves, whom nothing but a filter keeps from it; by the process, since before Linux 6.9 a thread cannot be opened.
     let takes = || {
         let own = std::io::pipe().ok()?;
         let me = foreign::open(nix::unistd::getpid().as_raw()).ok()?;
         foreign::take(me.as_fd(), own.0.as_raw_fd()).ok()
     };
-    yama == "0" && takes().is_some()
+    if takes().is_some() { Sockets::Taken } else { Sockets::Made }
 }
 
 /// Whether anything is known to stand in the way of namespaces: a filter on this process, or one of the machine's switches.

@@ -122,6 +122,7 @@ pub(super) fn make(folder: &Path, kernels: &[Kernel], programs: &Programs, steps
     }
     stage.add_libraries()?;
     stage.write("vm/init", include_str!("inside/init.sh"))?;
+    stage.write("vm/yama.sh", include_str!("inside/yama.sh"))?;
     stage.write("vm/steps", &steps::script(steps))?;
     stage.write("vm/repository", &repository().to_string_lossy())?;
     stage.write("vm/patience", &patience.as_secs().to_string())?;

@@ -74,6 +74,7 @@ const STEPS: &[Step] = &[
     root("fences", 240, Run::Kernel("--skip stopped::tests --skip filter_tests --skip probes:: --skip two_hundred --skip storm_of_orphans")),
     root("probes", 240, Run::Kernel("probes::")),
     root("calls", 120, Run::Kernel("stopped::tests::faults")),
+    root("yama", 120, Run::Command("bash /vm/yama.sh")),
     root("kernel-gate", 180, Run::Tests("kernel_gate")),
     root("files", 300, Run::Tests("files")),
     more("escapes"),

@@ -169,10 +169,7 @@ fn begin<'b>(brief: &'b Brief, handed: &Control, supervisor: UnixStream) -> Resu
         }
         (Handed::Outside { v4, v6 }, Some(Without { bounds, forward, sockets })) => {
             let ways = Ways::new(Outside { v4, v6, line: next()? }, forward.clone(), sockets.clone()).map_err(|error| chain(&error))?;
-            World::outside(proc, bounds.clone(), ways).map_err(|errno| match errno {
-                Errno::EACCES => "without namespaces it connects in the agent's place, and pidfd_getfd(2) is refused (fix: docker run --cap-add SYS_PTRACE …; podman run --cap-add SYS_PTRACE …)".to_owned(),
-                errno => format!("standing by the box: {errno}"),
-            })?
+            World::outside(proc, bounds.clone(), ways).map_err(|errno| format!("standing by the box: {errno}"))?
         }
         (Handed::Inside { .. }, Some(_)) | (Handed::Outside { .. }, None) => return Err(not_whole()),
     };

@@ -19,3 +19,4 @@ mod traces;
 mod trust;
 mod variables;
 mod without;
+mod writes;

@@ -9,7 +9,7 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use agentbox_broker::look;
@@ -24,7 +24,7 @@ use agentbox_desk::{channels::Screen, control::Folder};
 use agentbox_kernel::{
     cgroup::Cgroup,
     control::{Control, Exit},
-    launch::{FileGate, GateHandles, NestedUserns, Plan, Probed, Remains, Running, Stdio, launch},
+    launch::{FileGate, NestedUserns, Plan, Probed, Remains, Running, Stdio, launch},
     layer::{Layer, LayerReport, Requirement},
     lineage,
     mounts::{FileFence, Provided},
@@ -35,8 +35,7 @@ use agentbox_kernel::{
     terminal::protocol::ToShim,
 };
 
-use agentbox_vault::{Settings as VaultSettings, Summary, Vault, site};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use agentbox_vault::{Settings as VaultSettings, Summary, Vault};
 
 use super::{
     addresses, approvers, attend, brokering, couriers, doors, globs,
@@ -45,21 +44,19 @@ use super::{
     launchable::{self, Found, Why},
     reins::Bridle,
     traces, trust, variables, without,
+    writes::{Files, Used},
 };
 use crate::{
     caches,
     commands::run::chain,
-    files, ledger,
+    ledger,
     policy_files::Loaded,
     scratch::{
-        self, Layers,
+        Layers,
         changes::{self, Effect},
     },
     supervisor::{self, End, Mode, Outcome, Setup, WhoAsked, supervise},
 };
-
-/// How long the file gate may take for the deed that it is at when the box has ended.
-const LAST_KEEPING: Duration = Duration::from_secs(10);
 
 /// How long the end of a box waits for the hashing of what was kept; the rest is hashed when it is asked for.
 const HASHING: Duration = Duration::from_millis(20);
@@ -162,7 +159,7 @@ pub(crate) fn run(order: Order, shim: UnixStream) -> u8 {
     exit.code()
 }
 
-type Failed = (u8, String);
+pub(super) type Failed = (u8, String);
 
 /// Makes a folder with those above it, for its owner alone; one that is there stays as it is.
 fn private_folder(folder: &Path) -> Result<(), Failed> {
@@ -173,7 +170,7 @@ fn private_folder(folder: &Path) -> Result<(), Failed> {
     })
 }
 
-fn own(error: &dyn std::error::Error) -> Failed {
+pub(super) fn own(error: &dyn std::error::Error) -> Failed {
     (crate::cli::FAILED, chain(error))
 }
 
@@ -236,8 +233,8 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     let writable = fence.writable.clone();
     let _in_use = caches::lay(&mut fence, &state, &workspace, &policy.settings().caches, &environment, voice)
         .map_err(|error| (crate::cli::FAILED, format!("the layers of caches cannot be made in {}: {error}", state.display())))?;
-    let files = match writes {
-        Writes::ToTheFiles => Files::gate(&policy, &session, &workspace, &state, &mut fence, place.as_ref(), told(&command))?,
+    let mut files = match writes {
+        Writes::ToTheFiles => Files::gate(&policy, &session, &workspace, &state, &mut fence, place.is_some(), told(&command))?,
         Writes::ToALayer => Files::layer(&session, &state, &mut fence, told(&command))?,
     };
     let unguarded: Vec<PathBuf> =
@@ -252,6 +249,10 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     if let Some(place) = &place {
         place.furnish(&mut fence, &public, &mut environment).map_err(|why| (crate::cli::FAILED, why))?;
     }
+    let above = match &place {
+        Some(place) => files.above(|brief| brief.without = Some(place.for_the_gate(&fence, &policy.settings().forward))).map_err(|error| own(&error))?,
+        None => None,
+    };
     let traces = traces::Traces::new(key, writable.clone(), &environment);
     let plan = Plan {
         session: session.clone(),
@@ -268,6 +269,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         probes: if prober.is_ok() { Probed::Yes } else { Probed::No },
         hostname: format!("agentbox-{session}"),
         without: place.as_ref().map(without::Place::own),
+        above,
     };
     let began = SystemTime::now();
     let mut ledger = None;
@@ -294,7 +296,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
             (Err(why), _) => vec![probes::missing(&why), probes::no_gate(&why)],
         })
     };
-    let running = match launch(plan, prepare, |handles| files.hand_over(&handles)) {
+    let mut running = match launch(plan, prepare, |handles| files.hand_over(&handles)) {
         Ok(running) => running,
         Err(error) => {
             if let Some(ledger) = ledger {
@@ -305,6 +307,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
             return Err((error.code(), error.to_string()));
         }
     };
+    files.stands(running.above.take());
     for told in caches::unlayered(&running.unlayered) {
         voice.say(&told);
     }
@@ -358,7 +361,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     }
     match files {
         Files::Gate { process, vault, .. } => {
-            tell_of_the_vault(&vault, &name, gate_used(&process), voice);
+            tell_of_the_vault(&vault, &name, Used::by(process.as_ref()), voice);
             tell_of_launchable(&unguarded, &writable, began, voice);
         }
         Files::Layer(layers) => tell_of_the_layer(&layers, voice),
@@ -372,81 +375,6 @@ fn attach(prober: Result<&Prober, &String>, sockets: &BoxSockets, cgroup: Option
     let cgroup = cgroup.ok_or("the box has no cgroup of its own")?;
     let of_the_box = sockets.tcp.first().ok_or("the box has no network")?;
     prober.attach(cgroup, of_the_box.as_fd(), nested, when).map_err(|error| error.to_string())
-}
-
-/// What becomes of the files.
-enum Files {
-    /// They are written to, as the process of the file gate allows; what is lost is kept in the vault.
-    Gate { process: Child, line: Control, vault: PathBuf },
-    /// They stay.
-    Layer(Layers),
-}
-
-impl Files {
-    fn gate(
-        policy: &Arc<Policy>,
-        session: &str,
-        workspace: &Path,
-        state: &Path,
-        fence: &mut FileFence,
-        place: Option<&without::Place>,
-        about: String,
-    ) -> Result<Self, Failed> {
-        let site = site::choose(workspace, state, &fence.writable).map_err(|error| own(&error))?;
-        if !site.folder.starts_with(state) {
-            fence.masked.push(site.folder.clone());
-        }
-        let (line, gates_end) = Control::pair().map_err(|error| own(&error))?;
-        let vault = site.folder;
-        let without = place.map(|place| place.for_the_gate(fence, &policy.settings().forward));
-        let (policy, session) = (policy.clone(), session.to_owned());
-        let brief = files::Brief { policy, session, writable: fence.writable.clone(), vault: vault.clone(), about, without };
-        let keep = [gates_end.as_raw_fd()];
-        let process = fork_child(First::Parent, &keep, move |socket| files::run(brief, &gates_end, socket)).map_err(|error| own(&error))?;
-        Ok(Self::Gate { process, line, vault })
-    }
-
-    fn layer(session: &str, state: &Path, fence: &mut FileFence, about: String) -> Result<Self, Failed> {
-        let prepared = scratch::prepare(state, session, about, &fence.writable);
-        let (layered, layers) = prepared.map_err(|error| (crate::cli::FAILED, format!("the layer cannot be made in {}: {error}", state.display())))?;
-        fence.scratch = layered;
-        Ok(Self::Layer(layers))
-    }
-
-    /// Nothing that a layer holds is lost to anybody, so nothing that is done in it needs to be stopped.
-    fn gate_of_the_box(&self) -> FileGate {
-        match self {
-            Files::Gate { .. } => FileGate::On,
-            Files::Layer(_) => FileGate::Off,
-        }
-    }
-
-    fn hand_over(&self, handles: &GateHandles) -> io::Result<()> {
-        match self {
-            Files::Gate { line, .. } => files::hand_over(line, handles),
-            Files::Layer(_) => Ok(()),
-        }
-    }
-
-    fn socket(&self) -> io::Result<Option<UnixStream>> {
-        match self {
-            Files::Gate { process, .. } => process.socket.try_clone().map(Some),
-            Files::Layer(_) => Ok(None),
-        }
-    }
-
-    fn process(&self) -> Option<&Child> {
-        match self {
-            Files::Gate { process, .. } => Some(process),
-            Files::Layer(_) => None,
-        }
-    }
-
-    fn did_not_begin(self) {
-        if let Files::Layer(layers) = self {
-            let _ = layers.drop_all();
-        }
-    }
 }
 
 /// Tells what is in the layer, and what can be done with it.
@@ -511,34 +439,6 @@ fn tell_of_the_vault(folder: &Path, session: &str, used: Used, voice: Voice) {
             }
             if !dropped.is_empty() {
                 voice.say(&format!("agentbox: the vault was full: {} older sessions can no longer be undone", dropped.len()));
-            }
-        }
-    }
-}
-
-/// Whether a session kept or lost anything.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Used {
-    Not,
-    Yes,
-}
-
-/// Waits for the file gate, whose socket is closed, and so ends what it keeps.
-fn gate_used(gate: &Child) -> Used {
-    let deadline = Instant::now() + LAST_KEEPING;
-    loop {
-        match gate.ended() {
-            Some(0) => return Used::Not,
-            Some(_) => return Used::Yes,
-            None if Instant::now() < deadline => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                let patience = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
-                let _ = poll(&mut [PollFd::new(gate.pidfd.as_fd(), PollFlags::POLLIN)], patience);
-            }
-            None => {
-                gate.kill();
-                gate.reap();
-                return Used::Yes;
             }
         }
     }

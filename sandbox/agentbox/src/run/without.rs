@@ -3,7 +3,7 @@
 
 use std::{
     ffi::OsString,
-    fs,
+    fs::{self, File},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -14,6 +14,8 @@ use agentbox_kernel::{
     setting::{self, Own, Setting},
     stopped::Bounds,
 };
+
+use rustix::fs::{FlockOperation, flock};
 
 use super::{supervise::Voice, trust::OURS};
 use crate::{commands::run::chain, files, scratch::open_up};
@@ -27,10 +29,12 @@ const RESOLVING: &str = "use-vc timeout:10 attempts:2";
 /// Files that other boxes see instead of the machine's: there is no need to hide the machine's own, they only know nothing of the broker.
 const NO_SECRETS: &[&str] = &["/etc/resolv.conf", "/etc/hosts"];
 
-/// The folders of one box; removed when it is dropped.
+/// The folders of one box; removed when it is dropped, or by a later box where the supervisor was killed.
 #[derive(Debug)]
 pub(super) struct Place {
     folder: PathBuf,
+    /// Locked for as long as any process of ours or of the box's beginning lives; none where the file system knows no locks.
+    _lock: Option<File>,
 }
 
 impl Place {
@@ -43,14 +47,23 @@ impl Place {
             return Ok(None);
         }
         voice.say(&format!("agentbox: warning: {}", setting::WEAKER));
-        Self::make(&fs::canonicalize(state)?.join(FOLDER).join(session)).map(Some)
+        Self::make(&fs::canonicalize(state)?.join(FOLDER), session).map(Some)
     }
 
-    fn make(folder: &Path) -> io::Result<Self> {
-        let place = Self { folder: folder.to_owned() };
+    /// Makes it in the folder of all boxes, and removes what boxes have left there whose supervisor was killed.
+    fn make(all: &Path, session: &str) -> io::Result<Self> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(all)?;
+        // One at a time: a folder that is there and not locked is nobody's.
+        let turn = File::open(all)?;
+        let has_locks = flock(&turn, FlockOperation::LockExclusive).is_ok();
+        let left = if has_locks { left_behind(all) } else { Vec::new() };
+        let mut place = Self { folder: all.join(session), _lock: None };
         for made in [place.private(), place.shown()] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(made)?;
         }
+        place._lock = locked(&place.folder);
+        drop(turn);
+        left.iter().for_each(|(folder, _lock)| remove(folder));
         Ok(place)
     }
 
@@ -63,7 +76,7 @@ impl Place {
     }
 
     pub(super) fn own(&self) -> Own {
-        Own { private: self.private(), shown: self.shown() }
+        Own { private: self.private(), shown: self.shown(), sockets: setting::sockets() }
     }
 
     /// Puts the files of ours where the box sees them, and tells it where.
@@ -114,11 +127,14 @@ impl Place {
 
     /// What the file gate must know.
     pub(super) fn for_the_gate(&self, fence: &FileFence, forward: &[u16]) -> files::Without {
-        let within = |path: &&PathBuf| fence.writable.iter().any(|tree| path.starts_with(tree));
         let real = |path: &PathBuf| fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-        let kept = fence.read_only.iter().map(real).collect::<Vec<_>>().iter().filter(within).cloned().collect();
+        let writable: Vec<PathBuf> = fence.writable.iter().map(real).collect();
+        let within = |path: &PathBuf| writable.iter().any(|tree| path.starts_with(tree));
+        let kept = fence.read_only.iter().map(real).filter(within).collect();
+        // Only what is there: what the agent makes itself is no secret, as the masks say it.
+        let hidden = fence.masked.iter().filter_map(|path| fs::canonicalize(path).ok()).filter(within).collect();
         files::Without {
-            bounds: Bounds { writable: fence.writable.iter().map(real).collect(), kept, private: self.private() },
+            bounds: Bounds { writable, kept, hidden, private: self.private() },
             forward: forward.to_vec(),
             sockets: fence.sockets.iter().map(real).collect(),
         }
@@ -127,8 +143,41 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // A box can make folders that their owner may not enter.
-        let _ = open_up(&self.folder, 0);
-        let _ = fs::remove_dir_all(&self.folder);
+        remove(&self.folder);
+    }
+}
+
+/// Folders of boxes that nobody has any more, each locked.
+fn left_behind(all: &Path) -> Vec<(PathBuf, File)> {
+    let there = fs::read_dir(all).into_iter().flatten().flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    there.filter_map(|entry| Some((entry.path(), locked(&entry.path())?))).collect()
+}
+
+fn locked(folder: &Path) -> Option<File> {
+    let lock = File::open(folder).ok()?;
+    flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok().then_some(lock)
+}
+
+fn remove(folder: &Path) {
+    // A box can make folders that their owner may not enter.
+    let _ = open_up(folder, 0);
+    let _ = fs::remove_dir_all(folder);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_box_has_left_is_removed_and_what_is_in_use_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let all = folder.path().join("without");
+        let running = Place::make(&all, "running").unwrap();
+        fs::create_dir_all(all.join("killed/tmp/closed")).unwrap();
+        fs::set_permissions(all.join("killed/tmp/closed"), std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+        let next = Place::make(&all, "next").unwrap();
+        assert!(running.private().is_dir() && next.shown().is_dir() && !all.join("killed").exists());
+        drop((running, next));
+        assert!(fs::read_dir(&all).unwrap().next().is_none());
     }
 }

@@ -21,7 +21,11 @@ pub(super) fn gather() -> Vec<Fact> {
         Fact { name: "bpf-lsm", value: bpf_lsm(), meaning: "whether the kernel could judge its own objects: the kernel gate needs it" },
         Fact { name: "pidfd", value: pidfd(), meaning: "processes by descriptor, which cannot be mistaken for another" },
         Fact { name: "memfd", value: memfd(), meaning: "files without a name, for what the box is given" },
-        Fact { name: "ptrace-scope", value: sysctl("kernel/yama/ptrace_scope"), meaning: "Yama: who may trace whom outside boxes; no box depends on it" },
+        Fact {
+            name: "ptrace-scope",
+            value: sysctl("kernel/yama/ptrace_scope"),
+            meaning: "Yama: who may trace whom outside boxes; a box without namespaces takes 0 or 1, others take any",
+        },
         Fact { name: "seccomp-actions", value: sysctl("kernel/seccomp/actions_avail"), meaning: "what a filter may answer" },
     ]
 }

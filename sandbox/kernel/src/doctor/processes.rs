@@ -61,9 +61,7 @@ pub(super) fn file_gate() -> LayerReport {
     let trial = in_child(|| {
         capabilities::drop_all().map_err(|e| e.to_string())?;
         nix::sys::prctl::set_no_new_privs().map_err(|e| e.to_string())?;
-        crate::stopped::install(crate::setting::Setting::Namespaces)
-            .map(|_| String::new())
-            .map_err(|e| format!("seccomp(NEW_LISTENER | WAIT_KILLABLE_RECV): {e}"))
+        crate::stopped::install(crate::stopped::Stops::APART).map(|_| String::new()).map_err(|e| format!("seccomp(NEW_LISTENER | WAIT_KILLABLE_RECV): {e}"))
     });
     match trial.result() {
         Ok(_) => LayerReport::enforced(Layer::FileGate),

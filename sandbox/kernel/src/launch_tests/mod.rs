@@ -39,6 +39,7 @@ fn plan(command: &[&str], files: FileFence, output: OwnedFd) -> Plan {
         hostname: "box".to_owned(),
         require: Vec::new(),
         without: None,
+        above: None,
     }
 }
 

@@ -215,6 +215,7 @@ fn opened(open: Open, tid: i32, world: &World) -> Result<Done, Errno> {
                 }
             }
             SFlag::S_IFCHR => device(&object, flags - OFlag::O_TRUNC, tid, world).map(Done::Opened),
+            SFlag::S_IFDIR if flags & (OFlag::O_ACCMODE | OFlag::O_TRUNC) == OFlag::O_RDONLY => world.reopen(object.fd.as_fd(), flags).map(Done::Opened),
             SFlag::S_IFDIR => Err(Errno::EISDIR),
             // Block devices; the box has none, and its mounts open none.
             _ => Err(Errno::EACCES),

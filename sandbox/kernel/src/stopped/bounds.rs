@@ -22,6 +22,9 @@ pub struct Bounds {
     pub writable: Vec<PathBuf>,
     /// Places in them that it may not.
     pub kept: Vec<PathBuf>,
+    /// Secrets in them, which it may not even read. Landlock grants none of the folders above one, only what lay beside the way to it at the
+    /// start; so that what is made there later can be read, it is opened here.
+    pub hidden: Vec<PathBuf>,
     /// The folder in which Landlock lets it do everything.
     pub private: PathBuf,
 }
@@ -48,12 +51,13 @@ impl Bounds {
         }
         // Of two that lie within each other the deeper one counts.
         let depth = |places: &[PathBuf]| places.iter().filter(|place| path.starts_with(place)).map(|place| place.components().count()).max();
-        if depth(&self.writable) > depth(&self.kept) { Region::Given } else { Region::Elsewhere }
+        if depth(&self.writable) > depth(&self.kept).max(depth(&self.hidden)) { Region::Given } else { Region::Elsewhere }
     }
 
-    /// Whether a thing must stay where it is: what is kept lies in it or is it, or it is a whole tree.
+    /// Whether a thing must stay where it is: what is kept or hidden lies in it or is it, or it is a whole tree. A secret that came to lie in a
+    /// folder which Landlock grants could be read there.
     fn holds_kept(&self, path: &Path) -> bool {
-        self.kept.iter().chain(&self.writable).any(|kept| kept.starts_with(path))
+        self.kept.iter().chain(&self.hidden).chain(&self.writable).any(|kept| kept.starts_with(path))
     }
 
     fn name(&self, spot: &Spot, world: &World) -> Result<(Region, PathBuf), Errno> {
@@ -63,6 +67,12 @@ impl Bounds {
 
     fn thing(&self, object: &Object, world: &World) -> Result<Region, Errno> {
         Ok(self.region(&world.path_of(object.fd_of())?))
+    }
+
+    /// Whether this is opened here for reading.
+    pub(super) fn is_read_here(&self, object: &Object, world: &World) -> Result<bool, Errno> {
+        let has_name = matches!(object.kind(), SFlag::S_IFREG | SFlag::S_IFDIR) && object.stat.links > 0;
+        Ok(!self.hidden.is_empty() && has_name && self.thing(object, world)? == Region::Given)
     }
 
     /// A name that is made, removed or moved.
@@ -79,7 +89,7 @@ impl Bounds {
                 self.name(spot, world).map(|(region, _)| by_gate(region))
             }
             Act::Open(Open { target: Target::Object(object, _), .. }) => match object.kind() {
-                SFlag::S_IFREG | SFlag::S_IFIFO if object.stat.links > 0 => self.thing(object, world).map(by_gate),
+                SFlag::S_IFREG | SFlag::S_IFIFO | SFlag::S_IFDIR if object.stat.links > 0 => self.thing(object, world).map(by_gate),
                 // A device, or what has no name any more: the kernel knows best whose it is.
                 _ => Ok(Doer::Kernel),
             },
@@ -127,7 +137,12 @@ mod tests {
     #[test]
     fn the_deeper_place_counts() {
         let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect();
-        let bounds = Bounds { writable: paths(&["/w", "/w/.git/hooks/mine"]), kept: paths(&["/w/.git/hooks", "/w/.git/config"]), private: "/s/tmp".into() };
+        let bounds = Bounds {
+            writable: paths(&["/w", "/w/.git/hooks/mine"]),
+            kept: paths(&["/w/.git/hooks", "/w/.git/config"]),
+            hidden: paths(&["/w/deep/secrets"]),
+            private: "/s/tmp".into(),
+        };
         for (path, region) in [
             ("/w/a", Region::Given),
             ("/w", Region::Given),
@@ -135,6 +150,9 @@ mod tests {
             ("/w/.git/hooks/pre-commit", Region::Elsewhere),
             ("/w/.git/hooks/mine/x", Region::Given),
             ("/w/.git/configuration", Region::Given),
+            ("/w/deep/secrets/key", Region::Elsewhere),
+            ("/w/deep/secrets", Region::Elsewhere),
+            ("/w/deep/other", Region::Given),
             ("/s/tmp/x", Region::Private),
             ("/s/x", Region::Elsewhere),
             ("/wide", Region::Elsewhere),
@@ -142,7 +160,7 @@ mod tests {
         ] {
             assert_eq!(bounds.region(Path::new(path)), region, "{path}");
         }
-        for (path, holds) in [("/w", true), ("/w/.git", true), ("/w/.git/config", true), ("/w/.git/refs", false), ("/w/src", false)] {
+        for (path, holds) in [("/w", true), ("/w/.git", true), ("/w/.git/config", true), ("/w/.git/refs", false), ("/w/src", false), ("/w/deep", true)] {
             assert_eq!(bounds.holds_kept(Path::new(path)), holds, "{path}");
         }
     }

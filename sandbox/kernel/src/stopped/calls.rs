@@ -6,7 +6,8 @@
 //! link names in the gated trees at all.
 //!
 //! In a box without namespaces nothing of that is granted in the gated trees, because Landlock cannot take a read-only place out of one: what
-//! makes something new is stopped as well there, and so is what connects or binds a socket ([`WITHOUT`]).
+//! makes something new is stopped as well there, and so is what connects or binds a socket ([`WITHOUT`]). Where sockets are made for the box,
+//! so is that ([`MAKES`]); where a secret lies in a gated tree, every opening is ([`READS`]), since Landlock cannot take that out either.
 //!
 //! A descriptor that was judged for appending only must stay one: what else could be done through it is stopped, too. It maps nothing,
 //! since it was not opened for reading, and the kernel refuses it to `copy_file_range` and `FICLONE`.
@@ -17,8 +18,33 @@ use super::attributes::Call;
 use crate::{
     calls::{Condition, Test},
     seccomp::{self, Allowed, SeccompError},
-    setting::Setting,
+    setting::{Setting, Sockets},
 };
+
+/// What is stopped in a box.
+#[derive(Clone, Copy, Debug)]
+pub struct Stops {
+    /// More where it has no namespaces.
+    pub setting: Setting,
+    /// Making sockets, where they are to be made here.
+    pub sockets: Sockets,
+    /// Openings for reading.
+    pub readings: Readings,
+}
+
+/// Who opens what is only to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readings {
+    /// The kernel, as the mounts or Landlock say.
+    ByKernel,
+    /// The file gate in the gated trees: a secret lies in one.
+    ByGate,
+}
+
+impl Stops {
+    /// In a box with namespaces of its own.
+    pub const APART: Self = Self { setting: Setting::Namespaces, sockets: Sockets::Taken, readings: Readings::ByKernel };
+}
 
 /// What a stopped call is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +71,7 @@ pub(super) enum Kind {
     MknodAt,
     Symlink,
     SymlinkAt,
+    Socket,
     Connect,
     Bind,
     Listen,
@@ -192,21 +219,41 @@ const WITHOUT: &[Row] = &[
     Row { number: libc::SYS_listen, kind: Kind::Listen, when: &[] },
 ];
 
+/// What is stopped besides where the caller's own sockets cannot be had.
+const MAKES: &[Row] = &[Row { number: libc::SYS_socket, kind: Kind::Socket, when: &[] }];
+
+/// What is stopped besides where a secret lies in a tree that the gate serves.
+const READS: &[Row] = &[
+    #[cfg(target_arch = "x86_64")]
+    Row { number: libc::SYS_open, kind: Kind::Open, when: &[&[masked(1, PATH, 0)]] },
+    Row { number: libc::SYS_openat, kind: Kind::OpenAt, when: &[&[masked(2, PATH, 0)]] },
+];
+
 /// Which stopped call has this number.
 pub(super) fn kind(number: i32) -> Option<Kind> {
-    ROWS.iter().chain(WITHOUT).find(|row| row.number == libc::c_long::from(number)).map(|row| row.kind)
+    ROWS.iter().chain(WITHOUT).chain(MAKES).find(|row| row.number == libc::c_long::from(number)).map(|row| row.kind)
 }
 
 /// The notify filter.
-pub(super) fn filter(setting: Setting) -> Result<Vec<libc::sock_filter>, SeccompError> {
+pub(super) fn filter(stops: Stops) -> Result<Vec<libc::sock_filter>, SeccompError> {
     let always: &[&[Condition]] = &[&[]];
-    let more = match setting {
+    let more = match stops.setting {
         Setting::Namespaces => &[],
         Setting::Without => WITHOUT,
+    };
+    let makes = match stops.sockets {
+        Sockets::Taken => &[],
+        Sockets::Made => MAKES,
+    };
+    let reads = match stops.readings {
+        Readings::ByKernel => &[],
+        Readings::ByGate => READS,
     };
     let rows: Vec<Allowed> = ROWS
         .iter()
         .chain(more)
+        .chain(makes)
+        .chain(reads)
         .flat_map(|row| {
             let when = if row.when.is_empty() { always } else { row.when };
             when.iter().map(|when| Allowed { number: row.number, when })
@@ -222,9 +269,9 @@ pub(super) fn filter(setting: Setting) -> Result<Vec<libc::sock_filter>, Seccomp
 ///
 /// # Errors
 /// EBUSY where somebody else listens already; EINVAL before Linux 5.19.
-pub fn install(setting: Setting) -> Result<std::os::fd::OwnedFd, Errno> {
+pub fn install(stops: Stops) -> Result<std::os::fd::OwnedFd, Errno> {
     const WAIT_KILLABLE_RECV: libc::c_ulong = 1 << 5;
-    let program = filter(setting).map_err(|_| Errno::ENOSYS)?;
+    let program = filter(stops).map_err(|_| Errno::ENOSYS)?;
     crate::sys::seccomp::add_filter_with_listener(&program, WAIT_KILLABLE_RECV)
 }
 
@@ -276,8 +323,17 @@ mod tests {
     }
 
     #[test]
+    fn where_a_secret_is_in_a_tree_every_open_is_stopped_that_reads() {
+        let row = READS.iter().find(|row| row.kind == Kind::OpenAt).unwrap();
+        let stops =
+            |flags: i32| row.when.iter().any(|all| all.iter().all(|c| matches!(c.test, Test::Masked { mask, is } if flags.cast_unsigned() & mask == is)));
+        assert!([libc::O_RDONLY, libc::O_DIRECTORY | libc::O_CLOEXEC, libc::O_RDWR, libc::O_RDONLY | libc::O_NOFOLLOW].into_iter().all(stops));
+        assert!(!stops(libc::O_PATH) && !stops(libc::O_PATH | libc::O_DIRECTORY));
+    }
+
+    #[test]
     fn every_row_is_found_by_its_number() {
-        for row in ROWS.iter().chain(WITHOUT) {
+        for row in ROWS.iter().chain(WITHOUT).chain(MAKES).chain(READS) {
             assert_eq!(kind(i32::try_from(row.number).unwrap()), Some(row.kind));
         }
         assert_eq!(kind(-1), None);

@@ -124,6 +124,13 @@ pub(super) struct Open {
     pub(super) on_exec: OnExec,
 }
 
+impl Open {
+    /// Whether it leaves what is there as it is.
+    pub(super) fn only_reads(&self) -> bool {
+        self.flags & (OFlag::O_ACCMODE | OFlag::O_TRUNC) == OFlag::O_RDONLY
+    }
+}
+
 /// Whether an opening is only for what is not there yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exclusive {
@@ -168,6 +175,10 @@ impl Deed {
                 notice.go_on();
                 Reading::Answered
             }
+            Ok(Read::Made(socket, on_exec)) => {
+                let _ = notice.give(socket.as_fd(), on_exec);
+                Reading::Answered
+            }
             Ok(Read::Nothing) => {
                 notice.answer(0);
                 Reading::Answered
@@ -185,7 +196,9 @@ impl Deed {
     /// That.
     pub fn stands_to_reason(&self) -> Result<(), Errno> {
         match &self.act {
-            Act::Open(Open { target: Target::Object(object, _), .. }) if object.kind() == SFlag::S_IFREG => may_write(object.fd.as_fd()),
+            Act::Open(open @ Open { target: Target::Object(object, _), .. }) if object.kind() == SFlag::S_IFREG && !open.only_reads() => {
+                may_write(object.fd.as_fd())
+            }
             Act::Open(_) | Act::Change { .. } | Act::MakeFolder { .. } | Act::MakeLink { .. } | Act::MakeNode { .. } => Ok(()),
             Act::Truncate { object, .. } => may_write(object.fd.as_fd()),
             Act::Remove { spot, folder } => may_write(spot.folder.as_fd()).and_then(|()| if *folder { read::is_empty(spot) } else { Ok(()) }),
@@ -214,6 +227,7 @@ impl Deed {
 
     fn parts(&self, world: &World) -> [Option<Part<'_>>; 2] {
         let one = match &self.act {
+            Act::Open(open) if open.only_reads() => None,
             Act::Open(Open { target: Target::Object(object, place), flags, .. }) if object.kind() == SFlag::S_IFREG => {
                 // Read through as well, it could be mapped and written anywhere.
                 let appends = *flags & (OFlag::O_ACCMODE | OFlag::O_APPEND | OFlag::O_TRUNC) == OFlag::O_WRONLY | OFlag::O_APPEND;

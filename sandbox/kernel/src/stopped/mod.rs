@@ -13,6 +13,7 @@ mod bounds;
 mod calls;
 mod deed;
 mod listener;
+mod made;
 mod memory;
 mod read;
 mod resolve;
@@ -24,7 +25,7 @@ mod world;
 
 pub use act::Performed;
 pub use bounds::Bounds;
-pub use calls::install;
+pub use calls::{Readings, Stops, install};
 pub use deed::{Deed, Reading, Thing, Touched, What};
 pub use listener::{Listener, Notice, Received};
 pub use sockets::Ways;

@@ -1,6 +1,9 @@
 //! What the registers and the memory of a stopped call say, and what fails as it would have failed without us.
 
-use std::{ffi::CString, os::fd::AsFd as _};
+use std::{
+    ffi::CString,
+    os::fd::{AsFd as _, OwnedFd},
+};
 
 use nix::{
     dir::Dir,
@@ -34,6 +37,8 @@ pub(super) enum Read {
     GoOn,
     /// It succeeds without doing anything.
     Nothing,
+    /// It made this.
+    Made(OwnedFd, OnExec),
 }
 
 /// Reads the arguments.
@@ -75,6 +80,7 @@ fn arguments(notice: &Notice, world: &World) -> Result<Read, Errno> {
             let target = link_target(path(0)?)?;
             make(&from(notice.int(1)), path(2), Trailing::None, |spot| Act::MakeLink { spot, target })
         }
+        Kind::Socket => sockets::make(notice, world),
         Kind::Connect => sockets::connect(notice, world),
         Kind::Bind => sockets::bind(notice, world),
         Kind::Listen => sockets::listen(notice, world),
@@ -138,9 +144,11 @@ fn open(world: &World, from: &From<'_>, path: Result<CString, Errno>, flags: i32
     if world.bounds().is_some() && flags.contains(OFlag::O_TMPFILE) {
         return Ok(Read::GoOn);
     }
+    let only_reads = flags & (OFlag::O_ACCMODE | OFlag::O_TRUNC) == OFlag::O_RDONLY;
     let only_new = if exclusive { Exclusive::Yes } else { Exclusive::No };
     let opening = |target| Ok(Read::Act(Act::Open(Open { target, flags: kept, mode, exclusive: only_new, on_exec })));
     let (object, at) = match from.find(&path?, follow)? {
+        Found::Folder(_, fd) if world.bounds().is_some() && only_reads && !flags.contains(OFlag::O_CREAT) => (Object::of(fd)?, Where::Nowhere),
         Found::Folder(..) => return Err(Errno::EISDIR),
         Found::Itself(object) => (object, Where::Nowhere),
         Found::Spot(mut spot) => match spot.object.take() {
@@ -154,8 +162,12 @@ fn open(world: &World, from: &From<'_>, path: Result<CString, Errno>, flags: i32
     if exclusive {
         return Err(Errno::EEXIST);
     }
-    // It is there, and is only to be read: the kernel asks Landlock, which lets nothing be made.
-    if world.bounds().is_some() && flags & (OFlag::O_ACCMODE | OFlag::O_TRUNC) == OFlag::O_RDONLY {
+    // It is there, and is only to be read: the kernel asks Landlock, which lets nothing be made. Beside a secret it grants what was there at
+    // the start alone, so there it is opened here.
+    if only_reads
+        && let Some(bounds) = world.bounds()
+        && !bounds.is_read_here(&object, world)?
+    {
         return Ok(Read::GoOn);
     }
     let slash = matches!(&at, Where::Spot(Spot { trailing: Trailing::Slash, .. }));
@@ -164,7 +176,7 @@ fn open(world: &World, from: &From<'_>, path: Result<CString, Errno>, flags: i32
         return Err(Errno::ELOOP);
     }
     if kind == SFlag::S_IFDIR {
-        return Err(Errno::EISDIR);
+        return if only_reads && !flags.contains(OFlag::O_CREAT) { opening(Target::Object(object, at)) } else { Err(Errno::EISDIR) };
     }
     if slash || flags.contains(OFlag::O_DIRECTORY) {
         return Err(Errno::ENOTDIR);

@@ -1,7 +1,8 @@
 //! Connecting and binding in the caller's place, where the box has no network of its own: every TCP connection goes to the broker, which is told
 //! where the caller wanted to go; loopback is for the box's own listeners; socket files are those that were bound in this box, or that the policy names.
 //!
-//! The caller's very socket is taken (`pidfd_getfd`), and connected to an address that is made here: nothing that the caller can change is read twice.
+//! The caller's very socket is taken (`pidfd_getfd`), or was made here ([`super::made`]), and connected to an address that is made here: nothing
+//! that the caller can change is read twice.
 
 use std::{
     cell::RefCell,
@@ -35,6 +36,7 @@ use super::{
     act::as_masked,
     bounds::Region,
     listener::Notice,
+    made::Made,
     memory,
     read::Read,
     resolve::{Follow, Found, From, Spot},
@@ -70,6 +72,8 @@ pub struct Ways {
     listeners: RefCell<HashSet<u64>>,
     /// Socket files that were bound here, by device and inode, with their birth.
     files: RefCell<HashMap<(u64, u64), Birth>>,
+    /// The box's sockets, where they cannot be taken from it.
+    made: Option<Made>,
 }
 
 /// When a file was made, as in [`super::Stat`].
@@ -85,7 +89,12 @@ impl Ways {
         let line = UnixStream::from(line);
         // A broker that does not listen must not hold everybody up.
         line.set_nonblocking(true)?;
-        Ok(Self { v4, v6, line, forward, named, listeners: RefCell::default(), files: RefCell::default() })
+        Ok(Self { v4, v6, line, forward, named, listeners: RefCell::default(), files: RefCell::default(), made: None })
+    }
+
+    /// The same, where sockets are made here.
+    pub(super) fn making(self, made: Made) -> Self {
+        Self { made: Some(made), ..self }
     }
 
     /// Tells the broker, before the connection can stand.
@@ -178,13 +187,23 @@ fn address(notice: &Notice) -> Result<Address, Errno> {
     }
 }
 
-/// The caller's very socket, and of which family it is.
-fn taken(notice: &Notice, world: &World) -> Result<(OwnedFd, AddressFamily), Errno> {
+/// Makes a socket for the caller.
+pub(super) fn make(notice: &Notice, world: &World) -> Result<Read, Errno> {
+    let made = world.ways().and_then(|(_, ways)| ways.made.as_ref()).ok_or(Errno::ENOSYS)?;
+    made.make(notice).map(|(socket, on_exec)| Read::Made(socket, on_exec))
+}
+
+/// The caller's very socket, and of which family it is. `otherwise` is what it is told of one that was made here and is done with, or that came
+/// to it connected.
+fn taken(notice: &Notice, world: &World, ways: &Ways, otherwise: Errno) -> Result<(OwnedFd, AddressFamily), Errno> {
     let number = notice.int(0);
     if number < 0 {
         return Err(Errno::EBADF);
     }
-    let socket = world.file_of(notice.tid(), number)?;
+    let socket = match &ways.made {
+        Some(made) => made.of(notice, number, world)?.ok_or(otherwise)?,
+        None => world.file_of(notice.tid(), number)?,
+    };
     if SFlag::from_bits_truncate(fstat(&socket)?.st_mode) & SFlag::S_IFMT != SFlag::S_IFSOCK {
         return Err(Errno::ENOTSOCK);
     }
@@ -210,10 +229,12 @@ fn inet(name: &SockaddrStorage) -> Option<SocketAddr> {
     v4.or_else(|| name.as_sockaddr_in6().map(|v6| SocketAddr::new(v6.ip().into(), v6.port())))
 }
 
-/// Connects, and waits as the caller would.
-fn joined(socket: &OwnedFd, to: &dyn SockaddrLike) -> Result<(), Errno> {
+/// Connects, and waits as the caller would; where the socket was made here also for one that would not wait, since it is to be let go only when
+/// it is connected. On this machine that is at once.
+fn joined(ways: &Ways, socket: &OwnedFd, to: &dyn SockaddrLike) -> Result<(), Errno> {
     let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
-    if flags.contains(OFlag::O_NONBLOCK) {
+    let waits = ways.made.is_some() && to.family() != Some(AddressFamily::Unix);
+    if flags.contains(OFlag::O_NONBLOCK) && !waits {
         return connect_to(socket.as_raw_fd(), to);
     }
     // One thread does it for everybody, so it must not wait in the kernel.
@@ -246,14 +267,20 @@ fn patiently(socket: &OwnedFd, to: &dyn SockaddrLike) -> Result<(), Errno> {
 pub(super) fn connect(notice: &Notice, world: &World) -> Result<Read, Errno> {
     let Some((_, ways)) = world.ways() else { return Err(Errno::ENOSYS) };
     let address = address(notice)?;
-    let (socket, family) = taken(notice, world)?;
+    let (socket, family) = taken(notice, world, ways, Errno::EISCONN)?;
     match (address, family) {
-        (Address::None, AddressFamily::Inet | AddressFamily::Inet6) => dissolve(socket.as_fd())?,
+        (Address::None, AddressFamily::Inet | AddressFamily::Inet6) => {
+            dissolve(socket.as_fd())?;
+            return Ok(Read::Nothing);
+        }
         (Address::Inet(to), AddressFamily::Inet) if to.is_ipv4() => inet_connect(ways, &socket, to)?,
         (Address::Inet(to), AddressFamily::Inet6) if to.is_ipv6() => inet_connect(ways, &socket, to)?,
         (Address::Inet(_), AddressFamily::Inet | AddressFamily::Inet6) => return Err(Errno::EAFNOSUPPORT),
         (Address::Unix(name), AddressFamily::Unix) => unix_connect(ways, &socket, name, notice, world)?,
         (Address::None | Address::Inet(_) | Address::Unix(_) | Address::Netlink(..), _) => return Err(Errno::EINVAL),
+    }
+    if let Some(made) = &ways.made {
+        made.is_done_with(&socket);
     }
     Ok(Read::Nothing)
 }
@@ -269,7 +296,7 @@ fn inet_connect(ways: &Ways, socket: &OwnedFd, to: SocketAddr) -> Result<(), Err
             return Err(Errno::ECONNREFUSED);
         }
         let near = if ip.is_unspecified() { SocketAddr::new(nearest(to.ip()), to.port()) } else { to };
-        let done = joined(socket, &SockaddrStorage::from(near));
+        let done = joined(ways, socket, &SockaddrStorage::from(near));
         // It had the port to itself before and after.
         if !ways.is_own(to.port()) {
             let _ = dissolve(socket.as_fd());
@@ -296,7 +323,7 @@ fn inet_connect(ways: &Ways, socket: &OwnedFd, to: SocketAddr) -> Result<(), Err
         return Err(Errno::EADDRNOTAVAIL);
     }
     ways.tell(&Origin { port: local.port(), v6: broker.ip().to_canonical().is_ipv6(), to: SocketAddr::new(ip, to.port()) })?;
-    joined(socket, &SockaddrStorage::from(broker))
+    joined(ways, socket, &SockaddrStorage::from(broker))
 }
 
 /// Loopback in the family of an address.
@@ -324,16 +351,21 @@ fn unix_connect(ways: &Ways, socket: &OwnedFd, name: Vec<u8>, notice: &Notice, w
     if !is_born_here && !ways.named.contains(&world.path_of(object.fd_of())?) {
         return Err(Errno::EACCES);
     }
-    joined(socket, &UnixAddr::new(&PathBuf::from(format!("/proc/self/fd/{}", object.fd.as_raw_fd())))?)
+    joined(ways, socket, &UnixAddr::new(&PathBuf::from(format!("/proc/self/fd/{}", object.fd.as_raw_fd())))?)
 }
 
 pub(super) fn bind(notice: &Notice, world: &World) -> Result<Read, Errno> {
     let Some((_, ways)) = world.ways() else { return Err(Errno::ENOSYS) };
     let address = address(notice)?;
-    let (socket, family) = taken(notice, world)?;
+    let (socket, family) = taken(notice, world, ways, Errno::EINVAL)?;
     match (address, family) {
-        (Address::Inet(at), AddressFamily::Inet) if at.is_ipv4() => inet_bind(&socket, at)?,
-        (Address::Inet(at), AddressFamily::Inet6) if at.is_ipv6() => inet_bind(&socket, at)?,
+        (Address::Inet(at), AddressFamily::Inet | AddressFamily::Inet6) if at.is_ipv4() == (family == AddressFamily::Inet) => {
+            match (inet_bind(&socket, at), &ways.made) {
+                // One of the copies here may be all that still has the port.
+                (Err(Errno::EADDRINUSE), Some(made)) if made.let_go_of_closed() > 0 => inet_bind(&socket, at)?,
+                (done, _) => done?,
+            }
+        }
         (Address::Unix(name), AddressFamily::Unix) => unix_bind(ways, &socket, name, notice, world)?,
         (Address::Netlink(port, groups), AddressFamily::Netlink) => bind_to(socket.as_raw_fd(), &NetlinkAddr::new(port, groups))?,
         (Address::None | Address::Inet(_), AddressFamily::Inet | AddressFamily::Inet6) => return Err(Errno::EAFNOSUPPORT),
@@ -402,7 +434,12 @@ fn unix_bind(ways: &Ways, socket: &OwnedFd, name: Vec<u8>, notice: &Notice, worl
 
 pub(super) fn listen(notice: &Notice, world: &World) -> Result<Read, Errno> {
     let Some((_, ways)) = world.ways() else { return Err(Errno::ENOSYS) };
-    let (socket, family) = taken(notice, world)?;
+    if let Some(made) = &ways.made
+        && made.is_listening(notice, notice.int(0), world)?
+    {
+        return Ok(Read::Nothing);
+    }
+    let (socket, family) = taken(notice, world, ways, Errno::EINVAL)?;
     if family == AddressFamily::Inet || family == AddressFamily::Inet6 {
         let at = own(&socket)?;
         if at.port() == 0 {
@@ -417,5 +454,8 @@ pub(super) fn listen(notice: &Notice, world: &World) -> Result<Read, Errno> {
     // As the kernel takes it: what is too much is as much as there can be.
     let backlog = notice.int(1);
     listen_on(&socket, Backlog::new(backlog).unwrap_or(Backlog::MAXCONN))?;
+    if let Some(made) = &ways.made {
+        made.listens(&socket);
+    }
     Ok(Read::Nothing)
 }

@@ -23,7 +23,7 @@ use nix::{
 };
 use rustix::fs::{AtFlags, StatxFlags, statx};
 
-use super::{bounds::Bounds, sockets::Ways};
+use super::{bounds::Bounds, made::Made, sockets::Ways};
 use crate::{capabilities, lease, mounts, sys::foreign};
 
 /// For how long a mask that was read counts: a number of a process can be another's after that.
@@ -108,14 +108,16 @@ impl World {
     /// loses every power.
     ///
     /// # Errors
-    /// The kernel's. EACCES: the sockets of callers cannot be had here, so nobody could connect in their place.
+    /// The kernel's.
     pub fn outside(proc: OwnedFd, bounds: Bounds, ways: Ways) -> Result<Self, Errno> {
         capabilities::drop_all().map_err(|_| Errno::EPERM)?;
         SigSet::from(Signal::SIGXFSZ).thread_block()?;
         let world = Self::seeing(proc, Roots::One, Vec::new(), &[])?;
-        if world.files == Files::Refused {
-            return Err(Errno::EACCES);
-        }
+        let ways = match world.files {
+            Files::Had => ways,
+            // The filter of such a box stops the making of sockets as well: see `setting::sockets`.
+            Files::Refused => ways.making(Made::new()?),
+        };
         Ok(Self { without: Some((bounds, ways)), ..world })
     }
 

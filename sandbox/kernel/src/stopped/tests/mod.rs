@@ -70,7 +70,7 @@ fn run_child(work: impl FnOnce() -> u8, roots: Roots, mut judge: impl FnMut(What
         Side::Child => {
             drop(ours);
             nix::sys::prctl::set_no_new_privs().unwrap();
-            let listener = install(crate::setting::Setting::Namespaces).unwrap();
+            let listener = install(super::Stops::APART).unwrap();
             theirs.send(&(), &[listener.as_raw_fd()]).unwrap();
             drop((listener, theirs));
             exit_now(work())
