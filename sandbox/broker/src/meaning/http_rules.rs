@@ -152,7 +152,9 @@ impl Question {
         let has = |wanted: &[&str]| own.iter().any(|word| wanted.contains(&word.as_str()));
         // `backups/list` lists them; a list alone is a thing.
         let lists = || matches!(own, [list] if list == "list") && above.last().is_some_and(|above| words::singular(above) != above);
-        if has(WEIGHING) { Some(Self::Weighs) } else { (has(SEEKING) || lists()).then_some(Self::Seeks) }
+        // `search/metadata` searches in the metadata.
+        let within = || own.len() == 1 && matches!(above.last().map(String::as_str), Some("search" | "lookup"));
+        if has(WEIGHING) { Some(Self::Weighs) } else { (has(SEEKING) || lists() || within()).then_some(Self::Seeks) }
     }
 }
 
@@ -273,10 +275,14 @@ fn puts_a_snapshot_back(call: &Call<'_>) -> Option<Found> {
 /// `…/instanceGroupManagers/m/resize?size=0`: the machines of a group end.
 fn shrinks_to_nothing(call: &Call<'_>) -> Option<Found> {
     let last = words::split(call.route.last());
-    let resizes = last.first().is_some_and(|first| matches!(first.as_str(), "resize" | "set" | "scale")) && call.head.method == Method::POST;
+    // `pools/3:scale` by a PUT.
+    let resizes = [last.first(), last.last()].into_iter().flatten().any(|word| matches!(word.as_str(), "resize" | "set" | "scale"));
     let is_group = call.route.segments().any(|segment| words::split(segment).iter().any(|word| matches!(words::singular(word), "pool" | "node" | "manager")));
-    let to_nothing = call.route.query()?.iter().any(|(name, value)| matches!(name.as_str(), "size" | "newSize" | "targetSize" | "count") && value == "0");
-    (resizes && is_group && to_nothing).then(|| (Effect::Destroy, "it sets the number of machines to zero".to_owned()))
+    let is_size = |name: &str| matches!(name, "size" | "newSize" | "targetSize" | "count");
+    let in_body =
+        || matches!(call.content(), Content::Json(Value::Object(fields)) if fields.iter().any(|(name, value)| is_size(name) && value.as_f64() == Some(0.0)));
+    let to_nothing = resizes && is_group && (call.route.query()?.iter().any(|(name, value)| is_size(name) && value == "0") || in_body());
+    to_nothing.then(|| (Effect::Destroy, "it sets the number of machines to zero".to_owned()))
 }
 
 /// A record of the DNS that is put or patched: the old one is gone, and with it whoever it led to.

@@ -43,9 +43,15 @@ pub(crate) fn is_aws(head: &Head<'_>) -> bool {
 fn names(call: &Call<'_>) -> Vec<String> {
     let mut names: Vec<String> = call.route.values("Action").map(str::to_owned).collect();
     // `?Command=namecheap.domains.delete`: a name with what it is of.
-    names.extend(["Command", "command", "method"].iter().flat_map(|name| call.route.values(name)).filter(|value| value.contains('.')).map(str::to_owned));
+    names
+        .extend(["Command", "command", "method", "api"].iter().flat_map(|name| call.route.values(name)).filter(|value| value.contains('.')).map(str::to_owned));
     match call.content() {
-        Content::Form(pairs) => names.extend(pairs.iter().filter(|(name, _)| name == "Action" || name == "method").map(|(_, value)| value.clone())),
+        Content::Form(pairs) => names.extend(
+            pairs
+                .iter()
+                .filter(|(name, value)| matches!(name.as_str(), "Action" | "method") || (name == "api" && value.contains('.')))
+                .map(|(_, value)| value.clone()),
+        ),
         Content::Json(Value::Object(object)) => names.extend(json_rpc(object)),
         Content::Json(Value::Array(items)) => names.extend(items.iter().take(MOST).filter_map(Value::as_object).filter_map(json_rpc)),
         _ => {}
@@ -54,6 +60,47 @@ fn names(call: &Call<'_>) -> Vec<String> {
 }
 
 fn json_rpc(object: &serde_json::Map<String, Value>) -> Option<String> {
-    object.get("jsonrpc")?;
-    object.get("method")?.as_str().map(str::to_owned)
+    // Some leave the version out, and call by nothing but a method and its parameters.
+    let params = object.get("params");
+    object.get("jsonrpc").or(params)?;
+    let name = object.get("method")?.as_str()?;
+    // `{"method": "call", "params": {"service": "db", "method": "drop"}}`: the method is only how another one is called.
+    let inner = params.filter(|_| is_dispatcher(name)).and_then(|params| match params {
+        Value::Object(params) => dispatched(params),
+        // `{"method": "one.vm.action", "params": ["…", "terminate-hard", 3]}`.
+        Value::Array(params) => params.iter().take(MOST_ARGUMENTS).filter_map(Value::as_str).find(|argument| ends_records(argument)).map(str::to_owned),
+        _ => None,
+    });
+    Some(inner.unwrap_or_else(|| name.to_owned()))
+}
+
+/// Methods that call another one, whose name is among their arguments.
+pub(crate) fn is_dispatcher(name: &str) -> bool {
+    matches!(last(name), "action" | "call" | "call_kw" | "call_button" | "execute" | "execute_kw" | "invoke" | "perform")
+}
+
+/// Most arguments among which the name of the method is looked for.
+const MOST_ARGUMENTS: usize = 12;
+
+/// The name of what is called, with what it is called on before it.
+fn dispatched(params: &serde_json::Map<String, Value>) -> Option<String> {
+    let text = |name: &str| params.get(name).and_then(Value::as_str);
+    let method = text("method")?;
+    let on = ["service", "model", "object", "component"].iter().find_map(|name| text(name)).unwrap_or_default();
+    if !is_dispatcher(method) {
+        return Some(called_on(on, method));
+    }
+    let arguments: Vec<&str> = params.get("args")?.as_array()?.iter().take(MOST_ARGUMENTS).filter_map(Value::as_str).collect();
+    let (model, method) = arguments.iter().zip(arguments.iter().skip(1)).find(|(_, method)| ends_records(method))?;
+    Some(called_on(model, method))
+}
+
+/// `res.partner` and `unlink`: an object of a database is gone with its method of that name, whatever parts elsewhere.
+fn called_on(model: &str, method: &str) -> String {
+    format!("{model}.{}", if ends_records(method) { "delete" } else { method })
+}
+
+/// Methods of models of records that delete them, called by themselves.
+pub(crate) fn ends_records(method: &str) -> bool {
+    method == "unlink" || (words::step(method).is_some() && words::of_words(&words::split(method), &[]) == Some(Effect::Destroy))
 }

@@ -9,6 +9,8 @@ const GUARDING: &[&str] = &[
     "archiving",
     "attestation",
     "authentication",
+    "authn",
+    "authz",
     "binlog",
     "captcha",
     "checksum",

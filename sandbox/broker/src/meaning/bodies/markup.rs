@@ -3,7 +3,7 @@
 use agentbox_core::Effect;
 
 use super::{
-    super::words,
+    super::{rpc, words},
     Around, Found,
     guards::Above,
     is_verb, safe,
@@ -50,6 +50,7 @@ fn xml(text: &str, around: &Around) -> Option<Found> {
     let mut name_of_member = String::new();
     let above = Above::of(around);
     let mut is_call_next = false;
+    let mut is_dispatched = false;
     if text.split('<').count() > MOST_ELEMENTS {
         return Some((Effect::Opaque, "more elements than are read".to_owned()));
     }
@@ -80,7 +81,12 @@ fn xml(text: &str, around: &Around) -> Option<Found> {
         let is_soap_call = std::mem::replace(&mut is_call_next, name == "Body");
         let says = match name {
             _ if is_soap_call && words::effect_of(name) == Some(Effect::Destroy) => true,
-            _ if name.eq_ignore_ascii_case("methodName") => is_call(content),
+            _ if name.eq_ignore_ascii_case("methodName") => {
+                is_dispatched = rpc::is_dispatcher(content);
+                is_call(content)
+            }
+            // `execute_kw` of a database, a key, a model: the method that it calls is one of its arguments.
+            "string" if is_dispatched && rpc::ends_records(content) => true,
             // Calls within one call: `<name>methodName</name><value><string>wp.deletePost`.
             "value" | "string" if name_of_member == "methodName" => is_call(content),
             "Status" if content == "Suspended" => true,

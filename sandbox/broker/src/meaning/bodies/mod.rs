@@ -4,6 +4,7 @@
 mod guarding;
 mod guards;
 mod markup;
+mod putting_away;
 mod settings;
 pub(super) mod statements;
 
@@ -87,7 +88,28 @@ const VERB_FIELDS: &[&str] = &[
     "do",
     "mode",
     "instruction",
+    "act",
+    "action_name",
+    "actionname",
+    "api_action",
+    "bulk_action",
+    "bulkaction",
+    "function",
+    "methodname",
+    "procedure",
+    "op_type",
+    "rpc",
+    "task",
 ];
+
+/// How the names of such fields end: `wsfunction`, `power_action`.
+const VERB_ENDINGS: &[&str] = &["action", "command", "function", "method", "operation", "procedure"];
+
+/// What a packet or a draft suffers by such a field: `default_action: drop`.
+const OF_PACKETS: &[&str] = &["discard", "drop", "reject", "reset", "clear", "flush"];
+
+/// Those of them whose value may be a name with what it is of: `{"method": "domain.delete"}`. What happened is told so, too: `{"type": "user.delete"}`.
+const DOTTED: &[&str] = &["action", "operation", "method", "cmd", "command", "rpc", "procedure", "function", "methodname"];
 
 /// Longest value that is taken for a verb.
 const LONGEST_VERB: usize = 48;
@@ -147,6 +169,11 @@ fn form<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone, around: &Ar
     if let Some(found) = pairs.clone().find_map(one) {
         return Some(found);
     }
+    // `commands=[{"type": "item_delete"}]`: JSON in a field.
+    let json = pairs.clone().filter(|(_, value)| value.len() <= LONGEST_POLICY && value.trim_start().starts_with(['{', '[']));
+    if let Some(found) = json.filter_map(|(_, value)| serde_json::from_str::<Value>(value).ok()).find_map(|value| in_value(&value, around, above)) {
+        return Some(found);
+    }
     // AWS writes maps as `Attribute.1.Name=…&Attribute.1.Value=…`.
     let values: HashMap<&str, &str> =
         pairs.clone().filter_map(|(name, value)| Some((name.strip_suffix(".Value").or_else(|| name.strip_suffix(".value"))?, value))).collect();
@@ -172,7 +199,13 @@ pub(crate) fn query_destroys(pairs: &[(String, String)], reads: Reads, around: &
         let lower = name.to_ascii_lowercase();
         let url = |effect| (effect, format!("the URL says {}", safe(name)));
         match lower.as_str() {
-            "action" | "op" | "cmd" | "command" | "verb" | "operation" if !looks && (is_verb(value) || weakens(value, &lower)) => {
+            "action" | "op" | "cmd" | "command" | "verb" | "operation" | "do" | "act" | "task" | "api_action" | "bulk_action"
+                if !looks && (is_verb(value) || is_dotted_verb(value, &lower) || weakens(value, &lower)) =>
+            {
+                return Some(url(Effect::Destroy));
+            }
+            // `/actions?id=delete_tasks`.
+            "id" | "name" if around.words.last().is_some_and(|last| matches!(words::singular(last), "action" | "command")) && is_verb(value) => {
                 return Some(url(Effect::Destroy));
             }
             "query" | "q" if around.words.iter().any(|word| word == "search") => {}
@@ -185,7 +218,7 @@ pub(crate) fn query_destroys(pairs: &[(String, String)], reads: Reads, around: &
             // `?restore_to.snapshot.name=s`.
             _ if reads == Reads::No && lower.starts_with("restore") && words::effect_of(name) == Some(Effect::Destroy) => return Some(url(Effect::Destroy)),
             // `?delete`, as some REST dialects of RPC have it.
-            _ if value.is_empty() && reads == Reads::No && words::begins_destroying(name) => return Some(url(Effect::Destroy)),
+            _ if value.is_empty() && reads == Reads::No && (words::begins_destroying(name) || ends_destroying(name)) => return Some(url(Effect::Destroy)),
             _ => {}
         }
         if value.trim_start().starts_with('<') {
@@ -200,6 +233,11 @@ pub(crate) fn query_destroys(pairs: &[(String, String)], reads: Reads, around: &
     })
 }
 
+/// `?mail_user_delete`: a call's name whose verb stands last.
+fn ends_destroying(name: &str) -> bool {
+    name.len() <= LONGEST_VERB && words::step(name).is_some_and(|step| words::of_words(&step, &[]) == Some(Effect::Destroy))
+}
+
 /// Whether a request's method is one that reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reads {
@@ -212,9 +250,16 @@ pub(crate) enum Reads {
 fn in_value(value: &Value, around: &Around, above: Above) -> Option<Found> {
     match value {
         Value::Object(fields) => in_fields(fields, around, above),
-        Value::Array(items) => items.iter().find_map(|item| in_value(item, around, above)),
+        Value::Array(items) => called_by_place(items, around).or_else(|| items.iter().find_map(|item| in_value(item, around, above))),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
+}
+
+/// `["BulkRemoveRecord", "Table", [1, 2]]`: a call whose name stands first. A list of names holds nothing else.
+fn called_by_place(items: &[Value], around: &Around) -> Option<Found> {
+    let (Value::String(name), arguments) = items.split_first()? else { return None };
+    let is_call = !(around.asks || around.tells) && arguments.iter().any(|argument| argument.is_array() || argument.is_object());
+    (is_call && is_verb(name)).then(|| (Effect::Destroy, format!("it calls {}", safe(name))))
 }
 
 fn in_fields(fields: &Map<String, Value>, around: &Around, above: Above) -> Option<Found> {
@@ -231,6 +276,12 @@ fn in_fields(fields: &Map<String, Value>, around: &Around, above: Above) -> Opti
     // `{"name": "retention.ms", "value": "1000"}` is a field of that name.
     let pair = ["name", "key", "Name", "Key", "field", "setting"].iter().find_map(|name| fields.get(*name)?.as_str());
     let value = ["value", "Value", "new_value"].iter().find_map(|name| fields.get(*name));
+    // `{"key": "deletedFile", "value": {"path": "a"}}`, a line of a commit.
+    if let (Some(name), Some(Value::Object(_))) = (pair, value)
+        && words::split(name).first().is_some_and(|first| matches!(first.as_str(), "deleted" | "removed"))
+    {
+        return Some((Effect::Destroy, format!("the body says {}", safe(name))));
+    }
     if let (Some(name), Some(value)) = (pair, value)
         && let Some(found) = settings::judge(name, value, around, above)
     {
@@ -264,6 +315,9 @@ fn in_fields(fields: &Map<String, Value>, around: &Around, above: Above) -> Opti
     }
     if let Some(found) = settings::machines(fields) {
         return Some(found);
+    }
+    if let Some(why) = putting_away::shows(fields, around) {
+        return Some((Effect::Destroy, why.to_owned()));
     }
     fields.iter().find_map(|(name, value)| in_field(name, value, around, above))
 }
@@ -312,6 +366,8 @@ fn in_field(name: &str, value: &Value, around: &Around, above: Above) -> Option<
     // AWS: `BlockDeviceMapping.1.Ebs.DeleteOnTermination`.
     let own = name.rsplit('.').next().unwrap_or(name);
     let lower: String = own.chars().filter(|c| !matches!(c, '-' | '.')).take(64).collect::<String>().to_ascii_lowercase();
+    // `__op`, `$type`, `@type`.
+    let key = lower.trim_start_matches(['_', '$', '@']);
     // `{"event": "delete"}` is told; `{"action": "delete"}` beside it would be an order.
     let is_told = around.tells && matches!(lower.as_str(), "event" | "type");
     let orders = !(around.asks || around.tells) || (around.outermost && !is_told);
@@ -320,8 +376,9 @@ fn in_field(name: &str, value: &Value, around: &Around, above: Above) -> Option<
     }
     if let Value::String(text) = value
         && orders
-        && VERB_FIELDS.contains(&lower.as_str())
-        && (is_verb(text) || settings::puts_back(text, &lower) || weakens(text, &lower))
+        && is_verb_field(key, text)
+        && !takes_off(text, around)
+        && (is_verb(text) || is_dotted_verb(text, key) || settings::puts_back(text, key, around) || weakens(text, key))
     {
         return says(Effect::Destroy);
     }
@@ -363,6 +420,28 @@ fn is_verb(text: &str) -> bool {
     const WHOSE: &[&str] = &["pg_", "mssql_", "mysql_", "citus_", "bigquery_", "sqlite_", "snowflake_", "mongo_"];
     let text = WHOSE.iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(text);
     text.len() <= LONGEST_VERB && !text.contains(' ') && words::begins_destroying(text)
+}
+
+/// Whether a field of this name says what is to be done.
+fn is_verb_field(key: &str, text: &str) -> bool {
+    VERB_FIELDS.contains(&key) || (VERB_ENDINGS.iter().any(|ending| key.ends_with(ending)) && !OF_PACKETS.iter().any(|word| text.eq_ignore_ascii_case(word)))
+}
+
+/// `POST …/issues/3/labels {"action": "remove"}`: what is taken off is made again at will.
+fn takes_off(text: &str, around: &Around) -> bool {
+    let words: Vec<&String> = around.words.iter().filter(|word| !matches!(word.as_str(), "api" | "rest")).collect();
+    let is_light = || match words::worth(&words) {
+        words::Worth::Light => true,
+        words::Worth::Joining => words.len() > 1,
+        words::Worth::Guard | words::Worth::Heavy | words::Worth::Unknown => false,
+    };
+    text.eq_ignore_ascii_case("remove") && is_light()
+}
+
+/// `domain.delete`, `users/remove`.
+fn is_dotted_verb(text: &str, field: &str) -> bool {
+    let last = text.rsplit_once(['.', '/', ':', '#']).map(|(_, last)| last);
+    (DOTTED.contains(&field) || (field == "type" && text.contains('#'))) && text.len() <= LONGEST_VERB && last.is_some_and(is_verb)
 }
 
 /// `{"type": "disable_backups"}`, `{"action": "restore_snapshot"}`: an order of which the first word alone does not tell.
@@ -447,13 +526,17 @@ fn names_deletion(name: &str, value: &Value, around: &Around, above: Above) -> b
     match word.as_str() {
         // A disposition and a bulk action, not a draft that somebody drops.
         "discard" | "discarded" => is_yes(value) && all.len() <= skip + 1 && around.changes,
-        "trashed" => is_yes(value) && all.len() <= skip + 1,
-        "in" => is_yes(value) && matches!(all.last().map(String::as_str), Some("trash" | "bin")),
+        "trashed" => is_yes(value) && all.len() <= skip + 1 && !around.asks,
+        "in" => is_yes(value) && !around.asks && matches!(all.last().map(String::as_str), Some("trash" | "bin")),
         "delete" | "deletes" | "destroy" | "purge" | "wipe" | "truncate" | "erase" | "deletions" | "deletion" => true,
         "reinstall" | "rebuild" | "reimage" => is_yes(value) && all.len() <= skip + 1,
+        // `remove=9` of a zone's records.
+        "remove" if all.len() == 1 && !value.is_boolean() && around.has(&["dns", "zone", "record", "rrset"]) => true,
         // `{"remove_index": {…}}` beside `{"removeLabels": […]}`: by what is removed.
         "remove" | "drop" if all.len() > skip + 1 => words::effect_of(name) == Some(Effect::Destroy) && (value.is_object() || is_yes(value) && word == "drop"),
-        "deleted" | "destroyed" | "removed" | "prune" | "overwrite" | "drop" => is_yes(value) && all.len() <= skip + 1,
+        // Of a search it says which are sought.
+        "deleted" | "destroyed" | "removed" => is_yes(value) && all.len() <= skip + 1 && !around.asks,
+        "prune" | "overwrite" | "drop" => is_yes(value) && all.len() <= skip + 1,
         _ => false,
     }
 }

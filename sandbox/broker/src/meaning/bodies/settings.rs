@@ -7,7 +7,7 @@ use super::{
     super::words,
     Around, Found, guarding,
     guards::{self, Above},
-    is_no, is_yes,
+    is_no, is_yes, putting_away,
 };
 
 /// Below this many days a retention is thought to be short. What it was before, the request does not tell.
@@ -26,6 +26,9 @@ pub(super) fn judge(name: &str, value: &Value, around: &Around, above: Above) ->
     let all = if is_unit || own.len() == name.len() { whole } else { words::split(own) };
     let has = |wanted: &[&str]| all.iter().any(|word| wanted.contains(&word.as_str()));
     let found = |why: &str| Some((Effect::Destroy, why.to_owned()));
+    if let Some(why) = putting_away::judge(&all, value, around) {
+        return found(why);
+    }
     let begins_to_expire = (has(&["live", "ttl"]) && has(&["time", "ttl", "to"])) || (has(&["expiration", "expiry"]) && has(&["policy"]));
     if around.changes && (shortens(&all, value, above) || (begins_to_expire && enables(value)) || lives_shortly(&all, value)) {
         return found("it shortens how long something is kept");
@@ -209,6 +212,7 @@ fn lives_shortly(all: &[String], value: &Value) -> bool {
 fn ends(text: &str, around: &Around) -> bool {
     match text.to_ascii_lowercase().as_str() {
         "deleted" | "terminated" | "destroyed" | "purged" | "tombstone" => true,
+        gone if putting_away::is_state_of_gone(gone) => true,
         "closed" | "cancelled" | "canceled" => around.has(&["account"]),
         _ => false,
     }
@@ -222,7 +226,11 @@ pub(super) fn ends_by_query(name: &str, value: &str, around: &Around) -> bool {
 
 /// `{"type": "restore"}` of an action on a machine: its disk is overwritten.
 #[must_use]
-pub(super) fn puts_back(text: &str, field: &str) -> bool {
+pub(super) fn puts_back(text: &str, field: &str, around: &Around) -> bool {
+    // `clients/bulk {"action": "restore"}` takes records out of the bin.
+    if around.words.last().is_some_and(|last| matches!(last.as_str(), "bulk" | "batch" | "trash" | "bin")) {
+        return false;
+    }
     matches!(field, "type" | "action" | "operation" | "op") && matches!(text.to_ascii_lowercase().as_str(), "restore" | "rollback_snapshot" | "revert")
 }
 

@@ -19,6 +19,7 @@ fn verbs_and_deletions_in_fields() {
         json!([{ "op": "remove", "path": "/a" }]),
         json!({ "requests": [{ "method": "GET" }, { "method": "DELETE", "url": "/x" }] }),
         json!({ "deletes": [{ "id": 1 }] }),
+        json!({ "deletedAt": "2026" }),
         json!({ "attributes": { "is-destroy": true } }),
         json!({ "t": [{ "DeleteRequest": { "Key": 1 } }] }),
     ] {
@@ -28,7 +29,7 @@ fn verbs_and_deletions_in_fields() {
         json!({ "action": "create" }),
         json!({ "text": "delete" }),
         json!({ "deletes": [] }),
-        json!({ "deletedAt": "2026" }),
+        json!({ "deletedAt": null }),
         json!({ "delete": false }),
         json!({ "type": "a sentence that says delete" }),
         json!({ "title": "How to remove a file" }),
@@ -73,5 +74,12 @@ fn statements_and_elements() {
     assert!(text("<soap:Body><m:DeleteUser/></soap:Body>"));
     assert!(text("<methodCall><methodName>wp.deletePost</methodName></methodCall>"));
     assert!(!text("<methodCall><methodName>wp.getPost</methodName></methodCall>"));
+    let odoo = |method: &str| {
+        format!(
+            "<methodCall><methodName>execute_kw</methodName><params><value><string>d</string></value><value><string>{method}</string></value></params></methodCall>"
+        )
+    };
+    assert!(text(&odoo("unlink")));
+    assert!(!text(&odoo("search_count")));
     assert!(!text("please delete my account"));
 }

@@ -224,9 +224,20 @@ pub(crate) fn executes(call: &Call<'_>) -> bool {
 #[must_use]
 pub(crate) fn page_that_deletes(call: &Call<'_>) -> Option<Found> {
     let mut segments = call.route.segments().rev();
-    let (last, before) = (segments.next()?, segments.next()?);
-    let is_verb = matches!(last, "delete" | "destroy" | "remove" | "purge" | "wipe" | "truncate" | "drop" | "erase" | "terminate");
-    (is_verb && is_identifier(before)).then(|| (Effect::Destroy, format!("the path says {}", safe(last))))
+    let (last, before) = (segments.next()?, segments.next().unwrap_or_default());
+    const VERBS: &[&str] = &["delete", "del", "destroy", "remove", "purge", "wipe", "truncate", "drop", "erase", "terminate"];
+    // `removeacct?user=acme`, `deleteHost?id=7`: a call's name in one word or in humps, with what it is said of. A page is called `delete-account`.
+    let is_call = || {
+        let all = words::split(last);
+        let is_name = last.bytes().all(|byte| byte.is_ascii_alphanumeric()) && last.starts_with(|first: char| first.is_ascii_lowercase());
+        let has_arguments = call.route.query().is_some_and(|pairs| pairs.iter().any(|(_, value)| !value.is_empty()));
+        is_name
+            && all.len() > 1
+            && has_arguments
+            && all.first().is_some_and(|first| VERBS.contains(&first.as_str()))
+            && words::of_words(&all, &[]) == Some(Effect::Destroy)
+    };
+    ((VERBS.contains(&last) && is_identifier(before)) || is_call()).then(|| (Effect::Destroy, format!("the path says {}", safe(last))))
 }
 
 /// A DELETE of what is made again at will, where the path is made of the API's own words; `None` where something is lost.
@@ -234,6 +245,9 @@ pub(crate) fn page_that_deletes(call: &Call<'_>) -> Option<Found> {
 pub(crate) fn deletes(call: &Call<'_>) -> Option<Found> {
     if !call.route.is_plain() {
         return None;
+    }
+    if let Some(found) = parts(call) {
+        return Some(found);
     }
     let mut segments: Vec<&str> = call.route.segments().filter(|segment| !matches!(*segment, "$ref" | "$value" | "@me")).collect();
     if let Some(last) = segments.last_mut() {
@@ -245,6 +259,19 @@ pub(crate) fn deletes(call: &Call<'_>) -> Option<Found> {
     }
     if !speaks_of_itself(call) {
         return None;
+    }
+    // `users/self/favorites/courses/3`: a mark that somebody has put on it.
+    let marks =
+        |segment: &str| matches!(segment, "favorites" | "favourites" | "bookmarks" | "stars" | "starred" | "likes" | "following" | "watchlist" | "pins");
+    // Below a collection it is a member's name: `databases/stars/tables/5`.
+    let is_own = |at: usize| {
+        let above = at.checked_sub(1).and_then(|above| segments.get(above)).copied().unwrap_or_default();
+        is_identifier(above) || is_version(above) || is_api_word(above) || matches!(above, "" | "me" | "self" | "user" | "my")
+    };
+    let from = segments.len().saturating_sub(3);
+    let near = segments.iter().enumerate().skip(from).take(2).find(|(at, segment)| marks(segment) && is_own(*at));
+    if let Some((_, mark)) = near {
+        return Some((Effect::Write, format!("it removes one of {}, which is made again at will", safe(mark))));
     }
     let subject = subject(&segments)?;
     // An image's or a repository's tag is the only name of what it leads to; a management lock guards.
@@ -273,6 +300,18 @@ pub(crate) fn deletes(call: &Call<'_>) -> Option<Found> {
         return None;
     }
     Some((Effect::Write, format!("it removes {}, which is made again at will", safe(subject))))
+}
+
+/// What only parts two that remain, by the standards that say so: OData 4's `…/$ref` (11.4.6.2), JSON:API's `…/relationships/tags`.
+fn parts(call: &Call<'_>) -> Option<Found> {
+    let mut segments = call.route.segments().rev();
+    let (last, before) = (segments.next()?, segments.next()?);
+    // Below an object store anything may be a name.
+    let is_odata = last == "$ref" && call.route.segments().take(3).any(|segment| is_version(segment) || is_api_word(segment));
+    // A type and a member of it stand above.
+    let above = segments.filter(|segment| !is_version(segment) && !is_api_word(segment)).count();
+    let is_json_api = before == "relationships" && above > 1 && !is_identifier(last) && speaks_of_itself(call);
+    (!is_store(call) && (is_odata || is_json_api)).then(|| (Effect::Write, "it parts two things that remain".to_owned()))
 }
 
 /// The part of the path that says what is deleted.
@@ -306,6 +345,10 @@ fn subject<'a>(segments: &[&'a str]) -> Option<&'a str> {
     if is_identifier(before) || is_version(before) || matches!(before, "" | "api" | "rest") {
         return known(last);
     }
+    // `admin/session`, `me/session`: somebody's own; `admin/members` are records.
+    if matches!(before, "admin" | "me" | "self" | "current" | "my" | "mine") {
+        return known(last).filter(|last| words::worth(&words::split(last)) == Worth::Light);
+    }
     // A word below a collection is the name of a member, too.
     if segments.iter().rev().nth(2).is_some_and(|above| is_plural(above)) {
         return known(last);
@@ -313,23 +356,27 @@ fn subject<'a>(segments: &[&'a str]) -> Option<&'a str> {
     known(before)
 }
 
+/// First parts of paths that are made of an API's own words.
+fn is_api_word(segment: &str) -> bool {
+    matches!(segment, "api" | "apis" | "rest" | "admin" | "jsonapi")
+}
+
+/// Object stores have names of their users' all over.
+fn is_store(call: &Call<'_>) -> bool {
+    let host = call.head.host.as_str();
+    host.contains("s3") || host.starts_with("storage.") || host.ends_with(".blob.core.windows.net") || call.head.headers.contains_key("x-amz-content-sha256")
+}
+
 /// Whether the path is made of an API's own words, not of names that people gave to files.
 fn speaks_of_itself(call: &Call<'_>) -> bool {
     let host = call.head.host.as_str();
     let first: Vec<&str> = call.route.segments().take(3).collect();
-    let is_api = host.starts_with("api.")
-        || host.starts_with("api-")
-        || is_known(host)
-        || first.iter().any(|segment| is_version(segment) || matches!(*segment, "api" | "apis" | "rest" | "admin"));
+    let is_api =
+        host.starts_with("api.") || host.starts_with("api-") || is_known(host) || first.iter().any(|segment| is_version(segment) || is_api_word(segment));
     let is_free = call.route.segments().any(|segment| FREE_NAMES.contains(&segment))
         && !call.route.segments().any(|segment| words::split(segment).last().is_some_and(|last| matches!(words::singular(last), "account" | "user")));
-    // Object stores have names of their users' all over.
-    let is_store = host.contains("s3")
-        || host.starts_with("storage.")
-        || host.ends_with(".blob.core.windows.net")
-        || call.head.headers.contains_key("x-amz-content-sha256");
     // Vault's own paths; all others are mounts with names that people chose.
     let is_vault = call.head.headers.contains_key("x-vault-token") || call.head.port == 8200;
     let is_vaults_own = call.route.segments().nth(1).is_some_and(|segment| matches!(segment, "sys" | "auth"));
-    is_api && !is_free && !is_store && (!is_vault || is_vaults_own)
+    is_api && !is_free && !is_store(call) && (!is_vault || is_vaults_own)
 }

@@ -6,7 +6,10 @@ use http::Method;
 use super::{super::call::Call, super::http_rules::safe, FREE_NAMES, Found, is_filler, is_identifier, is_version, words};
 
 /// Verbs that nobody takes for a noun, where they are a whole part of a path.
-const PLAIN: &[&str] = &["delete", "destroy", "purge", "wipe", "truncate", "erase", "terminate"];
+const PLAIN: &[&str] = &["delete", "destroy", "purge", "redact", "wipe", "truncate", "erase", "terminate"];
+
+/// Those that are one only with what they are said of: `delRule`, `removeHost`.
+const PLAIN_WITH: &[&str] = &["del", "drop", "remove"];
 
 /// People and what is kept of them: of two that are merged one is gone.
 const MERGED: &[&str] = &[
@@ -50,7 +53,7 @@ pub(super) fn standing_above(segments: &[&str]) -> Option<Found> {
             return None;
         }
         let verb = words::split(segment);
-        if !verb.first().is_some_and(|first| PLAIN.contains(&first.as_str())) {
+        if !verb.first().is_some_and(|first| PLAIN.contains(&first.as_str()) || (is_call && verb.len() > 1 && PLAIN_WITH.contains(&first.as_str()))) {
             return None;
         }
         let object = above.iter().rev().find(|part| !is_identifier(part)).or_else(|| segments.get(at + 1)).map(|part| words::split(part)).unwrap_or_default();
@@ -68,7 +71,8 @@ pub(super) fn on_the_collection(call: &Call<'_>, segments: &[&str]) -> Option<Fo
     let own = words::split(last);
     let [.., head] = own.as_slice() else { return None };
     let head = words::singular(head);
-    if NO_ORDER.contains(&head) {
+    // `preview-deletion` only looks.
+    if NO_ORDER.contains(&head) || words::of_words(&own, &[]) == Some(Effect::Read) {
         return None;
     }
     // `/deletions/users` is of users.
@@ -77,7 +81,7 @@ pub(super) fn on_the_collection(call: &Call<'_>, segments: &[&str]) -> Option<Fo
         let (Some(last), before) = (words.last().map(|word| words::singular(word)), words.len().checked_sub(2).and_then(|at| words.get(at))) else {
             return false;
         };
-        let is_loss = |word: &str| matches!(words::singular(word), "deletion" | "disposal" | "erasure" | "destruction");
+        let is_loss = |word: &str| matches!(words::singular(word), "deletion" | "disposal" | "erasure" | "destruction" | "redaction" | "anonymization");
         is_loss(last) || (matches!(last, "request" | "job" | "task") && before.is_some_and(|before| is_loss(before) || before == "delete"))
     };
     let is_plural = |segment: &&str| segment.ends_with('s') || segment.ends_with("deletion") || segment.ends_with("disposal") || segment.ends_with("erasure");

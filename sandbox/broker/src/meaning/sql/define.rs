@@ -328,8 +328,9 @@ fn drop(judge: &mut Judge<'_>, part: &Part<'_>) {
         })
         .unwrap_or(part.len());
     let names = change::names(judge, part, about.names_at, end);
-    let is_own = judge.dialect == Dialect::MySql && (about.has("temporary"))
-        || judge.dialect == Dialect::MsSql && !names.is_empty() && names.iter().all(|name| name.last().starts_with('#'));
+    let is_own =
+        matches!(judge.dialect, Dialect::MySql | Dialect::ClickHouse | Dialect::Other) && about.has("temporary") && matches!(about.kind, "table" | "view")
+            || judge.dialect == Dialect::MsSql && !names.is_empty() && names.iter().all(|name| name.last().starts_with('#'));
     let (effect, why) =
         if is_own { (Effect::Write, "removes a temporary table of the session") } else { (Effect::Destroy, "removes it with all that it holds") };
     if names.is_empty() {

@@ -264,6 +264,7 @@ mod orders;
 mod protections;
 mod services;
 mod settings;
+mod tongues;
 
 /// The worst effect of a request to a host.
 fn at(host: &str, method: &str, target: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Effect {

@@ -2,6 +2,7 @@
 
 mod nouns;
 mod split;
+mod tongues;
 mod verbs;
 
 use agentbox_core::Effect;
@@ -10,8 +11,8 @@ pub(crate) use nouns::{Worth, guard_together, is_guard, is_resettable, singular,
 use split::LONGEST;
 pub(crate) use split::split;
 use verbs::{
-    ADMITTING, BEFORE, CHECKED, CLOSING, DERIVED, DESTROYING, EMPTYING, GUARDED, KILLABLE, LOOKING, LOSSES, OLDER, READING, REMOVABLE, REMOVING, RESTORING,
-    UNDOING, WEAKENING,
+    ADMITTING, BEFORE, CHECKED, CLOSING, DERIVED, DESTROYING, EMPTYING, GUARDED, KILLABLE, LOOKING, LOSSES, MEMBERED, OLDER, READING, REMOVABLE, REMOVING,
+    RESTORING, TAKEN_BACK, TRIMMED, UNDOING, WEAKENING,
 };
 
 fn is(table: &[&str], word: &str) -> bool {
@@ -21,7 +22,7 @@ fn is(table: &[&str], word: &str) -> bool {
 /// Whether a word alone is a verb after which something may be gone.
 #[must_use]
 pub(crate) fn destroys(word: &str) -> bool {
-    is(DESTROYING, word) || is(REMOVING, word) || is(EMPTYING, word)
+    is(DESTROYING, word) || is(REMOVING, word) || is(EMPTYING, word) || tongues::destroys(word)
 }
 
 /// What a call of this name does, as far as a name can tell: the verb stands at its beginning or at its end.
@@ -88,6 +89,16 @@ pub(crate) fn of_words(words: &[String], around: &[String]) -> Option<Effect> {
     } else {
         after
     };
+    // `system/reset-configuration` of a router: all that was set is gone.
+    let is_whole = matches!(words, [reset, object] if reset == "reset" && matches!(object.as_str(), "configuration" | "config"));
+    if is_whole && around.last().is_some_and(|of| matches!(singular(of), "system" | "device" | "router" | "switch" | "gateway" | "appliance" | "controller")) {
+        return Some(Effect::Destroy);
+    }
+    // `collections.remove_user`: who is removed from it remains.
+    let leaves = is(REMOVING, verb) && matches!(object, [who] if matches!(singular(who), "user" | "member" | "person" | "people" | "contact"));
+    if leaves && around.last().is_some_and(|of| is(MEMBERED, singular(of))) {
+        return Some(Effect::Write);
+    }
     let object = if object.is_empty() { around } else { object };
     Some(if loses(verb, object, before) { Effect::Destroy } else { Effect::Write })
 }
@@ -101,7 +112,13 @@ fn loses(verb: &str, object: &[String], before: &[String]) -> bool {
     let is_checked = verb == "scrub" && is(CHECKED, singular(head));
     // `ComputerSystem.Reset` of Redfish starts it anew.
     let is_started = verb == "reset" && matches!(object, [.., computer, system] if computer == "computer" && system == "system");
-    if is_derived || is_checked || is_started {
+    // A query is ended, a machine is gone.
+    let is_ended = verb == "terminate" && matches!(singular(head), "session" | "process" | "query" | "statement" | "thread" | "transaction" | "connection");
+    if is_derived || is_checked || is_started || is_ended {
+        return false;
+    }
+    // `remove_scheduled_cancellation`, `deleteSuspension`.
+    if is(TAKEN_BACK, singular(head)) {
         return false;
     }
     if is(EMPTYING, verb) {
@@ -109,8 +126,8 @@ fn loses(verb: &str, object: &[String], before: &[String]) -> bool {
         return match verb {
             _ if is_cache => false,
             "clear" | "empty" if matches!(singular(head), "cart" | "basket") => false,
-            // A picture is trimmed, too.
-            "trim" => matches!(singular(head), "history" | "log" | "queue" | "stream" | "topic"),
+            // `queues/orders/drain` is said of a queue that has a name.
+            "trim" | "clean" | "drain" => object.iter().rev().take(2).any(|word| is(TRIMMED, singular(word))),
             "kill" => !object.iter().any(|word| KILLABLE.contains(&singular(word))),
             "reset" | "clear" | "flush" if is_resettable(head) || object.first().is_some_and(|first| is_resettable(first)) => worth == Worth::Guard,
             _ => worth != Worth::Light,
@@ -197,7 +214,11 @@ fn restoring(words: &[String], around: &[String]) -> Option<Effect> {
     // Data that is rolled back; a deployment of programs that is loses none.
     let rolls_back = words.get(at).is_some_and(|verb| verb != "restore" && verb != "revert");
     let is_data = around.last().is_some_and(|last| matches!(singular(last), "store" | "dataset" | "table" | "collection" | "index" | "bucket"));
-    let is_older = is_older || (rolls_back && words.len() == 1 && is_data);
+    // `vms/3/revert`: a machine goes back to what was kept of it.
+    let reverts = words.get(at).is_some_and(|verb| verb == "revert")
+        && words.len() == 1
+        && around.last().is_some_and(|last| matches!(singular(last), "vm" | "machine" | "instance" | "server"));
+    let is_older = is_older || reverts || (rolls_back && words.len() == 1 && is_data);
     let is_new = words.iter().any(|word| word == "new" || word == "clone" || word == "copy");
     Some(if is_older && !is_new { Effect::Destroy } else { Effect::Write })
 }

@@ -129,51 +129,57 @@ const LIGHT: &[&str] = &[
     "approval",
     "approve",
     "archived",
+    "basket",
+    "bookmark",
     "cache",
     "caches",
+    "cart",
     "cookie",
     "credential",
     "cursor",
     "downtime",
+    "favorite",
+    "favourite",
+    "follow",
+    "following",
     "heartbeat",
     "invitation",
     "invite",
     "label",
     "lease",
+    "like",
     "lock",
     "password",
     "pit",
     "presence",
     "published",
+    "reaction",
     "scroll",
     "session",
     "silence",
     "sshkey",
+    "star",
+    "starred",
     "tag",
     "tagging",
     "token",
     "tokens",
     "typing",
     "unread",
+    "vote",
 ];
 
 /// What joins two things that remain.
 const JOINING: &[&str] = &[
     "alias",
     "assignee",
-    "assignment",
     "association",
-    "attachment",
     "binding",
-    "bookmark",
     "collaborator",
+    "dependency",
     "emoji",
-    "favorite",
-    "favourite",
-    "follow",
     "follower",
     "grant",
-    "like",
     "link",
     "mapping",
     "member",
@@ -181,14 +187,66 @@ const JOINING: &[&str] = &[
     "peer",
     "permission",
     "pin",
-    "reaction",
     "reviewer",
-    "star",
-    "starred",
-    "following",
     "subscriber",
-    "vote",
     "watcher",
+];
+
+/// What an attachment of it joins to something else.
+const ATTACHED: &[&str] = &[
+    "certificate",
+    "disk",
+    "drive",
+    "floating",
+    "gateway",
+    "group",
+    "instance",
+    "interconnect",
+    "interface",
+    "ip",
+    "network",
+    "nic",
+    "peering",
+    "policy",
+    "port",
+    "profile",
+    "role",
+    "router",
+    "subnet",
+    "target",
+    "transit",
+    "vlan",
+    "volume",
+    "vpc",
+    "vpn",
+    "webacl",
+];
+
+/// What an assignment of it gives to somebody.
+const ASSIGNED: &[&str] = &[
+    "access",
+    "address",
+    "admin",
+    "app",
+    "application",
+    "blueprint",
+    "entitlement",
+    "group",
+    "ip",
+    "license",
+    "member",
+    "permission",
+    "policy",
+    "principal",
+    "profile",
+    "queue",
+    "role",
+    "seat",
+    "set",
+    "shift",
+    "team",
+    "user",
+    "account",
 ];
 
 /// Two words that together are light where the last alone is not.
@@ -203,15 +261,40 @@ const LIGHT_PAIRS: &[(&str, &str)] = &[
     ("team", "user"),
     ("member", "role"),
     ("project", "domain"),
+    ("user", "key"),
     ("user", "role"),
     ("api", "key"),
     ("app", "password"),
     ("async", "search"),
     ("auth", "key"),
+    ("board", "share"),
+    ("board", "user"),
+    ("build", "queue"),
+    ("cache", "entry"),
+    ("cache", "item"),
+    ("cache", "key"),
+    ("cart", "coupon"),
+    ("channel", "user"),
+    ("chat", "user"),
+    ("dashboard", "share"),
+    ("doc", "share"),
+    ("document", "share"),
+    ("folder", "share"),
+    ("list", "contact"),
+    ("list", "member"),
+    ("list", "subscriber"),
+    ("note", "share"),
+    ("project", "user"),
+    ("push", "subscription"),
+    ("room", "user"),
+    ("sheet", "share"),
     ("cart", "item"),
     ("cart", "line"),
     ("deploy", "key"),
+    ("favorite", "item"),
+    ("favourite", "item"),
     ("in", "time"),
+    ("message", "flag"),
     ("organization", "role"),
     ("public", "key"),
     ("role", "assignment"),
@@ -442,7 +525,9 @@ pub(crate) fn worth<S: AsRef<str>>(nouns: &[S]) -> Worth {
         return Worth::Guard;
     }
     if let [.., before, _] = nouns.as_slice()
-        && LIGHT_PAIRS.iter().any(|(first, second)| *before == *first && singular(head) == *second)
+        && LIGHT_PAIRS.iter().any(|(first, second)| {
+            singular(before) == *first && (singular(head) == *second || ies(head).is_some_and(|stem| second.strip_suffix('y') == Some(stem)))
+        })
     {
         return Worth::Light;
     }
@@ -450,7 +535,15 @@ pub(crate) fn worth<S: AsRef<str>>(nouns: &[S]) -> Worth {
     if is_in(LIGHT, head) {
         return Worth::Light;
     }
-    if is_in(JOINING, head) || is_joined(head) {
+    // What hangs on a letter is a file, and what is assigned to a class is work; a policy and a disk are joined to what they hang on.
+    let is_near = |of: &[&str]| nouns.iter().any(|word| is_in(of, word));
+    let joins = is_joined(head)
+        && match singular(head) {
+            "attachment" => is_near(ATTACHED),
+            "assignment" => is_near(ASSIGNED),
+            _ => true,
+        };
+    if is_in(JOINING, head) || joins {
         return Worth::Joining;
     }
     if is_in(HEAVY, head) { Worth::Heavy } else { Worth::Unknown }

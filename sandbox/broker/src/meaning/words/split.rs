@@ -7,7 +7,16 @@ pub(super) const LONGEST: usize = 200;
 const MOST: usize = 24;
 
 /// Verbs that some APIs glue to what follows (`/v1/deleteschedulingpolicy`). None of them begins another word's stem.
-const GLUED: &[&str] = &["delete", "destroy", "terminate", "truncate", "purge", "reimage", "wipe"];
+const GLUED: &[&str] = &["delete", "destroy", "erase", "remove", "terminate", "truncate", "purge", "reimage", "wipe"];
+
+/// Those that also stand at the end of a word (`revisiondelete`).
+const ENDING: &[&str] = &["delete", "destroy", "purge", "truncate"];
+
+/// What before such an ending makes another word of it.
+const NO_NOUN: &[&str] = &["auto", "cannot", "dont", "never", "post", "soft"];
+
+/// Fewer letters than these before such an ending are a syllable: `undelete`, `ondelete`.
+const SHORTEST_NOUN: usize = 4;
 
 /// What may follow such a verb inside one word: `deleted`, `deletes`, `deletion`.
 const INFLECTIONS: &[&str] = &["d", "r", "s", "rs", "ing", "ion", "ions", "able", "or", "d_at", "marker", "dat", "dby"];
@@ -47,6 +56,10 @@ fn push(words: &mut Vec<String>, word: String) {
             last.push_str("down");
             return;
         }
+        (Some(last), "up") if last == "clean" => {
+            last.push_str("up");
+            return;
+        }
         (Some(last), "fa") if last.len() > 1 && last.ends_with('2') => {
             last.pop();
             words.push("2fa".to_owned());
@@ -65,7 +78,13 @@ fn push(words: &mut Vec<String>, word: String) {
             words.push(verb.to_owned());
             words.push(rest.to_owned());
         }
-        _ => words.push(word),
+        _ => match ENDING.iter().find_map(|verb| Some((word.strip_suffix(verb)?, *verb))) {
+            Some((noun, verb)) if noun.len() >= SHORTEST_NOUN && !NO_NOUN.contains(&noun) => {
+                words.push(noun.to_owned());
+                words.push(verb.to_owned());
+            }
+            _ => words.push(word),
+        },
     }
 }
 
@@ -80,6 +99,12 @@ mod tests {
         assert_eq!(split("delete_by-query.v2"), ["delete", "by", "query", "v2"]);
         assert_eq!(split("deleteschedulingpolicy"), ["delete", "schedulingpolicy"]);
         assert_eq!(split("deleterange"), ["delete", "range"]);
+        assert_eq!(split("revisiondelete"), ["revision", "delete"]);
+        assert_eq!(split("removeacct"), ["remove", "acct"]);
+        assert_eq!(split("cleanUpLogs"), ["cleanup", "logs"]);
+        for whole in ["undelete", "ondelete", "autodelete", "softdelete", "removed", "remover", "removal", "eraser"] {
+            assert_eq!(split(whole), [whole]);
+        }
         assert_eq!(split("deleted"), ["deleted"]);
         assert_eq!(split("deletion"), ["deletion"]);
         assert_eq!(split("tearDownStack"), ["teardown", "stack"]);

@@ -71,7 +71,35 @@ pub(super) const REMOVABLE: &[&str] =
     &["admin", "analytic", "discount", "domain", "exemption", "option", "product", "resource", "role", "target", "team", "upstream", "url", "variant"];
 
 /// Verbs that set back to nothing or to a default.
-pub(super) const EMPTYING: &[&str] = &["clear", "empty", "flush", "reset", "kill", "trim"];
+pub(super) const EMPTYING: &[&str] = &["clean", "clear", "drain", "empty", "flush", "reset", "kill", "trim"];
+
+/// What is gone when it is trimmed or cleaned: a picture is trimmed, too, and a machine is drained before it is mended.
+pub(super) const TRIMMED: &[&str] = &["history", "inbox", "log", "mailbox", "message", "queue", "stream", "topic", "trash"];
+
+/// Verbs that take back what was to come: what they end with is no loss.
+pub(super) const TAKEN_BACK: &[&str] = &["ban", "cancellation", "suspension"];
+
+/// What has people in it: whoever is removed from one remains.
+pub(super) const MEMBERED: &[&str] = &[
+    "board",
+    "channel",
+    "chat",
+    "circle",
+    "collection",
+    "conversation",
+    "department",
+    "folder",
+    "group",
+    "list",
+    "organisation",
+    "organization",
+    "project",
+    "role",
+    "room",
+    "space",
+    "team",
+    "workspace",
+];
 
 /// What may be fixed for a day.
 pub(super) const LOSSES: &[&str] = &["delete", "deletion", "destroy", "destruction", "erasure", "purge", "termination", "wipe"];
@@ -102,8 +130,24 @@ pub(super) const KILLABLE: &[&str] = &[
 pub(super) const RESTORING: &[&str] = &["restore", "revert", "rollback", "backtrack", "rewind", "flashback"];
 
 /// What an older state is taken from. Without one of these, restoring undoes a deletion.
-pub(super) const OLDER: &[&str] =
-    &["backup", "snapshot", "snap", "pitr", "point", "database", "db", "volume", "disk", "travel", "recovery", "dump", "checkpoint", "timestamp", "web"];
+pub(super) const OLDER: &[&str] = &[
+    "backup",
+    "snapshot",
+    "snap",
+    "pitr",
+    "point",
+    "database",
+    "db",
+    "volume",
+    "disk",
+    "travel",
+    "recovery",
+    "dump",
+    "checkpoint",
+    "timestamp",
+    "web",
+    "storage",
+];
 
 /// Verbs that destroy where their object guards something.
 pub(super) const WEAKENING: &[&str] = &[
