@@ -179,3 +179,57 @@ fn a_letter_is_handed_to_a_real_relay() {
     home.outside(&["deny", &id]).ended(0);
     going.says("end");
 }
+
+/// A program that ends with the test, and the one line that it says first.
+fn saying(command: &mut Command) -> (Receiver, String) {
+    let mut child = Receiver(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts"));
+    let mut line = String::new();
+    BufReader::new(child.0.stdout.take().expect("a pipe")).read_line(&mut line).expect("its line");
+    (child, line.trim().to_owned())
+}
+
+#[test]
+fn a_notification_is_shown_by_a_real_desktop_as_it_is_meant() {
+    let Some(origin) = Origin::start() else { return };
+    if !agentbox_tests::skip::have(&["Xvfb", "dbus-daemon", "dbus-send", "dunst"]) {
+        return;
+    }
+    let (_screen, number) = saying(Command::new("Xvfb").args(["-displayfd", "1", "-screen", "0", "640x480x8", "-nolisten", "tcp"]));
+    let address = format!("unix:path={}", origin.folder().join("bus").display());
+    let (bus, _) = saying(Command::new("dbus-daemon").args(["--session", "--nofork", "--print-address=1"]).arg(format!("--address={address}")));
+    let at_the_bus = |command: &mut Command| {
+        command.env("DBUS_SESSION_BUS_ADDRESS", &address).env("DISPLAY", format!(":{number}"));
+    };
+    let shown = origin.folder().join("shown");
+    let mut dunst = Command::new("dunst");
+    at_the_bus(dunst.arg("-print").stdin(Stdio::null()).stdout(fs::File::create(&shown).expect("a file")).stderr(Stdio::null()));
+    let _dunst = Receiver(dunst.spawn().expect("dunst starts"));
+    let mut asks = Command::new("dbus-send");
+    asks.args(["--session", "--print-reply", "--dest=org.freedesktop.DBus", "/", "org.freedesktop.DBus.NameHasOwner", "string:org.freedesktop.Notifications"]);
+    at_the_bus(&mut asks);
+    until("the desktop is there", || asks.output().is_ok_and(|said| String::from_utf8_lossy(&said.stdout).contains("boolean true")), String::new);
+    let home = Home::new(&origin.policy_with("destroy = \"hold\"", "[approval]\nchannels = [\"desktop\"]"));
+    let delete = "curl -s -X DELETE";
+    let mut command = home.script(&[], &format!("{delete} 'http://held.example/a&lt;b/1'; {delete} http://held.example/2; echo end"));
+    at_the_bus(&mut command);
+    let going = agentbox_tests::Going::start(&mut command);
+    let id = home.hold();
+    let log = || home.log();
+    until("it is noted", || log().contains("told by desktop: notification "), || format!("{} {}", log(), going.err()));
+    let told = fs::read_to_string(&shown).expect("what dunst prints");
+    for line in [format!("summary: 'agentbox: held {id}'"), format!("agentbox show {id}"), "urgency: CRITICAL".to_owned(), "actions: {}".to_owned()] {
+        assert!(told.contains(&line), "{line}: {told}");
+    }
+    // What a path has of markup is read as nothing but itself.
+    assert!(told.contains("/a&amp;lt;b/1 in guarded\n"), "{told}");
+    // A desktop that has gone keeps nobody waiting, and the ledger says it.
+    drop(bus);
+    home.outside(&["deny", &id]).ended(0);
+    let second = home.hold();
+    until("it is noted", || log().contains("NOT told by desktop: the session's bus has gone"), log);
+    home.outside(&["deny", &second]).ended(0);
+    going.says("end");
+    // And one that was never there is told at the start.
+    let ended = home.run("echo ran").ended(0);
+    assert!(ended.err().contains("the channel desktop tells nobody: nobody answers at the session's bus"), "{}", ended.err());
+}

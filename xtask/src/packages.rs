@@ -119,6 +119,9 @@ pub(crate) const TOOLS: &[Tool] = &[
     Tool { name: "secret-tool", there: There::Program("secret-tool"), package: "libsecret-tools", why: "the desktop's keyring as a source of secrets" },
     Tool { name: "gnome-keyring-daemon", there: There::Program("gnome-keyring-daemon"), package: "gnome-keyring", why: "a real keyring" },
     Tool { name: "dbus-daemon", there: There::Program("dbus-daemon"), package: "dbus-daemon", why: "the bus on which a keyring is asked" },
+    Tool { name: "dbus-send", there: There::Program("dbus-send"), package: "dbus-bin", why: "whether a desktop is at the bus" },
+    Tool { name: "dunst", there: There::Program("dunst"), package: "dunst", why: "a real desktop's notifications" },
+    Tool { name: "Xvfb", there: There::Program("Xvfb"), package: "xvfb", why: "a screen for it" },
     Tool {
         name: "grpcio",
         there: There::Runs(&["/usr/local/lib/agentbox-tools/bin/python3", "-c", "import grpc"]),

@@ -7,6 +7,7 @@ pub mod broker;
 mod client_certificates;
 mod client_stream;
 pub mod courier;
+pub mod dbus;
 mod dns;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

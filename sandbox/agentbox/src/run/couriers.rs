@@ -2,7 +2,10 @@
 
 use std::{io::Read as _, os::unix::net::UnixStream, sync::Arc, time::Duration};
 
-use agentbox_broker::courier::Courier;
+use agentbox_broker::{
+    courier::Courier,
+    dbus::{Bus, Desktop, Note},
+};
 use agentbox_core::{
     policy::{
         Policy,
@@ -10,7 +13,11 @@ use agentbox_core::{
     },
     safe, wire,
 };
-use agentbox_desk::{Card, card::unix_now, channels::courier};
+use agentbox_desk::{
+    Card,
+    card::unix_now,
+    channels::{courier, desktop},
+};
 use agentbox_kernel::{
     process::{Child, First, ProcessError, fork_child},
     selfguard::{self, Role},
@@ -30,14 +37,27 @@ pub(crate) fn start(policy: &Arc<Policy>, voice: Voice) -> Result<Option<Child>,
     let settings = policy.settings();
     let named = |rule: &&CourierRule| settings.approval.channels.contains(&rule.name);
     let rules: Vec<CourierRule> = settings.couriers.iter().filter(named).cloned().collect();
-    if rules.is_empty() {
+    let desktop = settings.approval.channels.iter().any(|name| name == desktop::NAME);
+    if rules.is_empty() && !desktop {
         return Ok(None);
     }
     let policy = Arc::clone(policy);
-    fork_child(First::Parent, &[], move |socket| live(rules, policy, socket, voice)).map(Some)
+    fork_child(First::Parent, &[], move |socket| live(rules, desktop.then(join), policy, socket, voice)).map(Some)
 }
 
-fn live(rules: Vec<CourierRule>, policy: Arc<Policy>, supervisor: UnixStream, voice: Voice) -> u8 {
+/// The session's bus, while it can still be joined.
+fn join() -> Result<Bus, String> {
+    Bus::join(|name| std::env::var(name).ok())
+}
+
+fn live(rules: Vec<CourierRule>, bus: Option<Result<Bus, String>>, policy: Arc<Policy>, supervisor: UnixStream, voice: Voice) -> u8 {
+    let bus = match bus.transpose() {
+        Ok(bus) => bus,
+        Err(why) => {
+            voice.say(&format!("agentbox: warning: the channel {} tells nobody: {}", desktop::NAME, safe::line(&why, 200)));
+            None
+        }
+    };
     let mut ready = Vec::new();
     for rule in rules {
         match rule.secret.as_ref().map(read).transpose() {
@@ -57,7 +77,11 @@ fn live(rules: Vec<CourierRule>, policy: Arc<Policy>, supervisor: UnixStream, vo
         return 1;
     }
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return 1 };
-    runtime.block_on(carry(&ready, &courier, supervisor)).map_or(1, |()| 0)
+    let carried = runtime.block_on(async {
+        let desktop = bus.map(Bus::open).transpose()?;
+        carry(&ready, desktop, &courier, supervisor).await
+    });
+    carried.map_or(1, |()| 0)
 }
 
 /// A secret from a variable or a file; the policy lets nothing else be named.
@@ -77,12 +101,22 @@ fn read(source: &Source) -> Result<String, String> {
 }
 
 /// One card after the other, to all at once; what came of each goes back, for the ledger.
-async fn carry(rules: &[(CourierRule, Option<String>)], courier: &Courier, supervisor: UnixStream) -> std::io::Result<()> {
+async fn carry(rules: &[(CourierRule, Option<String>)], mut desktop: Option<Desktop>, courier: &Courier, supervisor: UnixStream) -> std::io::Result<()> {
     supervisor.set_nonblocking(true)?;
     let mut line = tokio::net::UnixStream::from_std(supervisor)?;
     let mut buffer = Vec::new();
     loop {
         while let Some(card) = wire::decode::<Card>(&mut buffer).map_err(std::io::Error::other)? {
+            if let Some(desktop) = &mut desktop {
+                let (summary, body) = desktop::note(&card);
+                let note = Note { summary, body, lasts: Duration::from_secs(card.left) };
+                let outcome = match tokio::time::timeout(DEADLINE, desktop.show(&note)).await {
+                    Ok(Ok(number)) => format!("told by {}: notification {number}", desktop::NAME),
+                    Ok(Err(why)) => format!("NOT told by {}: {}", desktop::NAME, safe::line(&why, 200)),
+                    Err(_) => format!("NOT told by {}: no answer within {} s", desktop::NAME, DEADLINE.as_secs()),
+                };
+                line.write_all(&wire::encode(&(card.id.clone(), outcome)).map_err(std::io::Error::other)?).await?;
+            }
             for (rule, secret) in rules {
                 let post = courier::post(rule.kind, &card, secret.as_deref(), unix_now());
                 let target = post

@@ -42,7 +42,7 @@ pub(super) const LIMITS: &[&str] = &["processes", "open-files", "memory", "file-
 pub(super) const ENV: &[&str] = &["pass", "set"];
 
 /// Channels that this version has.
-pub(super) const CHANNELS: &[&str] = &["terminal", "web"];
+pub(super) const CHANNELS: &[&str] = &["terminal", "web", "desktop"];
 
 /// What `require` may name besides `landlock>=N`: the layers of `agentbox doctor`.
 pub const LAYERS: &[&str] = &[

@@ -1,6 +1,7 @@
 //! The ways in which people are told that something waits: one line of the table each.
 
 pub mod courier;
+pub mod desktop;
 mod email;
 mod ntfy;
 mod slack;

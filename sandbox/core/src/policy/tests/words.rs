@@ -52,7 +52,7 @@ hint: did you mean "production"?"#
  2 | channels = ["terminal", "fax"]
    |                         ^^^^^
 
-hint: the channels are: terminal, web, and what [channel.NAME] names"#
+hint: the channels are: terminal, web, desktop, and what [channel.NAME] names"#
     );
 }
 

@@ -1,0 +1,41 @@
+//! A notification on the approver's own desktop: a few lines, since others may look over the shoulder, and no button.
+
+use agentbox_core::safe;
+
+use crate::{Card, card::duration};
+
+/// Its name in the policy's `approval.channels`.
+pub const NAME: &str = "desktop";
+
+/// Longest line, in characters.
+const LONGEST: usize = 200;
+
+/// Summary and lines of what is shown for `card`. In the summary stands nothing of the agent's: some desktops read markup there, too.
+#[must_use]
+pub fn note(card: &Card) -> (String, String) {
+    let body = format!(
+        "{} in {}\nbox {}, refused in {}\nagentbox show {}",
+        safe::line(&card.headline(), LONGEST),
+        safe::line(&card.place, LONGEST),
+        safe::line(&card.session, LONGEST),
+        duration(card.left),
+        card.id
+    );
+    (format!("agentbox: held {}", card.id), body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channels::courier::tests::card;
+
+    #[test]
+    fn it_is_short_and_its_summary_is_ours_alone() {
+        let mut card = card();
+        card.place = "prod\u{1b}[2J\n<b>uction".to_owned();
+        let (summary, body) = note(&card);
+        assert_eq!(summary, "agentbox: held earrb0");
+        assert_eq!(body.lines().count(), 3, "{body}");
+        assert!(body.starts_with("destroy railway.volumeDelete railway:volume/3d2c9a in prod\\u{1b}[2J\\u{a}<b>uction\n"), "{body}");
+    }
+}
