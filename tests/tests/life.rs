@@ -1,5 +1,5 @@
 //! What a command in the box finds: exit codes, descriptors, its own processes and folders, nothing secret; and what agentbox says when it cannot start.
-#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{fs, os::unix::fs::symlink};
 
@@ -220,4 +220,36 @@ fn a_command_line_that_is_wrong_is_its_own_failure() {
     let ended = finish(&mut home.agentbox(&["run", "cluade"])).ended(125);
     assert!(ended.err().contains("claude"), "{}", ended.err());
     assert!(agentbox().is_file());
+}
+
+/// Forks until it may not, and says how often and what the kernel answered.
+const BOMB: &str = r#"python3 -c "
+import os, signal
+count = 0
+try:
+    while count < 3000:
+        if os.fork() == 0:
+            signal.pause()
+        count += 1
+    print('unbounded')
+except OSError as error:
+    print(count, error.errno)
+""#;
+
+#[test]
+fn a_fork_bomb_ends_in_the_box() {
+    let read = |path: &str| std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let machine = ["/proc/sys/kernel/threads-max", "/proc/sys/kernel/pid_max"].map(read);
+    let expected = machine.into_iter().flatten().map(|most| most / 2).chain([16_384]).min();
+    if !skip::have(&["setpriv", "python3"]) {
+        return;
+    }
+    // Root is bound by nothing but a cgroup of its own.
+    let who = Who::each().pop().expect("somebody");
+    let home = Home::of(who, "extends = \"default\"\n");
+    assert_eq!(home.run("ulimit -Hu").ended(0).out().trim().parse().ok(), expected);
+    let home = Home::of(who, "extends = \"default\"\n[limits]\nprocesses = 60\n");
+    let ended = home.run(BOMB).ended(0).out();
+    let (count, errno) = ended.trim().split_once(' ').unwrap_or_else(|| panic!("{ended}"));
+    assert!(count.parse::<u32>().is_ok_and(|count| count < 60) && errno == "11", "{ended}");
 }

@@ -8,9 +8,13 @@ use std::{
 };
 
 use agentbox_core::policy::settings::Limits;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 
-use crate::layer::{Layer, LayerReport};
+use crate::{
+    launch::Probed,
+    layer::{Layer, LayerReport},
+    rlimits,
+};
 
 /// Where cgroup v2 is mounted, alone or beside the old hierarchies.
 const MOUNTS: &[&str] = &["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
@@ -19,6 +23,24 @@ const MOUNTS: &[&str] = &["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 #[derive(Debug)]
 pub struct Cgroup {
     path: PathBuf,
+}
+
+/// The box's cgroup, where it has one, and why not all that the policy limits holds for the box as a whole.
+///
+/// Where the policy does not limit processes, a default does, if a cgroup is made anyway, or if the box is root's, whom nothing else bounds.
+pub(crate) fn of_the_box(session: &str, limits: &Limits, probes: Probed) -> (Option<Cgroup>, Option<String>) {
+    let made_anyway = probes == Probed::Yes || limits.memory.is_some();
+    if limits.processes.is_none() && (made_anyway || geteuid().is_root()) {
+        let bounded = Limits { processes: Some(rlimits::most_processes()), ..limits.clone() };
+        if let Ok(cgroup) = make(session, &bounded) {
+            return (Some(cgroup), None);
+        }
+    }
+    match (make(session, limits), probes) {
+        (Ok(cgroup), _) => (Some(cgroup), None),
+        (Err(why), Probed::Yes) => (plain(session).ok(), Some(why)),
+        (Err(why), Probed::No) => (None, Some(why)),
+    }
 }
 
 /// Makes a cgroup for a box. Only where the policy sets a limit that it can enforce: making and removing one takes

@@ -37,6 +37,7 @@ use crate::{
     },
     network::{self, BoxSockets},
     process::{Above, Child, Part},
+    rlimits,
     seccomp::{self, FilterPlan},
     setting::{self, Outside, Own, Setting},
     sys::{
@@ -278,12 +279,8 @@ pub fn launch(
         init::c_string(&pair)
     };
     let environment = plan.environment.iter().map(join).collect::<Result<_, _>>().map_err(LaunchError::Layer)?;
-    let limited = cgroup::make(&plan.session, &plan.limits);
-    let (cgroup, no_limits) = match (limited, plan.probes) {
-        (Ok(cgroup), _) => (Some(cgroup), None),
-        (Err(why), Probed::Yes) => (cgroup::plain(&plan.session).ok(), Some(why)),
-        (Err(why), Probed::No) => (None, Some(why)),
-    };
+    let (cgroup, no_limits) = cgroup::of_the_box(&plan.session, &plan.limits, plan.probes);
+    plan.limits = rlimits::with_default(plan.limits, setting);
     let (nested, file_gate) = (plan.nested_userns, plan.file_gate);
     let handed = if plan.doors.publish == Publish::Yes { network::Handed::Namespaces } else { network::Handed::Sockets };
     let require = plan.require.clone();

@@ -4,7 +4,10 @@ use agentbox_core::policy::settings::Limits;
 use nix::{
     errno::Errno,
     sys::resource::{Resource, getrlimit, rlim_t, setrlimit},
+    unistd::geteuid,
 };
+
+use crate::setting::Setting;
 
 /// A crash must not be written anywhere.
 ///
@@ -34,6 +37,27 @@ pub fn apply(limits: &Limits) -> Result<(), RlimitError> {
     lower("processes", Resource::RLIMIT_NPROC, limits.processes)?;
     lower("open files", Resource::RLIMIT_NOFILE, limits.open_files)?;
     lower("file size", Resource::RLIMIT_FSIZE, limits.file_size)
+}
+
+/// Processes and threads of a box where the policy does not say: no day's work needs so many, and a fork bomb ends at it.
+const MOST_PROCESSES: u64 = 16_384;
+
+/// Where the kernel says how many the whole machine can have.
+const OF_THE_MACHINE: [&str; 2] = ["/proc/sys/kernel/threads-max", "/proc/sys/kernel/pid_max"];
+
+/// The default: on a small machine half of what it can have, so that as many are left to its user.
+pub(crate) fn most_processes() -> u64 {
+    let read = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    OF_THE_MACHINE.iter().filter_map(|path| read(path)).map(|most| (most / 2).max(1)).fold(MOST_PROCESSES, u64::min)
+}
+
+/// The limits with the default where it means the box alone: in a user namespace of its own the kernel counts that one's processes. Elsewhere it
+/// would count all that the user runs, and root it never bounds.
+pub(crate) fn with_default(limits: Limits, setting: Setting) -> Limits {
+    if setting == Setting::Without || limits.processes.is_some() || geteuid().is_root() {
+        return limits;
+    }
+    Limits { processes: Some(most_processes()), ..limits }
 }
 
 /// No core file and no crash handler, for good.
