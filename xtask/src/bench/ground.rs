@@ -119,8 +119,21 @@ impl Ground {
 
     /// agentbox itself, with folders of its own, so that the user's ledger and policy are not touched.
     pub(crate) fn own(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(&self.agentbox);
-        command.args(words).current_dir(self.workspace());
+        let mut command = self.at_home(&self.agentbox);
+        command.args(words);
+        command
+    }
+
+    /// The same in a terminal: what is written to its standard input are keys, and its standard output is the screen.
+    pub(crate) fn in_terminal(&self, words: &[&str]) -> Command {
+        let mut command = self.at_home("script");
+        command.args(["--quiet", "--return", "--command"]).arg(format!("'{}' {}", self.agentbox.display(), words.join(" "))).arg("/dev/null");
+        command
+    }
+
+    fn at_home(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.workspace());
         for (variable, folder) in [("XDG_STATE_HOME", "state"), ("XDG_CONFIG_HOME", "config"), ("XDG_RUNTIME_DIR", "run")] {
             command.env(variable, self.folder.path().join(folder));
         }
