@@ -64,6 +64,12 @@ fn a_poisoned_cache_reaches_neither_the_user_nor_another_project() {
 
         let listed = home.outside(&["caches", "list"]).ended(0).out();
         assert!(listed.contains("/work\n") && listed.contains("/other\n") && listed.lines().count() == 2, "{listed}");
+        let listed = home.outside(&["caches", "list", "--json"]).ended(0).out();
+        let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+        let known = |slot: &serde_json::Value| {
+            slot["project"].as_str().is_some_and(|path| path.starts_with('/')) && slot["bytes"].is_u64() && slot["used"].as_u64() > Some(0)
+        };
+        assert!(listed.as_array().is_some_and(|slots| slots.len() == 2 && slots.iter().all(known)), "{listed}");
         assert_eq!(home.outside(&["caches", "drop"]).ended(0).out(), "1 dropped\n");
         assert!(home.run(LOOK).ended(0).out().starts_with(CLEAN), "as outside again");
         assert_eq!(home.outside(&["caches", "drop", "--all"]).ended(0).out(), "2 dropped\n");

@@ -33,6 +33,7 @@ fn a_deletion_waits_and_a_yes_lets_it_through_once() {
         assert_eq!((card["place"].as_str(), card["operations"][0]["action"].as_str()), (Some("kept"), Some("file.unlink")), "{card}");
         let shown = home.outside(&["show", &id]).ended(0).out();
         assert!(shown.contains("kept/a") && shown.contains("rm kept/a") && shown.contains("9 bytes"), "the card tells what, who and how much:\n{shown}");
+        assert!(shown.contains("possible: the vault keeps the first version") && card["undo"]["yes"].is_string(), "and whether it comes back:\n{shown}");
         assert!(exists(&home.path("work/kept/a")), "nothing is done before the yes");
         home.outside(&["approve", &id, "--confirm", "yes"]).ended(0);
         going.says("removed");
@@ -48,6 +49,50 @@ fn a_deletion_waits_and_a_yes_lets_it_through_once() {
         home.outside(&["undo"]).ended(0);
         assert_eq!(fs::read_to_string(home.path("work/kept/a")).expect("it is back"), "precious\n");
     }
+}
+
+/// More than the vault copies of one file.
+const TOO_BIG: u64 = 513 << 20;
+
+/// Gives a file room without writing to it all.
+fn grow(path: &std::path::Path) {
+    let mut command = Command::new("fallocate");
+    command.args(["--length", &TOO_BIG.to_string()]).arg(path);
+    finish(&mut command).ended(0);
+}
+
+#[test]
+fn the_card_says_whether_the_vault_will_keep_it_and_that_comes_true() {
+    let home = home(Who::Me);
+    let big = home.path("work/kept/big");
+    grow(&big);
+    let going = home.start(": > kept/big && echo done; sleep 300");
+    let id = home.hold();
+    let shown = home.outside(&["show", &id]).ended(0).out().split_whitespace().collect::<Vec<_>>().join(" ");
+    // Where the file system shares blocks, size is no matter.
+    let kept = shown.contains("undo possible: the vault keeps the first version");
+    let why = format!("undo IMPOSSIBLE: the vault does not keep it: {TOO_BIG} bytes, more than the 536870912 that are copied at most");
+    assert!(kept || shown.contains(&why), "{shown}");
+    home.outside(&["approve", &id, "--confirm", "yes"]).ended(0);
+    going.says("done");
+    drop(going);
+    let _ = home.outside(&["undo"]);
+    assert_eq!(fs::metadata(&big).expect("it is there").len() == TOO_BIG, kept);
+}
+
+#[test]
+fn what_would_be_kept_when_it_was_shown_and_cannot_be_any_more_is_not_done() {
+    let home = home(Who::Me);
+    let going = home.start("if : > kept/a; then echo done; else echo not done; fi; sleep 300");
+    let id = home.hold();
+    assert!(home.outside(&["show", &id]).ended(0).out().contains("possible: the vault keeps the first version"));
+    grow(&home.path("work/kept/a"));
+    home.outside(&["approve", &id, "--confirm", "yes"]).ended(0);
+    going.says("done");
+    let refused = going.out().contains("not done");
+    drop(going);
+    let _ = home.outside(&["undo"]);
+    assert_eq!(fs::metadata(home.path("work/kept/a")).expect("it is there").len(), TOO_BIG, "refused: {refused}");
 }
 
 #[test]

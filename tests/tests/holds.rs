@@ -209,6 +209,8 @@ fn where_the_name_is_asked_for_yes_is_not_enough() {
     let cards = home.waiting(1);
     let id = cards[0]["id"].as_str().expect("an id");
     let name = cards[0]["wants"]["type"].as_str().expect("a name is asked for").to_owned();
+    assert_eq!(name, "guarded/1", "another place could have a `1`, too");
+    home.outside(&["approve", id, "--confirm", "1"]).ended(1);
     home.outside(&["approve", id, "--confirm", "yes"]).ended(1);
     assert_eq!(origin.count("DELETE"), 0);
     home.outside(&["approve", id, "--confirm", &name]).ended(0);

@@ -4,7 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Operation, fingerprint::Fingerprint, look::Seen};
+use crate::{
+    Operation,
+    fingerprint::Fingerprint,
+    look::{Seen, Undo},
+};
 
 /// BLAKE3 digest of the canonical form of a request: what the approver is shown is bound to it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -155,6 +159,9 @@ pub struct Evidence {
     /// The process whose call was stopped, by its number outside the box: by it the supervisor finds out `who`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<i32>,
+    /// Whether a file's deed could be undone, as the process that keeps what it would lose has found out. Nobody else's word counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<Undo>,
     /// What a look found, where one was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,

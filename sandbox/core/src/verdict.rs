@@ -153,6 +153,9 @@ pub enum Confirm {
     Plain,
     /// The resource's name, typed.
     Name,
+    /// The same behind the name of its place, since another place could hold one of that name. No policy asks for it by itself.
+    #[serde(rename = "place/name")]
+    PlaceAndName,
 }
 
 /// What must show that a person said yes.
@@ -257,9 +260,18 @@ impl Hold {
         self.terms
     }
 
-    /// The name that must be typed to confirm: what a look called the thing, else the last part of the resource's id.
+    /// What must be typed to confirm: what a look called the thing, else the last part of the resource's id; behind the place's name where that
+    /// alone could mean a thing in another place.
     #[must_use]
     pub fn confirm_name(&self) -> String {
+        let name = self.bare_name();
+        match self.terms.confirm {
+            Confirm::Plain | Confirm::Name => name,
+            Confirm::PlaceAndName => format!("{}/{name}", crate::safe::line(&self.because.place, 80)),
+        }
+    }
+
+    fn bare_name(&self) -> String {
         if let Some(seen) = &self.request.evidence.seen
             && !seen.name.is_empty()
         {
@@ -271,12 +283,13 @@ impl Hold {
         })
     }
 
-    /// Digest of all that the card shows: the request's canonical form and what a look found.
+    /// Digest of all that the card shows: the request's canonical form, what a look found, and what was said of an undo.
     #[must_use]
     pub fn card_digest(&self) -> crate::Digest {
         let seen = serde_json::to_vec(&self.request.evidence.seen).unwrap_or_default();
         let operations = serde_json::to_vec(&self.request.operations).unwrap_or_default();
-        crate::Digest::of([self.request.digest.to_hex().as_bytes(), &seen, &operations])
+        let undo = serde_json::to_vec(&self.request.evidence.undo).unwrap_or_default();
+        crate::Digest::of([self.request.digest.to_hex().as_bytes(), &seen, &operations, &undo])
     }
 
     /// Turns the hold into a grant if `rulings` are enough.
@@ -315,7 +328,7 @@ impl Hold {
                         return Err(Unsettled::OtherDigest);
                     }
                     let name = self.confirm_name();
-                    if self.terms.confirm == Confirm::Name && ruling.typed.as_deref() != Some(name.as_str()) {
+                    if self.terms.confirm != Confirm::Plain && ruling.typed.as_deref() != Some(name.as_str()) {
                         return Err(Unsettled::NotConfirmed(name));
                     }
                     if let Some(lasting) = ruling.lasting

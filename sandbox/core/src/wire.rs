@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Raised whenever a message changes its shape; both ends are the same binary, so a difference is a fault.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 5;
 
 /// Longest message in bytes. The longest honest one is a request with a full excerpt and 256 operations.
 pub const LONGEST: usize = 1 << 20;

@@ -55,6 +55,7 @@ pub(crate) fn request(number: u8, environment: &str) -> Request {
             fingerprints: Vec::new(),
             credentials: vec![Credential { position: "authorization header (Bearer)".to_owned(), name: "unknown, ends in …7f3a".to_owned(), issued: false }],
             seen: None,
+            undo: None,
             unseen: None,
             connection: None,
             process: None,

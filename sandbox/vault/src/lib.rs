@@ -60,7 +60,7 @@ pub use record::{Age, Body, Digest, Loss, Print, Record, Start, Way};
 pub use session::{Kept, Session};
 pub use sessions::{State, Told};
 pub use settings::Settings;
-pub use subject::{Hands, Move, Outcome, Subject, TakeLease};
+pub use subject::{Foretold, Hands, Move, Outcome, Subject, TakeLease};
 pub use vault::{Begin, Vault};
 
 /// How long what was kept may wait for its way to the disk, where nobody was asked about the deed.

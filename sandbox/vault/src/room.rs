@@ -38,8 +38,7 @@ impl Room {
     /// Sees to it that so many bytes fit. Where they do only because others went: their names.
     pub(crate) fn make(&self, bytes: u64) -> Result<Option<Vec<String>>, Why> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let disk = fs::fstatvfs(&self.vault.inner.folder).map_err(Why::io("asking for the size of the file system"))?;
-        let budget = self.vault.inner.settings.budget.min(disk.f_blocks.saturating_mul(disk.f_frsize) / BUDGET_PART);
+        let budget = self.budget()?;
         let io = || Why::io("adding up what the vault takes");
         let before = match *used {
             Some(used) => used,
@@ -63,6 +62,26 @@ impl Room {
             return Err(Why::OverBudget { budget });
         }
         Ok(Some(gone))
+    }
+
+    /// Whether so many bytes fit as it is. Where they do not, others may have to go, of which nobody knows before they are asked.
+    pub(crate) fn has(&self, bytes: u64) -> Result<bool, Why> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let budget = self.budget()?;
+        if bytes > budget {
+            return Err(Why::OverBudget { budget });
+        }
+        let now = match *used {
+            Some(used) => used,
+            None => self.vault.used(&self.name).map_err(Why::io("adding up what the vault takes"))?,
+        };
+        *used = Some(now);
+        Ok(now.saturating_add(bytes) <= budget)
+    }
+
+    fn budget(&self) -> Result<u64, Why> {
+        let disk = fs::fstatvfs(&self.vault.inner.folder).map_err(Why::io("asking for the size of the file system"))?;
+        Ok(self.vault.inner.settings.budget.min(disk.f_blocks.saturating_mul(disk.f_frsize) / BUDGET_PART))
     }
 
     /// So many bytes were taken.

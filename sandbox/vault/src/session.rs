@@ -1,5 +1,7 @@
 //! One session's keeping: what stands before each deed.
 
+mod foretell;
+
 use std::{
     collections::{HashMap, HashSet},
     fs::File,
@@ -21,7 +23,7 @@ use crate::{
     error::{NotKept, Why},
     facts::{self, Facts, Identity, Kind, Stamp},
     journal::Writer,
-    keepers::{Held, KEEPERS, Pass, Task, Through},
+    keepers::{Held, KEEPERS, Keeper, Pass, Task, Through},
     record::{Age, Body, Loss, Record, Way, now},
     room::Room,
     settings::Settings,
@@ -418,37 +420,30 @@ impl Session {
         let number = state.next;
         state.next += 1;
         let name = object_name(number);
-        let mut task = Task {
+        let (way, Held { digest, leased }) = first_way(&mut self.task(state, subject, id, facts, &file, &name), |keeper, task| (keeper.keep)(task))?;
+        self.room.take(facts.stored);
+        if way == Way::Copy {
+            state.copied = state.copied.saturating_add(facts.stored);
+        }
+        Ok((Body::Object { number, way, digest }, leased.then_some(file)))
+    }
+
+    fn task<'a>(&'a self, state: &'a mut State, subject: &Subject<'a>, id: Identity, facts: &'a Facts, file: &'a OwnedFd, name: &'a str) -> Task<'a> {
+        Task {
             file: file.as_fd(),
             id,
             facts,
             path: subject.path,
             loss: subject.loss,
             folder: self.folder.as_fd(),
-            name: &name,
+            name,
             root: self.hands.root.as_fd(),
             lease: self.hands.lease,
             settings: &self.settings,
             copied: state.copied,
             through: &mut state.through,
             no_reflink: &mut state.no_reflink,
-        };
-        let mut because: Vec<&str> = Vec::new();
-        for keeper in KEEPERS {
-            match (keeper.keep)(&mut task) {
-                Ok(Held { digest, leased }) => {
-                    self.room.take(facts.stored);
-                    if keeper.way == Way::Copy {
-                        state.copied = state.copied.saturating_add(facts.stored);
-                    }
-                    return Ok((Body::Object { number, way: keeper.way, digest }, leased.then_some(file)));
-                }
-                Err(Pass::Next(why)) => because.push(why),
-                Err(Pass::Stop(Why::TooBig { bytes, most, .. })) => return Err(Why::TooBig { bytes, most, because: because.join("; ") }),
-                Err(Pass::Stop(why)) => return Err(why),
-            }
         }
-        Err(Why::Kind("no way is left to keep it"))
     }
 
     /// Makes a copy of an object that is the inode itself, because somebody is about to write to it.
@@ -495,6 +490,20 @@ impl State {
         self.dirty = true;
         self.journal.add(record).map_err(|error| Why::Journal(error.to_string()))
     }
+}
+
+/// Tries the ways in their order, each by `attempt`.
+fn first_way<'a, T>(task: &mut Task<'a>, attempt: impl Fn(&Keeper, &mut Task<'a>) -> Result<T, Pass>) -> Result<(Way, T), Why> {
+    let mut because: Vec<&str> = Vec::new();
+    for keeper in KEEPERS {
+        match attempt(keeper, task) {
+            Ok(kept) => return Ok((keeper.way, kept)),
+            Err(Pass::Next(why)) => because.push(why),
+            Err(Pass::Stop(Why::TooBig { bytes, most, .. })) => return Err(Why::TooBig { bytes, most, because: because.join("; ") }),
+            Err(Pass::Stop(why)) => return Err(why),
+        }
+    }
+    Err(Why::Kind("no way is left to keep it"))
 }
 
 /// The name of an object in its session's folder.

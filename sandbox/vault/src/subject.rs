@@ -64,6 +64,15 @@ pub struct Move<'a> {
     pub to: &'a Path,
 }
 
+/// What can be said of keeping a thing before it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foretold {
+    /// It would be kept, or there is nothing in it to keep.
+    Kept,
+    /// Only where something older goes, or the try itself did not work.
+    Unsure,
+}
+
 /// How it stands with a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

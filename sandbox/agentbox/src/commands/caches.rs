@@ -9,12 +9,13 @@ use std::{
 };
 
 use agentbox_core::safe;
+use serde_json::json;
 
 use super::{
     desk::{Fault, inside},
     undo::failed,
 };
-use crate::caches;
+use crate::caches::{self, Slot};
 
 /// Longest path that is shown, in characters.
 const LONGEST_PATH: usize = 300;
@@ -23,7 +24,11 @@ const LONGEST_PATH: usize = 300;
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum CachesCommand {
     /// The layers of each project, with their size and when a box used them last
-    List,
+    List {
+        /// As JSON, one array
+        #[arg(long)]
+        json: bool,
+    },
     /// Throw a project's layers away: its next box sees the caches as they are outside
     Drop {
         /// Those of all projects
@@ -51,7 +56,12 @@ fn answer(command: &CachesCommand) -> Result<ExitCode, Fault> {
     let state = ledger.parent().ok_or_else(|| Fault::Failed("the ledger lies nowhere".to_owned()))?;
     let slots = caches::all(state).map_err(failed)?;
     match command {
-        CachesCommand::List => {
+        CachesCommand::List { json: true } => {
+            let since = |slot: &Slot| slot.used.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+            let one = |slot: &Slot| json!({"project": slot.project.to_string_lossy(), "bytes": slot.size(), "used": since(slot)});
+            say(&(json!(slots.iter().rev().map(one).collect::<Vec<_>>()).to_string() + "\n"))?;
+        }
+        CachesCommand::List { json: false } => {
             let mut text = String::new();
             for slot in slots.iter().rev() {
                 let days = SystemTime::now().duration_since(slot.used).unwrap_or_default().as_secs() / 86_400;

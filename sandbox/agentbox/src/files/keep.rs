@@ -6,11 +6,21 @@ use std::{
     sync::Arc,
 };
 
+use agentbox_core::look::Undo;
 use agentbox_kernel::stopped::{Stat, Touched, What, with_reading};
-use agentbox_vault::{Age, Kept, Loss, Move, NotKept, SYNC_EVERY, Session, Subject, Why};
+use agentbox_vault::{Age, Foretold, Kept, Loss, Move, NotKept, Outcome, SYNC_EVERY, Session, Subject, Why};
 use nix::{errno::Errno, sys::stat::SFlag};
 
 use super::judge::Since;
+
+/// What becomes of a deed whose loss the vault does not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unkept {
+    /// It is done, and the loss is told.
+    Told,
+    /// It is not done: a person said yes to it since it would be kept.
+    Refused,
+}
 
 /// The vault's session, and the thread that brings it to disk.
 pub(super) struct Keeper {
@@ -60,11 +70,26 @@ impl Keeper {
         self.session.sync().map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
     }
 
+    /// What an undo could do about the deed, for the card.
+    pub(super) fn foretell(&self, touches: &[(Touched<'_>, Since)]) -> Undo {
+        let mut sure = true;
+        for (touch, _) in touches.iter().filter(|(_, since)| *since == Since::Before) {
+            let Some(subject) = subject(touch) else { continue };
+            match with_reading(|| self.session.would_keep(&subject)) {
+                Ok(Foretold::Kept) => {}
+                Ok(Foretold::Unsure) => sure = false,
+                Err(not) => return Undo::No(format!("the vault does not keep it: {}", not.why)),
+            }
+        }
+        if sure { Undo::Yes("the vault keeps the first version, and `agentbox undo` brings it back".to_owned()) } else { Undo::Unknown }
+    }
+
     /// Keeps all that the touches would lose. The proofs are held until the deed is done.
     ///
     /// # Errors
-    /// Nothing may happen: the vault itself does not work. What it only does not take (too large, of a kind that has no content) is recorded as lost.
-    pub(super) fn keep(&self, touches: &[(Touched<'_>, Since)]) -> Result<Vec<Kept<'_>>, Errno> {
+    /// Nothing may happen: the vault itself does not work. What it only does not take (too large, of a kind that has no content) is recorded as
+    /// lost, unless somebody was told that it would be kept.
+    pub(super) fn keep(&self, touches: &[(Touched<'_>, Since)], unkept: Unkept) -> Result<Vec<Kept<'_>>, Errno> {
         let wanted = touches.iter().any(|(touch, since)| *since == Since::Before || may_hold_older(touch.what, &touch.stat, touch.own));
         // Two names of one thing: nothing happens to it.
         let same = matches!(touches, [(one, _), (other, _)] if one.stat.id() == other.stat.id());
@@ -76,7 +101,7 @@ impl Keeper {
         // What stands at a rename's target is kept before the move is told.
         for (touch, _) in touches.iter().rev() {
             // An agent that makes a file unreadable before it removes it must not get it past the vault.
-            if let Some(proof) = with_reading(|| kept(&self.session, touch, touches))? {
+            if let Some(proof) = with_reading(|| kept(&self.session, touch, touches, unkept))? {
                 proofs.push(proof);
             }
         }
@@ -90,32 +115,50 @@ pub(super) fn may_hold_older(what: What, stat: &Stat, own: bool) -> bool {
     matches!(what, What::Move | What::Exchange) && stat.kind() == SFlag::S_IFDIR && !own
 }
 
-fn kept<'s>(session: &'s Session, touch: &Touched<'_>, all: &[(Touched<'_>, Since)]) -> Result<Option<Kept<'s>>, Errno> {
+/// What a deed loses of a thing; none where its content stays, under whatever name.
+fn subject<'t>(touch: &'t Touched<'_>) -> Option<Subject<'t>> {
+    let loss = match touch.what {
+        What::Move | What::Exchange | What::Link | What::Attributes => return None,
+        What::Remove | What::RemoveFolder | What::Replace => Loss::Name,
+        What::Overwrite | What::Append | What::Truncate => Loss::Content,
+    };
+    let folder = if loss == Loss::Name { touch.folder } else { None };
+    Some(Subject { object: touch.object, folder, path: &touch.path, loss })
+}
+
+fn kept<'s>(session: &'s Session, touch: &Touched<'_>, all: &[(Touched<'_>, Since)], unkept: Unkept) -> Result<Option<Kept<'s>>, Errno> {
     let moved = || {
         let (Some(from_folder), Some((to, to_folder))) = (touch.folder, &touch.to) else { return None };
         Some(Move { object: touch.object, from_folder, to_folder: to_folder.as_fd(), from: &touch.path, to })
     };
-    let loss = match touch.what {
-        What::Move => return moved().map(|moved| session.moved(&moved)).transpose().map_err(|why| refused(&why)),
+    match touch.what {
+        What::Move => moved().map(|moved| session.moved(&moved)).transpose().map_err(|why| refused(&why)),
         What::Exchange => {
             // Told once, with both.
             let [(first, _), (second, _)] = all else { return Err(Errno::EINVAL) };
             if !std::ptr::eq(first, touch) {
                 return Ok(None);
             }
-            return moved().map(|moved| session.exchanged(&moved, second.object)).transpose().map_err(|why| refused(&why));
+            moved().map(|moved| session.exchanged(&moved, second.object)).transpose().map_err(|why| refused(&why))
         }
         What::Link => {
             let Some((to, folder)) = &touch.to else { return Ok(None) };
-            return session.linked(touch.object, folder.as_fd(), to).map(Some).map_err(|why| refused(&why));
+            session.linked(touch.object, folder.as_fd(), to).map(Some).map_err(|why| refused(&why))
         }
-        What::Attributes => return session.changed_metadata(touch.object, &touch.path).map(Some).map_err(|why| refused(&why)),
-        What::Remove | What::RemoveFolder | What::Replace => Loss::Name,
-        What::Overwrite | What::Append | What::Truncate => Loss::Content,
-    };
-    let folder = if loss == Loss::Name { touch.folder } else { None };
-    let subject = Subject { object: touch.object, folder, path: &touch.path, loss };
-    keep_or_tell(session, &subject).map_err(|why| refused(&why))
+        What::Attributes => session.changed_metadata(touch.object, &touch.path).map(Some).map_err(|why| refused(&why)),
+        What::Remove | What::RemoveFolder | What::Replace | What::Overwrite | What::Append | What::Truncate => {
+            let Some(subject) = subject(touch) else { return Ok(None) };
+            let kept = match unkept {
+                Unkept::Told => keep_or_tell(session, &subject),
+                Unkept::Refused => match session.keep(&subject) {
+                    // Another deed has lost it meanwhile.
+                    Ok(kept) if kept.outcome() == Outcome::LostBefore => return Err(Errno::EIO),
+                    kept => kept.map(Some),
+                },
+            };
+            kept.map_err(|why| refused(&why))
+        }
+    }
 }
 
 /// Keeps a thing, or has it recorded as lost where the vault does not take it.

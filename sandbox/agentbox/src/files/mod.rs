@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agentbox_core::{Permit, Refusal, RefusalKind, policy::Policy};
+use agentbox_core::{Permit, Refusal, RefusalKind, look::Undo, policy::Policy};
 use agentbox_kernel::{
     control::Control,
     launch::{GateHandles, Stand},
@@ -35,7 +35,7 @@ use nix::{
 use self::{
     ask::{Answer, Dead, Line, Number},
     judge::{Judge, Since, Word},
-    keep::Keeper,
+    keep::{Keeper, Unkept},
 };
 use crate::commands::run::chain;
 
@@ -184,6 +184,8 @@ fn begin<'b>(brief: &'b Brief, handed: &Control, supervisor: UnixStream) -> Resu
 struct Waiting {
     notice: Notice,
     deed: Deed,
+    /// By what its card says of an undo.
+    unkept: Unkept,
 }
 
 struct Gate<'b> {
@@ -268,19 +270,22 @@ impl Gate<'_> {
             };
             match self.judge.judge(&touches, notice.tid(), &self.world) {
                 Word::Yes(still) => {
-                    let kept = self.keeper.keep(&touches);
+                    let kept = self.keeper.keep(&touches, Unkept::Told);
                     drop(touches);
                     next = self.performed(Self::done_with(kept, notice, deed, &self.world));
                     drop(still);
                 }
-                Word::Ask(request) => {
+                Word::Ask(mut request) => {
+                    let undo = self.keeper.foretell(&touches);
+                    let unkept = if matches!(undo, Undo::Yes(_)) { Unkept::Refused } else { Unkept::Told };
+                    request.evidence.undo = Some(undo);
                     drop(touches);
                     if self.asked.len() >= MOST_WAITING {
                         return notice.refuse(Errno::EPERM);
                     }
                     match self.line.ask(*request) {
                         Ok(number) => {
-                            self.asked.insert(number, Waiting { notice, deed });
+                            self.asked.insert(number, Waiting { notice, deed, unkept });
                         }
                         Err(Dead) => notice.refuse(Errno::EPERM),
                     }
@@ -320,8 +325,8 @@ impl Gate<'_> {
     }
 
     /// Does what a person said yes to: it is not lost with the machine's power either.
-    fn keep_and_do(&self, notice: Notice, deed: Deed) -> Performed {
-        let kept = self.touches(&deed).and_then(|touches| self.keeper.keep(&touches));
+    fn keep_and_do(&self, notice: Notice, deed: Deed, unkept: Unkept) -> Performed {
+        let kept = self.touches(&deed).and_then(|touches| self.keeper.keep(&touches, unkept));
         let kept = kept.and_then(|proofs| self.keeper.sync().map(|()| proofs));
         Self::done_with(kept, notice, deed, &self.world)
     }
@@ -343,7 +348,7 @@ impl Gate<'_> {
     }
 
     fn answered(&mut self, answer: Answer) {
-        let Some(Waiting { notice, deed }) = self.asked.remove(&answer.number) else {
+        let Some(Waiting { notice, deed, unkept }) = self.asked.remove(&answer.number) else {
             // Its caller has gone; what was permitted is given back.
             if let Ok((_, deed)) = answer.answer {
                 self.line.done(deed, "nothing was done: its caller had gone".to_owned());
@@ -352,12 +357,13 @@ impl Gate<'_> {
         };
         match answer.answer {
             Err(refusal) => notice.refuse(errno_of(&refusal)),
-            Ok((permit, number)) => self.permitted(notice, deed, permit, number),
+            Ok((permit, number)) => self.permitted(Waiting { notice, deed, unkept }, permit, number),
         }
     }
 
     /// Does what was asked about, if the world is still as it was shown.
-    fn permitted(&mut self, notice: Notice, deed: Deed, permit: Permit, number: u64) {
+    fn permitted(&mut self, waiting: Waiting, permit: Permit, number: u64) {
+        let Waiting { notice, deed, unkept } = waiting;
         let void = |gate: &Self, notice: Notice, why: &str| {
             gate.line.done(number, format!("nothing was done: {why}"));
             notice.refuse(Errno::EPERM);
@@ -369,7 +375,7 @@ impl Gate<'_> {
         if let Err(unfit) = permit.consume(&digest, std::time::SystemTime::now()) {
             return void(self, notice, &unfit.to_string());
         }
-        let outcome = match self.keep_and_do(notice, deed) {
+        let outcome = match self.keep_and_do(notice, deed, unkept) {
             Performed::Answered(Ok(())) => "done".to_owned(),
             Performed::Answered(Err(errno)) => format!("it failed: {errno}"),
             // Another thing than the one that was shown: it is not done, and whoever wants it asks anew.

@@ -53,7 +53,11 @@ fn live(policy: Arc<Policy>, session: String, handed: &Control, keeping: Keeping
     let pem = authority.certificate_pem();
     let length = u16::try_from(pem.len()).map_err(|_| "a certificate of absurd length".to_owned())?;
     let mut socket = &supervisor;
-    socket.write_all(&length.to_le_bytes()).and_then(|()| socket.write_all(pem.as_bytes())).map_err(|error| chain(&error))?;
+    match socket.write_all(&length.to_le_bytes()).and_then(|()| socket.write_all(pem.as_bytes())) {
+        // The start has failed meanwhile, for a reason that the supervisor has told.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+        written => written.map_err(|error| chain(&error))?,
+    }
     let Some((Sockets { tcp, told }, mut fds)) = handed.receive::<Sockets>().map_err(|error| chain(&error))? else { return Ok(()) };
     let told = if told { fds.pop().map(UnixStream::from) } else { None };
     // Most commands of a day never use the network: the rest waits for the first sign of life. Until then nothing of the agent's is read.

@@ -108,6 +108,8 @@ impl Supervisor {
         // Only the looker's word counts for what was seen.
         request.evidence.seen = None;
         request.evidence.unseen = None;
+        // And only that of the process that keeps, for what it keeps.
+        request.evidence.undo = request.evidence.undo.take().filter(|_| Who::of(ask) == Who::FileGate);
         let evidence = &mut request.evidence;
         let mut traces = std::mem::take(&mut evidence.fingerprints);
         traces.truncate(TRACES);

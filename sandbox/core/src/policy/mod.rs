@@ -33,7 +33,7 @@ pub use settings::{Settings, Spoken};
 
 use crate::{
     Destination, Granted, Hold, HostName, Judgement, Refusal, RefusalKind, Request, Verdict,
-    verdict::{Because, Denied},
+    verdict::{Because, Confirm, Denied},
 };
 use judge::{Circumstances, Outcome};
 use pattern::HostPattern;
@@ -156,7 +156,11 @@ impl Policy {
         match outcome.voice.verdict {
             Verdict::Allow => Judgement::Allow(Granted::by_policy(request, because)),
             Verdict::Hold => {
-                let terms = outcome.terms(&self.settings.approval);
+                let mut terms = outcome.terms(&self.settings.approval);
+                let scheme = request.worst().map_or("", |operation| operation.resource.id.scheme());
+                if terms.confirm == Confirm::Name && self.tables.iter().any(|table| table.is_shared(scheme, &because.place)) {
+                    terms.confirm = Confirm::PlaceAndName;
+                }
                 Judgement::Hold(Box::new(Hold::by_policy(request, because, terms)))
             }
             Verdict::Deny => {

@@ -493,6 +493,15 @@ impl Table {
         self.places.iter().filter(move |place| place.resources.iter().any(|pattern| anything || pattern.scheme == scheme))
     }
 
+    /// Whether another place than this could hold a thing of this scheme under the same name. That anything could be behind `*` says nothing.
+    pub(super) fn is_shared(&self, scheme: &str, place: &str) -> bool {
+        let named = |other: &Place| match scheme {
+            "file" => !other.paths.is_empty(),
+            _ => other.hosts.iter().any(|host| host.kind != HostKind::Any),
+        };
+        self.places.iter().filter(|other| named(other)).chain(self.could_be(scheme)).any(|other| *other.name != *place)
+    }
+
     pub(super) fn place(&self, name: &str) -> Option<&Place> {
         self.places.iter().find(|place| &*place.name == name)
     }

@@ -128,6 +128,8 @@ impl Page {
     fn losses(&mut self, card: &Card) {
         if let Some(why) = &card.unseen {
             self.strong("lost", &format!("NOBODY COULD LOOK: {why}"));
+        } else if !card.looked && card.destination.is_none() {
+            self.field("lost", "what the lines below the request tell of");
         } else if !card.looked {
             self.strong("lost", "not known: there is no way to look at such a thing");
         } else if card.losses.is_empty() {

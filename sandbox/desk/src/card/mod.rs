@@ -245,7 +245,7 @@ impl Card {
             looked: seen.is_some(),
             unseen: evidence.unseen.as_deref().map(text),
             losses: seen.map(losses).unwrap_or_default(),
-            undo: seen.map_or(Undo::Unknown, |seen| undo(&seen.undo)),
+            undo: seen.map(|seen| &seen.undo).or(evidence.undo.as_ref()).map_or(Undo::Unknown, undo),
             rule: text(&waits.because.rule),
             reason: text(&waits.because.reason),
             summary: text(&evidence.summary),
@@ -258,7 +258,7 @@ impl Card {
                 typed: match waits.terms.confirm {
                     Confirm::Plain => None,
                     // Not cut further: it must be typed exactly so, and core has made it safe and short.
-                    Confirm::Name => Some(safe::line(waits.confirm_name, usize::MAX)),
+                    Confirm::Name | Confirm::PlaceAndName => Some(safe::line(waits.confirm_name, usize::MAX)),
                 },
                 presence: waits.terms.presence,
                 quorum: waits.terms.quorum,

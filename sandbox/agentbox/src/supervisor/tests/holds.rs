@@ -16,7 +16,7 @@ fn a_yes_lets_one_of_the_joined_through_once() {
     bench.ask(2, deletion(1));
     let id = bench.hold(2);
     let card = bench.card(&id);
-    assert_eq!((card.place.as_str(), card.name.as_deref(), card.wants.typed.as_deref()), ("production", Some("pgdata"), Some("pgdata")));
+    assert_eq!((card.place.as_str(), card.name.as_deref(), card.wants.typed.as_deref()), ("production", Some("pgdata"), Some("production/pgdata")));
     assert_eq!(card.losses[0].count, Some(7));
     bench.quiet();
     bench.approved(&id);
@@ -44,7 +44,7 @@ fn the_wrong_name_and_the_wrong_card_approve_nothing() {
     let id = bench.hold(1);
     let digest = bench.card(&id).digest.unwrap();
     for (card, typed) in
-        [(digest, None), (digest, Some("pgdata2".to_owned())), (digest, Some("yes".to_owned())), (super::bench::digest(1), Some("pgdata".to_owned()))]
+        [(digest, None), (digest, Some("pgdata".to_owned())), (digest, Some("yes".to_owned())), (super::bench::digest(1), Some("production/pgdata".to_owned()))]
     {
         assert!(matches!(bench.call(&ToDesk::Approve { id: id.clone(), card, typed, lasting: None, via: Via::Terminal, signature: None }), FromDesk::No(_)));
     }

@@ -73,7 +73,7 @@ fn several_lines_the_strictest_decides() {
         on_thing(Effect::Destroy, "railway.volumeDelete", "railway:volume/3d2c", &[&["railway:environment/staging"], &["railway:environment/production"]]);
     let Judgement::Hold(hold) = policy.judge_at(both, 1_000) else { panic!("not held") };
     assert_eq!(hold.because().place, "production");
-    assert_eq!((hold.terms().approvers, hold.terms().confirm), (2, crate::verdict::Confirm::Name));
+    assert_eq!((hold.terms().approvers, hold.terms().confirm), (2, crate::verdict::Confirm::PlaceAndName));
     assert_eq!(hold.because().rule, "place.production destroy = \"hold\" (user.toml:8)");
 }
 
@@ -122,6 +122,27 @@ fn what_a_look_found_counts() {
         seen.resource = id("railway:volume/2");
     }
     assert_eq!(verdict(&policy, request), Held, "somebody looked at another thing");
+}
+
+#[test]
+fn the_word_that_is_typed_says_which_place_where_another_could_have_the_name() {
+    let typed = |text: &str, request: Request| match user(text).judge_at(request, 1_000) {
+        Judgement::Hold(hold) => hold.confirm_name(),
+        other => panic!("not held: {other:?}"),
+    };
+    let production = "[place.production]\nresources = [\"railway:environment/production\"]\ndestroy = \"hold\"\nconfirm = \"name\"\n";
+    let volume = || on_thing(Effect::Destroy, "railway.volumeDelete", "railway:volume/3d2c", &[&["railway:environment/production"]]);
+    assert_eq!(typed(production, volume()), "3d2c");
+    // What `*` is for holds no thing of anybody's, and a folder holds no volume.
+    let others = "[place.net]\nhosts = [\"*\"]\n[place.w]\npaths = [\".\"]\n";
+    assert_eq!(typed(&format!("{production}{others}"), volume()), "3d2c");
+    for other in ["resources = [\"railway:environment/staging\"]", "hosts = [\"staging.example\"]"] {
+        assert_eq!(typed(&format!("{production}[place.staging]\n{other}\n"), volume()), "production/3d2c", "{other}");
+    }
+    let data = "[place.data]\npaths = [\"/data\"]\ndestroy = \"hold\"\nconfirm = \"name\"\n";
+    let file = || on_file(Effect::Destroy, "/data/config");
+    assert_eq!(typed(data, file()), "config");
+    assert_eq!(typed(&format!("{data}[place.w]\npaths = [\".\"]\n"), file()), "data/config");
 }
 
 #[test]
