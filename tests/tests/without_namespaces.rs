@@ -29,7 +29,7 @@ fn ordinary_work_goes_on() {
             "set -e; mkdir -p a/b; echo one > a/b/f; ln -s f a/b/l; ln a/b/f a/b/h; mv a/b/f a/g; cp a/g a/k; rm a/k; echo two >> a/g; chmod 600 a/g; touch -d 2001-01-01 a/g; \
              mkfifo p; (cat p > got &) ; echo through > p; cat a/g a/b/h > both; truncate -s 3 both; umask 027; echo x > masked; stat -c %a masked; \
              git init -q .; git config user.email a@b.c; git config user.name n; git add a; git commit -qm first; git log --oneline | wc -l; \
-             echo 'int main(){return 0;}' > m.c; printf 'm: m.c\\n\\tcc -o m m.c\\n' > Makefile; make -s; ./m; \
+             echo 'int main(){return 0;}' > m.c; printf 'm: m.c\\n\\tcc -o m m.c\\n' > Makefile; make -s; ./m; for n in $(seq 50); do cp m again; ./again; rm again; done; \
              python3 -c 'import tempfile,os; f=tempfile.NamedTemporaryFile(); f.write(b\"x\"); print(os.path.dirname(f.name)==os.environ[\"TMPDIR\"])'; \
              sleep 0.1; cat got; rm -r a; ls",
         );

@@ -88,8 +88,8 @@ impl Deed {
                 notice.answer(0);
                 Performed::Answered(Ok(()))
             }
-            Ok(Done::Opened(fd)) => Performed::Answered(notice.give(fd.as_fd(), on_exec)),
-            Ok(Done::ToCut(fd, cut)) => Performed::Answered(notice.give_first(fd.as_fd(), on_exec, || ftruncate(cut.as_ref().unwrap_or(&fd), 0))),
+            Ok(Done::Opened(fd)) => Performed::Answered(notice.give(fd, on_exec)),
+            Ok(Done::ToCut(fd, cut)) => Performed::Answered(notice.give_first(fd, on_exec, move |fd| ftruncate(cut.as_ref().unwrap_or(&fd), 0))),
             Ok(Done::Another(act)) => Performed::Another(notice, Self { act }),
             Ok(Done::Later(act)) => Performed::Later(notice, Self { act }),
             Err(errno) => {

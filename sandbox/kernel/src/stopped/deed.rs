@@ -176,7 +176,7 @@ impl Deed {
                 Reading::Answered
             }
             Ok(Read::Made(socket, on_exec)) => {
-                let _ = notice.give(socket.as_fd(), on_exec);
+                let _ = notice.give(socket, on_exec);
                 Reading::Answered
             }
             Ok(Read::Nothing) => {

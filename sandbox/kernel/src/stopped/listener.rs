@@ -133,21 +133,19 @@ impl Notice {
         self.finish(Answer::Failed(errno));
     }
 
-    /// It opened this; the caller gets a copy.
-    pub(super) fn give(mut self, fd: BorrowedFd<'_>, on_exec: OnExec) -> Result<(), Errno> {
-        let given = notify::give(self.listener.as_fd(), self.stopped.id, fd, on_exec);
-        match given {
-            Ok(()) => self.answered = Answered::Done,
-            // The caller has no room for one more, or is gone.
-            Err(errno) => self.finish(Answer::Failed(errno)),
-        }
-        given
+    /// It opened this.
+    pub(super) fn give(self, fd: OwnedFd, on_exec: OnExec) -> Result<(), Errno> {
+        self.give_first(fd, on_exec, |_| Ok(()))
     }
 
     /// It opens this, and `then` cuts it short: a caller that has no room for one more descriptor loses nothing. Other threads of it can see
     /// the descriptor a moment earlier; where `then` fails, it stays with them.
-    pub(super) fn give_first(mut self, fd: BorrowedFd<'_>, on_exec: OnExec, then: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
-        let done = notify::put(self.listener.as_fd(), self.stopped.id, fd, on_exec).and_then(|number| then().map(|()| number));
+    ///
+    /// Ours is gone before the caller goes on: it may write a program, close it and run it, which fails for as long as anybody has it open for
+    /// writing. So this takes two calls, though one could do both.
+    pub(super) fn give_first(mut self, fd: OwnedFd, on_exec: OnExec, then: impl FnOnce(OwnedFd) -> Result<(), Errno>) -> Result<(), Errno> {
+        // The caller has no room for one more, or is gone: that is its answer.
+        let done = notify::put(self.listener.as_fd(), self.stopped.id, fd.as_fd(), on_exec).and_then(|number| then(fd).map(|()| number));
         match done {
             Ok(number) => self.finish(Answer::Value(number)),
             Err(errno) => self.finish(Answer::Failed(errno)),
