@@ -237,6 +237,53 @@ fn a_secret_in_the_workspace_stays_one() {
     }
 }
 
+/// What is made beside a secret, and run; modes, names that are taken, and what is removed again are as anywhere.
+const MADE_BESIDE: &str = "set -e; printf '#!/bin/sh\\necho ran-tool\\n' > tool; chmod +x tool; ./tool; mkdir -p fresh/bin; cp /bin/echo fresh/bin/own; fresh/bin/own ran-own; \
+     (umask 027; mkdir private; : > plain; stat -c %a private plain); ! mkdir fresh 2>/dev/null; set -C; ! : > plain 2>/dev/null; set +C; echo more >> plain; cat plain; \
+     ls -d fresh tool; rm -r fresh private plain; ls -A; cat .env 2>/dev/null || echo hidden";
+
+#[test]
+fn what_is_made_beside_a_secret_runs() {
+    if !skip::have(&["python3"]) {
+        return;
+    }
+    let policy = "[place.mine]\npaths = [\".env\"]\nread = \"deny\"\nwrite = \"deny\"\ndestroy = \"deny\"\n";
+    for who in Who::each() {
+        // The folder of the state on the workspace's mount, and on another one.
+        let elsewhere = tempfile::tempdir_in("/dev/shm").expect("memory");
+        if who == Who::Ordinary {
+            std::os::unix::fs::chown(elsewhere.path(), Some(65_534), Some(65_534)).expect("root may give away");
+        }
+        for (state, git) in [(None, false), (Some(elsewhere.path()), false), (Some(elsewhere.path()), true)] {
+            let home = Home::without_namespaces(who, policy);
+            home.write("work/.env", "THE-SECRET\n");
+            if git {
+                home.write("work/.git/config", "[core]\n");
+            }
+            let mut command = home.script(&[], MADE_BESIDE);
+            if let Some(state) = state {
+                command.env("XDG_STATE_HOME", state);
+            }
+            let ended = finish(&mut command).ended(0);
+            let out = ended.out();
+            let lines: Vec<&str> = out.lines().filter(|line| !line.starts_with(".agentbox-reserve-")).collect();
+            let mut all = vec!["ran-tool", "ran-own", "750", "640", "more", "fresh", "tool", ".env"];
+            all.extend(git.then_some(".git"));
+            all.extend(["tool", "hidden"]);
+            assert_eq!(lines, all, "{}", ended.err());
+            assert!(!ended.err().contains("kept the first version"), "{}", ended.err());
+            for folder in ["work", "work/.git"] {
+                let left = fs::read_dir(home.path(folder))
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .filter(|entry| entry.file_name().to_string_lossy().starts_with(".agentbox"));
+                assert_eq!(left.count(), 0, "{folder}");
+            }
+        }
+    }
+}
+
 /// Scripts that get through, and why that is known and written down in `ESCAPES.md`.
 fn is_open(name: &str, who: Who) -> bool {
     let is_root = who == Who::Me && nix::unistd::geteuid().is_root();

@@ -454,7 +454,8 @@ fn readable_without(plan: &Plan) -> Result<Option<Readable>, LaunchError> {
     if !landlock::offered().is_ok_and(|abi| abi >= setting::LEAST_ABI) {
         return Err(LaunchError::Own(format!("without namespaces it takes Landlock ABI {}", setting::LEAST_ABI)));
     }
-    Ok(Some(grants::readable(&plan.files, std::slice::from_ref(&own.shown))?))
+    let ours: Vec<PathBuf> = std::iter::once(&own.shown).chain(own.reserve.paths()).cloned().collect();
+    Ok(Some(grants::readable(&plan.files, &ours)?))
 }
 
 impl Stdio {

@@ -9,6 +9,7 @@ use std::{
 use crate::{
     doctor, landlock,
     layer::{Layer, LayerReport},
+    stopped::Reserve,
     sys::{foreign, notify},
 };
 
@@ -44,6 +45,8 @@ pub struct Own {
     pub shown: PathBuf,
     /// How its sockets are come by.
     pub sockets: Sockets,
+    /// What will be made beside its secrets; it may read that from the start.
+    pub reserve: Reserve,
 }
 
 /// What the file gate of such a box needs to know.

@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    collections::HashSet,
     os::fd::{AsFd as _, BorrowedFd},
     sync::Arc,
 };
@@ -27,12 +28,14 @@ pub(super) struct Keeper {
     session: Arc<Session>,
     dirty: std::sync::mpsc::SyncSender<()>,
     used: Cell<bool>,
+    /// What was made for this box before it began.
+    made: HashSet<(u64, u64)>,
 }
 
 impl Keeper {
     /// # Errors
     /// No thread can be had.
-    pub(super) fn new(session: Session) -> std::io::Result<Self> {
+    pub(super) fn new(session: Session, made: HashSet<(u64, u64)>) -> std::io::Result<Self> {
         let session = Arc::new(session);
         let (dirty, marks) = std::sync::mpsc::sync_channel(1);
         let synced = session.clone();
@@ -46,7 +49,7 @@ impl Keeper {
                 }
             }
         })?;
-        Ok(Self { session, dirty, used: Cell::new(false) })
+        Ok(Self { session, dirty, used: Cell::new(false), made })
     }
 
     /// Whether anything was kept or lost.
@@ -56,7 +59,7 @@ impl Keeper {
 
     /// Since when a thing is there.
     pub(super) fn since(&self, object: BorrowedFd<'_>, stat: &Stat, own: bool) -> Since {
-        if own {
+        if own || self.made.contains(&stat.id()) {
             return Since::Session;
         }
         match self.session.age(object, stat.device, stat.inode, stat.born) {

@@ -6,7 +6,7 @@ mod judge;
 pub(crate) mod keep;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{self, Write as _},
     os::{
         fd::{AsFd as _, AsRawFd as _},
@@ -71,6 +71,8 @@ pub(crate) struct Brief {
 /// See [`Brief::without`].
 pub(crate) struct Without {
     pub(crate) bounds: Bounds,
+    /// By device and inode, what was made for this box before it started, and counts as made in it.
+    pub(crate) made: HashSet<(u64, u64)>,
     /// Ports of loopback that lead to the broker.
     pub(crate) forward: Vec<u16>,
     /// Socket files of others that may be used.
@@ -167,7 +169,7 @@ fn begin<'b>(brief: &'b Brief, handed: &Control, supervisor: UnixStream) -> Resu
         (Handed::Inside { layered }, None) => {
             World::enter(proc, next()?.as_fd(), next()?.as_fd(), roots, &layered).map_err(|errno| format!("entering the box: {errno}"))?
         }
-        (Handed::Outside { v4, v6 }, Some(Without { bounds, forward, sockets })) => {
+        (Handed::Outside { v4, v6 }, Some(Without { bounds, forward, sockets, made: _ })) => {
             let ways = Ways::new(Outside { v4, v6, line: next()? }, forward.clone(), sockets.clone()).map_err(|error| chain(&error))?;
             World::outside(proc, bounds.clone(), ways).map_err(|errno| format!("standing by the box: {errno}"))?
         }
@@ -175,7 +177,7 @@ fn begin<'b>(brief: &'b Brief, handed: &Control, supervisor: UnixStream) -> Resu
     };
     selfguard::guard(Role::FileGate).map_err(|error| chain(&error))?;
     let line = Line::start(supervisor).map_err(|error| chain(&error))?;
-    let keeper = Keeper::new(session).map_err(|error| chain(&error))?;
+    let keeper = Keeper::new(session, brief.without.as_ref().map(|without| without.made.clone()).unwrap_or_default()).map_err(|error| chain(&error))?;
     let judge = Judge::new(&brief.policy, &brief.session);
     Ok(Some(Gate { listener: Listener::from(listener), world, judge, keeper, line, asked: HashMap::new(), later: Vec::new(), looked: Instant::now() }))
 }

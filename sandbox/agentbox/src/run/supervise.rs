@@ -221,7 +221,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         keep.extend(keeping.carrier.as_ref().map(AsRawFd::as_raw_fd));
         fork_child(First::Parent, &keep, move |socket| brokering::run(policy, session, &brokers_end, keeping, socket)).map_err(|error| own(&error))?
     };
-    let place = without::Place::choose(&state, &session, voice).map_err(|error| own(&error))?;
+    let mut place = without::Place::choose(&state, &session, voice).map_err(|error| own(&error))?;
     let mut environment = variables::environment(&policy, &session);
     let keeper = keeping::start(&policy, keepers_line, &environment, voice).map_err(|why| (crate::cli::FAILED, why))?;
     let publisher = doors::publisher(policy.settings()).map_err(|error| own(&error))?;
@@ -246,7 +246,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     let started = (told(&command), workspace.display().to_string());
     let kept = keeping::show(&policy, keeper, &mut environment, &mut fence, voice).map_err(|why| (crate::cli::FAILED, why))?;
     let (looker, releases) = kept.unzip();
-    if let Some(place) = &place {
+    if let Some(place) = &mut place {
         place.furnish(&mut fence, &public, &mut environment).map_err(|why| (crate::cli::FAILED, why))?;
     }
     let above = match &place {

@@ -2,17 +2,20 @@
 //! programs of them.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::{self, File},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    },
     path::{Path, PathBuf},
 };
 
 use agentbox_kernel::{
     mounts::FileFence,
     setting::{self, Own, Setting},
-    stopped::Bounds,
+    stopped::{Bounds, Reserve},
 };
 
 use rustix::fs::{FlockOperation, flock};
@@ -29,12 +32,18 @@ const RESOLVING: &str = "use-vc timeout:10 attempts:2";
 /// Files that other boxes see instead of the machine's: there is no need to hide the machine's own, they only know nothing of the broker.
 const NO_SECRETS: &[&str] = &["/etc/resolv.conf", "/etc/hosts"];
 
+/// Files in the folder of a box that say where more of it lies, and how such a place is called.
+const NOTE: &str = "reserve-at-";
+const IN_TREE: &str = ".agentbox-reserve-";
+
 /// The folders of one box; removed when it is dropped, or by a later box where the supervisor was killed.
 #[derive(Debug)]
 pub(super) struct Place {
     folder: PathBuf,
     /// Locked for as long as any process of ours or of the box's beginning lives; none where the file system knows no locks.
     _lock: Option<File>,
+    /// For what is made beside secrets.
+    reserve: Reserve,
 }
 
 impl Place {
@@ -57,7 +66,7 @@ impl Place {
         let turn = File::open(all)?;
         let has_locks = flock(&turn, FlockOperation::LockExclusive).is_ok();
         let left = if has_locks { left_behind(all) } else { Vec::new() };
-        let mut place = Self { folder: all.join(session), _lock: None };
+        let mut place = Self { folder: all.join(session), _lock: None, reserve: Reserve::default() };
         for made in [place.private(), place.shown()] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(made)?;
         }
@@ -76,15 +85,47 @@ impl Place {
     }
 
     pub(super) fn own(&self) -> Own {
-        Own { private: self.private(), shown: self.shown(), sockets: setting::sockets() }
+        Own { private: self.private(), shown: self.shown(), sockets: setting::sockets(), reserve: self.reserve.clone() }
+    }
+
+    /// Makes what will be moved to names beside the secrets of writable trees. Where it cannot be made, what is made there can be read, and not
+    /// executed.
+    ///
+    /// # Errors
+    /// Where it lies cannot be written down for who has to remove it.
+    fn make_reserve(&mut self, fence: &mut FileFence) -> Result<(), String> {
+        let hidden: Vec<PathBuf> = fence.masked.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
+        let trees: Vec<PathBuf> = fence.writable.iter().filter_map(|tree| fs::canonicalize(tree).ok()).collect();
+        for (number, tree) in trees.iter().enumerate().filter(|(_, tree)| hidden.iter().any(|secret| secret.starts_with(tree))) {
+            let own = self.folder.join(format!("reserve{number}"));
+            // Names move on one mount alone. In the tree it lies where git does not look, if there is such a place.
+            let folder = if Reserve::reaches(&self.folder, tree) {
+                own
+            } else {
+                let git = tree.join(".git");
+                let is_folder = git.symlink_metadata().is_ok_and(|meta| meta.is_dir()) && Reserve::reaches(&git, tree);
+                let above = if is_folder { git } else { tree.clone() };
+                let folder = above.join(format!("{IN_TREE}{}", self.folder.file_name().unwrap_or_default().display()));
+                let note = self.folder.join(format!("{NOTE}{number}"));
+                fs::write(&note, folder.as_os_str().as_bytes()).map_err(|error| format!("writing {}: {}", note.display(), chain(&error)))?;
+                fence.read_only.push(folder.clone());
+                folder
+            };
+            let made = fs::DirBuilder::new().mode(0o700).create(&folder).and_then(|()| Reserve::make(&folder));
+            if let Ok(made) = made {
+                self.reserve = std::mem::take(&mut self.reserve).and(made);
+            }
+        }
+        Ok(())
     }
 
     /// Puts the files of ours where the box sees them, and tells it where.
     ///
     /// # Errors
     /// One cannot be written.
-    pub(super) fn furnish(&self, fence: &mut FileFence, public: &[PathBuf], environment: &mut Vec<(OsString, OsString)>) -> Result<(), String> {
+    pub(super) fn furnish(&mut self, fence: &mut FileFence, public: &[PathBuf], environment: &mut Vec<(OsString, OsString)>) -> Result<(), String> {
         self.provide(fence, public)?;
+        self.make_reserve(fence)?;
         self.tell(environment);
         Ok(())
     }
@@ -134,7 +175,8 @@ impl Place {
         // Only what is there: what the agent makes itself is no secret, as the masks say it.
         let hidden = fence.masked.iter().filter_map(|path| fs::canonicalize(path).ok()).filter(within).collect();
         files::Without {
-            bounds: Bounds { writable, kept, hidden, private: self.private() },
+            bounds: Bounds { writable, kept, hidden, reserve: self.reserve.clone(), private: self.private() },
+            made: self.reserve.paths().filter_map(|path| fs::symlink_metadata(path).ok()).map(|meta| (meta.dev(), meta.ino())).collect(),
             forward: forward.to_vec(),
             sockets: fence.sockets.iter().map(real).collect(),
         }
@@ -159,9 +201,30 @@ fn locked(folder: &Path) -> Option<File> {
 }
 
 fn remove(folder: &Path) {
+    for note in fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| entry.file_name().as_bytes().starts_with(NOTE.as_bytes())) {
+        if let Ok(path) = fs::read(note.path()) {
+            remove_reserve(Path::new(OsStr::from_bytes(&path)));
+        }
+    }
     // A box can make folders that their owner may not enter.
     let _ = open_up(folder, 0);
     let _ = fs::remove_dir_all(folder);
+}
+
+/// Removes what is left of a reserve in a tree; nothing that holds anything.
+fn remove_reserve(folder: &Path) {
+    if !folder.is_absolute() || !folder.file_name().is_some_and(|name| name.as_bytes().starts_with(IN_TREE.as_bytes())) {
+        return;
+    }
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(meta) = entry.metadata() else { continue };
+        let _ = match (meta.is_dir(), meta.is_file() && meta.len() == 0) {
+            (true, _) => fs::remove_dir(entry.path()),
+            (false, true) => fs::remove_file(entry.path()),
+            (false, false) => Ok(()),
+        };
+    }
+    let _ = fs::remove_dir(folder);
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::{
     bounds::Doer,
     deed::{Act, Change, Deed, Exclusive, Open, Target, Where},
     listener::Notice,
+    reserve::{Placed, Wanted},
     resolve::{Object, Spot},
     world::World,
 };
@@ -114,7 +115,10 @@ fn perform(act: Act, tid: i32, world: &World) -> Result<Done, Errno> {
             linkat(world.fds(), name.as_str(), &to.folder, to.name.as_c_str(), AtFlags::AT_SYMLINK_FOLLOW)?;
             Ok(Done::Value)
         }
-        Act::MakeFolder { spot, mode } => as_masked(tid, world, || mkdirat(&spot.folder, spot.name.as_c_str(), mode)).map(|()| Done::Value),
+        Act::MakeFolder { spot, mode } => match world.reserve().place(&Wanted::Folder, &spot, mode, tid, world)? {
+            Placed::Folder | Placed::File(_) => Ok(Done::Value),
+            Placed::No => as_masked(tid, world, || mkdirat(&spot.folder, spot.name.as_c_str(), mode)).map(|()| Done::Value),
+        },
         Act::MakeLink { spot, target } => symlinkat(target.as_c_str(), &spot.folder, spot.name.as_c_str()).map(|()| Done::Value),
         Act::MakeNode { spot, kind, mode } => as_masked(tid, world, || mknodat(&spot.folder, spot.name.as_c_str(), kind, mode, 0)).map(|()| Done::Value),
         Act::Truncate { object, length, .. } => {
@@ -184,7 +188,12 @@ fn opened(open: Open, tid: i32, world: &World) -> Result<Done, Errno> {
         Target::Free(spot) => {
             // Exclusive also means that no link is followed.
             let how = flags | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-            match as_masked(tid, world, || openat(&spot.folder, spot.name.as_c_str(), how, mode)) {
+            let made = match world.reserve().place(&Wanted::File(flags | OFlag::O_NOCTTY), &spot, mode, tid, world) {
+                Ok(Placed::File(fd)) => Ok(fd),
+                Ok(Placed::Folder | Placed::No) => as_masked(tid, world, || openat(&spot.folder, spot.name.as_c_str(), how, mode)),
+                Err(errno) => Err(errno),
+            };
+            match made {
                 Ok(fd) => Ok(Done::Opened(fd)),
                 Err(Errno::EEXIST) if exclusive == Exclusive::No => {
                     let object = object_at(&spot)?;

@@ -11,6 +11,7 @@ use nix::{errno::Errno, fcntl::RenameFlags, sys::stat::SFlag};
 use super::{
     deed::{Act, Open, Target},
     read::Read,
+    reserve::Reserve,
     resolve::{Object, Spot},
     world::World,
 };
@@ -25,6 +26,8 @@ pub struct Bounds {
     /// Secrets in them, which it may not even read. Landlock grants none of the folders above one, only what lay beside the way to it at the
     /// start; so that what is made there later can be read, it is opened here.
     pub hidden: Vec<PathBuf>,
+    /// What is moved to names that are made beside them.
+    pub reserve: Reserve,
     /// The folder in which Landlock lets it do everything.
     pub private: PathBuf,
 }
@@ -67,6 +70,11 @@ impl Bounds {
 
     fn thing(&self, object: &Object, world: &World) -> Result<Region, Errno> {
         Ok(self.region(&world.path_of(object.fd_of())?))
+    }
+
+    /// Whether a secret lies somewhere below a folder.
+    pub(super) fn hides_below(&self, folder: &Path) -> bool {
+        self.hidden.iter().any(|hidden| hidden.starts_with(folder))
     }
 
     /// Whether this is opened here for reading.
@@ -141,6 +149,7 @@ mod tests {
             writable: paths(&["/w", "/w/.git/hooks/mine"]),
             kept: paths(&["/w/.git/hooks", "/w/.git/config"]),
             hidden: paths(&["/w/deep/secrets"]),
+            reserve: Reserve::default(),
             private: "/s/tmp".into(),
         };
         for (path, region) in [

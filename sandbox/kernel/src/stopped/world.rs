@@ -23,7 +23,12 @@ use nix::{
 };
 use rustix::fs::{AtFlags, StatxFlags, statx};
 
-use super::{bounds::Bounds, made::Made, sockets::Ways};
+use super::{
+    bounds::Bounds,
+    made::Made,
+    reserve::{Left, Reserve},
+    sockets::Ways,
+};
 use crate::{capabilities, lease, mounts, sys::foreign};
 
 /// For how long a mask that was read counts: a number of a process can be another's after that.
@@ -68,6 +73,7 @@ pub struct World {
     files: Files,
     /// What no mount says, where the box has no namespaces.
     without: Option<(Bounds, Ways)>,
+    reserve: Left,
 }
 
 /// Whether the very open files of callers can be had.
@@ -118,7 +124,8 @@ impl World {
             // The filter of such a box stops the making of sockets as well: see `setting::sockets`.
             Files::Refused => ways.making(Made::new()?),
         };
-        Ok(Self { without: Some((bounds, ways)), ..world })
+        let reserve = Left::from(bounds.reserve.clone());
+        Ok(Self { without: Some((bounds, ways)), reserve, ..world })
     }
 
     /// The files that this process sees. `layered` are trees under layers of the box's own, which nothing that is outside can be written through.
@@ -151,11 +158,28 @@ impl World {
         let probe = foreign::open(nix::unistd::getpid().as_raw()).and_then(|me| foreign::take(me.as_fd(), root.as_raw_fd()));
         let files = if probe.is_ok() { Files::Had } else { Files::Refused };
         let fds = openat(&proc, "self/fd", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-        Ok(Self { proc, fds, last: RefCell::default(), root, roots, outer, own, alone, masks: RefCell::default(), files, without: None })
+        Ok(Self {
+            proc,
+            fds,
+            last: RefCell::default(),
+            root,
+            roots,
+            outer,
+            own,
+            alone,
+            masks: RefCell::default(),
+            files,
+            without: None,
+            reserve: Left::from(Reserve::default()),
+        })
     }
 
     pub(super) fn files(&self) -> Files {
         self.files
+    }
+
+    pub(super) fn reserve(&self) -> &Left {
+        &self.reserve
     }
 
     pub(super) fn bounds(&self) -> Option<&Bounds> {
