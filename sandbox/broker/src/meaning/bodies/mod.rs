@@ -532,6 +532,8 @@ fn names_deletion(name: &str, value: &Value, around: &Around, above: Above) -> b
         "reinstall" | "rebuild" | "reimage" => is_yes(value) && all.len() <= skip + 1,
         // `remove=9` of a zone's records.
         "remove" if all.len() == 1 && !value.is_boolean() && around.has(&["dns", "zone", "record", "rrset"]) => true,
+        // `POST /alter {"drop_attr": "name"}`.
+        "drop" if value.is_string() && all.len() > skip + 1 && around.has(&["alter", "schema", "migrate", "ddl"]) => true,
         // `{"remove_index": {…}}` beside `{"removeLabels": […]}`: by what is removed.
         "remove" | "drop" if all.len() > skip + 1 => words::effect_of(name) == Some(Effect::Destroy) && (value.is_object() || is_yes(value) && word == "drop"),
         // Of a search it says which are sought.

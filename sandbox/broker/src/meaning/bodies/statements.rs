@@ -53,7 +53,7 @@ pub(crate) fn in_field(lower: &str, value: &Value, is_search: bool) -> Option<Fo
         _ if MAY_BE_SQL.contains(&lower) || lower.contains("sql") => |text| sql(text, Where::MayBeSearch),
         _ if lower == "mutation" || lower == "graphql" || lower == "document" => document,
         _ if SCRIPTS.contains(&lower) => script,
-        _ if COMMANDS.contains(&lower) => command,
+        _ if COMMANDS.contains(&lower) || lower.ends_with("cmdargs") || lower.ends_with("commandline") || lower.ends_with("cmdline") => command,
         _ => return None,
     };
     match value {
@@ -103,6 +103,14 @@ pub(crate) fn sql(text: &str, place: Where) -> Option<Found> {
     let first = words.next()?;
     // One word is none.
     words.next()?;
+    // Loki's and Prometheus's `{app="delete"} |= "drop"` selects by a label; a statement in braces is a call's.
+    let is_selector = text.trim_start().strip_prefix('{').is_some_and(|rest| {
+        let rest = rest.trim_start().trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_').trim_start();
+        ["=\"", "=~\"", "!=\"", "!~\"", "=`", "=~`"].iter().any(|operator| rest.starts_with(operator))
+    });
+    if is_selector && place == Where::MayBeSearch {
+        return None;
+    }
     let is_commented = text.trim_start().starts_with(['-', '/', '#', ';', '(', '{', '`']);
     // ArangoDB's `FOR u IN users REMOVE u IN users`, SurrealDB's `REMOVE TABLE person`, Fauna's `User.byId("1")!.delete()`.
     let is = |word: &str, wanted: &[&str]| wanted.iter().any(|known| word.eq_ignore_ascii_case(known));
@@ -197,6 +205,14 @@ pub(crate) fn script(text: &str) -> Option<Found> {
 /// What a command line does where it does more than read. One of unknown programs is not judged here: its field may hold anything.
 #[must_use]
 pub(crate) fn command(text: &str) -> Option<Found> {
+    // The arguments of a shell alone.
+    let whole;
+    let text = if text.trim_start().starts_with("-c ") {
+        whole = format!("sh {}", text.trim_start());
+        whole.as_str()
+    } else {
+        text
+    };
     let (effect, why) = shell::judge(text);
     match effect {
         Effect::Destroy => Some((effect, why)),

@@ -196,7 +196,11 @@ pub(crate) fn called(call: &Call<'_>) -> Option<Found> {
     if is_collection && last.ends_with(":restore") {
         return None;
     }
-    if let Some(found) = orders::merges(last, before).or_else(|| orders::recovers(last, before)) {
+    if let Some(found) = orders::merges(last, before)
+        .or_else(|| orders::recovers(last, before))
+        .or_else(|| orders::ends(last, before))
+        .or_else(|| orders::gives_away(last, before))
+    {
         return Some(found);
     }
     if let Some(step) = words::step(verb_of(last)) {
@@ -289,7 +293,9 @@ pub(crate) fn deletes(call: &Call<'_>) -> Option<Found> {
     let has_owner = segments
         .iter()
         .take_while(|segment| **segment != subject)
-        .any(|segment| !is_version(segment) && !matches!(*segment, "api" | "apis" | "rest" | "client"));
+        .any(|segment| !is_version(segment) && !matches!(*segment, "api" | "apis" | "rest" | "client"))
+        // `organization_memberships` says it itself.
+        || matches!(words::split(subject).as_slice(), [_, .., head] if matches!(words::singular(head), "membership" | "association"));
     let is_light = match words::worth(&words) {
         Worth::Light => true,
         Worth::Joining => has_owner,
@@ -371,8 +377,10 @@ fn is_store(call: &Call<'_>) -> bool {
 fn speaks_of_itself(call: &Call<'_>) -> bool {
     let host = call.head.host.as_str();
     let first: Vec<&str> = call.route.segments().take(3).collect();
-    let is_api =
-        host.starts_with("api.") || host.starts_with("api-") || is_known(host) || first.iter().any(|segment| is_version(segment) || is_api_word(segment));
+    // `api2.example.com`.
+    let is_api = host.strip_prefix("api").is_some_and(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with(['.', '-']))
+        || is_known(host)
+        || first.iter().any(|segment| is_version(segment) || is_api_word(segment));
     let is_free = call.route.segments().any(|segment| FREE_NAMES.contains(&segment))
         && !call.route.segments().any(|segment| words::split(segment).last().is_some_and(|last| matches!(words::singular(last), "account" | "user")));
     // Vault's own paths; all others are mounts with names that people chose.

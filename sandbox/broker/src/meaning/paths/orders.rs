@@ -108,6 +108,19 @@ pub(super) fn merges(last: &str, before: &[&str]) -> Option<Found> {
     (matches!(last, "merge" | "merges") && is_record).then(|| said(last))
 }
 
+/// `PUT …/recordings/2/status/trashed.json`: a state that is the end, as a part of the path.
+pub(super) fn ends(last: &str, before: &[&str]) -> Option<Found> {
+    let state = super::without_ending(last);
+    let is_state = matches!(state, "deleted" | "trashed" | "terminated" | "destroyed" | "purged");
+    (is_state && before.last().is_some_and(|above| matches!(*above, "status" | "state"))).then(|| said(last))
+}
+
+/// `POST /repos/acme/shop/transfer`: whoever has it from now on may do with it what he likes.
+pub(super) fn gives_away(last: &str, before: &[&str]) -> Option<Found> {
+    let is_given = before.iter().rev().skip(1).take(2).any(|of| matches!(*of, "repos" | "repositories" | "projects" | "buckets" | "sites" | "apps"));
+    (last == "transfer" && is_given).then(|| (Effect::Destroy, "it gives away what is there".to_owned()))
+}
+
 /// `…/snapshots/recover`: what was takes the place of what is. `…/snapshots/3/recover` takes one out of the bin.
 pub(super) fn recovers(last: &str, before: &[&str]) -> Option<Found> {
     let is_older = before.last().is_some_and(|segment| matches!(*segment, "snapshot" | "snapshots" | "backup" | "backups"));

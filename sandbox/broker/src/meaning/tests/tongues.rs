@@ -83,6 +83,11 @@ fn calls_in_humps_and_in_one_word() {
         ("POST", "https://k.acme.example/v1/node/n1/drain", "", Write),
         ("PUT", "https://chat.acme.example/client/v3/rooms/r/redact/ev/txn1", "{}", Destroy),
         ("POST", "https://api.acme.example/v2/reports/preview-deletion", r#"{"ids":[1]}"#, Write),
+        ("POST", "https://graph.acme.example/alter", r#"{"drop_attr":"name"}"#, Destroy),
+        ("POST", "https://ship.acme.example/parcels", r#"{"drop_location":"Berlin"}"#, Write),
+        ("POST", "https://lb.acme.example/util/bash", r#"{"command":"run","utilCmdArgs":"-c 'rm -rf /config'"}"#, Destroy),
+        ("POST", "https://lb.acme.example/util/bash", r#"{"command":"run","utilCmdArgs":"-c 'ls /config'"}"#, Write),
+        ("POST", "https://loki.acme.example/loki/api/v1/query", "query=%7Bapp%3D%22delete%22%7D", Write),
     ]);
 }
 
@@ -107,6 +112,8 @@ fn a_record_may_be_put_away_without_being_deleted() {
         ("POST", "https://api.acme.example/v2/customers/search", r#"{"action":"delete"}"#, Destroy),
         ("POST", "https://api.acme.example/graphql", r#"{"query":"mutation { updateUser(id:1,input:{deletedAt:\"2026-01-01\"}) { id } }"}"#, Destroy),
         ("POST", "https://api.acme.example/graphql", r#"{"query":"mutation { updateUser(id:1,input:{deletedAt:null}) { id } }"}"#, Write),
+        ("PUT", "https://pm.acme.example/buckets/1/recordings/2/status/trashed.json", "", Destroy),
+        ("PUT", "https://pm.acme.example/buckets/1/recordings/2/status/archived.json", "", Write),
     ]);
 }
 
@@ -118,6 +125,9 @@ fn what_everybody_may_see_is_not_unseen() {
         ("PATCH", "https://git.acme.example/api/v1/repos/acme/shop", r#"{"private":true}"#, Write),
         ("POST", "https://git.acme.example/api/v1/user/repos", r#"{"name":"x","private":false}"#, Write),
         ("PATCH", "https://api.acme.example/v1/comments/4", r#"{"private":false}"#, Write),
+        ("POST", "https://git.acme.example/api/v1/repos/acme/shop/transfer", r#"{"new_owner":"x"}"#, Destroy),
+        ("PUT", "https://git.acme.example/api/v4/projects/4/transfer", r#"{"namespace":"x"}"#, Destroy),
+        ("POST", "https://bank.acme.example/v1/accounts/4/transfer", r#"{"amount":"1"}"#, Write),
     ]);
 }
 
@@ -151,5 +161,10 @@ fn what_is_parted_or_taken_off_remains() {
         ("POST", "https://api.acme.example/v2/droplets/3/actions", r#"{"type":"restore","image":12}"#, Destroy),
         ("POST", "https://api.acme.example/rpc/terminateQuery", r#"{"id":1}"#, Write),
         ("POST", "https://api.acme.example/rpc/terminateInstance", r#"{"id":1}"#, Destroy),
+        ("DELETE", "https://api2.acme.example/conversations/c/tags", r#"{"ids":["t"]}"#, Write),
+        ("DELETE", "https://apiary.acme.example/hives/c/tags", "", Destroy),
+        ("DELETE", "https://api.acme.example/organization_memberships/a", "", Write),
+        ("DELETE", "https://api.acme.example/memberships/a", "", Destroy),
+        ("DELETE", "https://api.acme.example/todos/3/completion", "", Write),
     ]);
 }
