@@ -39,9 +39,12 @@ pub struct Identity {
 
 impl Identity {
     /// From a device as in `st_dev`, and a birth time in seconds and nanoseconds; the descriptor leads to the thing.
-    pub(crate) fn new(fd: BorrowedFd<'_>, device: u64, ino: u64, born: Option<(i64, u32)>) -> Result<Self, Errno> {
+    ///
+    /// # Errors
+    /// EBADF: there is none, and nothing is known of the device.
+    pub(crate) fn new(fd: Option<BorrowedFd<'_>>, device: u64, ino: u64, born: Option<(i64, u32)>) -> Result<Self, Errno> {
         let dev = pair(fs::major(device), fs::minor(device));
-        let births = births::of(dev, fd)?;
+        let births = births::known(dev).map_or_else(|| births::of(dev, fd.ok_or(Errno::BADF)?), Ok)?;
         let born = born.filter(|_| births != Births::Never);
         Ok(Self { dev, ino, born: born.map(|(seconds, nanoseconds)| Stamp(seconds, nanoseconds)) })
     }

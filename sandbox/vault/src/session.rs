@@ -155,9 +155,10 @@ impl Session {
         comparable && id.born.is_some_and(|born| born > self.after)
     }
 
-    /// The same for what `statx` has told already: the device as in `st_dev`, and the birth in seconds and nanoseconds.
+    /// The same for what `statx` has told already: the device as in `st_dev`, and the birth in seconds and nanoseconds. Without a descriptor
+    /// nothing is told of a file system that was not seen before.
     #[must_use]
-    pub fn age(&self, object: BorrowedFd<'_>, device: u64, inode: u64, born: Option<(i64, u32)>) -> Age {
+    pub fn age(&self, object: Option<BorrowedFd<'_>>, device: u64, inode: u64, born: Option<(i64, u32)>) -> Age {
         // What cannot be told is somebody's.
         Identity::new(object, device, inode, born).map_or(Age::Old, |id| self.age_of(id))
     }

@@ -57,8 +57,8 @@ impl Keeper {
         self.used.get()
     }
 
-    /// Since when a thing is there.
-    pub(super) fn since(&self, object: BorrowedFd<'_>, stat: &Stat, own: bool) -> Since {
+    /// Since when a thing is there. Of a file system that was not seen before, only what is held can tell.
+    pub(super) fn since(&self, object: Option<BorrowedFd<'_>>, stat: &Stat, own: bool) -> Since {
         if own || self.made.contains(&stat.id()) {
             return Since::Session;
         }

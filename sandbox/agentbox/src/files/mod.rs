@@ -261,12 +261,12 @@ impl Gate<'_> {
     fn decide(&mut self, notice: Notice, deed: Deed) {
         let mut next = Some((notice, deed));
         for _ in 0..MOST_TURNS {
-            let Some((notice, deed)) = next.take() else { return };
+            let Some((notice, mut deed)) = next.take() else { return };
             if deed.things(&self.world).all(|thing| self.judge.is_free(&thing, self.keeper.since(thing.object, &thing.stat, thing.own))) {
                 next = self.performed(deed.perform(notice, &self.world));
                 continue;
             }
-            let touches = match deed.stands_to_reason().and_then(|()| self.touches(&deed)) {
+            let touches = match deed.hold().and_then(|()| deed.stands_to_reason()).and_then(|()| self.touches(&deed)) {
                 Ok(touches) => touches,
                 Err(errno) => return notice.refuse(errno),
             };
@@ -306,7 +306,7 @@ impl Gate<'_> {
         Ok(touches
             .into_iter()
             .map(|touch| {
-                let since = self.keeper.since(touch.object, &touch.stat, touch.own);
+                let since = self.keeper.since(Some(touch.object), &touch.stat, touch.own);
                 (touch, since)
             })
             .collect())

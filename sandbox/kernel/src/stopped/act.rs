@@ -8,9 +8,9 @@ use std::{
 
 use nix::{
     errno::Errno,
-    fcntl::{AtFlags, FcntlArg, OFlag, RenameFlags, fallocate, fcntl, openat, renameat2},
+    fcntl::{AtFlags, FcntlArg, OFlag, OpenHow, RenameFlags, ResolveFlag, fallocate, fcntl, openat, openat2, renameat2},
     libc,
-    sys::stat::{SFlag, fstat, mkdirat, mknodat, stat, umask},
+    sys::stat::{Mode, SFlag, fstat, mkdirat, mknodat, stat, umask},
     unistd::{UnlinkatFlags, ftruncate, linkat, symlinkat, unlinkat},
 };
 
@@ -21,9 +21,16 @@ use super::{
     listener::Notice,
     reserve::{Placed, Wanted},
     resolve::{Object, Spot},
+    stat::Stat,
     world::World,
 };
 use crate::mounts::devices::CONSOLE;
+
+/// As the kernel has it; libc says nothing, since `open` adds it.
+const LARGE: OFlag = OFlag::from_bits_retain(if cfg!(target_arch = "aarch64") { 0o400_000 } else { 0o100_000 });
+
+/// What a plain file is opened with besides.
+const PLAIN: OFlag = OFlag::O_APPEND.union(OFlag::O_TRUNC).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY).union(OFlag::O_SYNC).union(OFlag::O_NOATIME);
 
 /// How a deed went.
 #[derive(Debug)]
@@ -111,7 +118,7 @@ fn perform(act: Act, tid: i32, world: &World) -> Result<Done, Errno> {
         }
         Act::Rename { from, to, flags } => renamed(from, to, flags),
         Act::Link { object, to, .. } => {
-            let name = World::name_of(object.fd.as_fd());
+            let name = World::name_of(object.held()?);
             linkat(world.fds(), name.as_str(), &to.folder, to.name.as_c_str(), AtFlags::AT_SYMLINK_FOLLOW)?;
             Ok(Done::Value)
         }
@@ -122,7 +129,7 @@ fn perform(act: Act, tid: i32, world: &World) -> Result<Done, Errno> {
         Act::MakeLink { spot, target } => symlinkat(target.as_c_str(), &spot.folder, spot.name.as_c_str()).map(|()| Done::Value),
         Act::MakeNode { spot, kind, mode } => as_masked(tid, world, || mknodat(&spot.folder, spot.name.as_c_str(), kind, mode, 0)).map(|()| Done::Value),
         Act::Truncate { object, length, .. } => {
-            ftruncate(world.reopen(object.fd.as_fd(), OFlag::O_WRONLY)?, length)?;
+            ftruncate(world.reopen(object.held()?, OFlag::O_WRONLY)?, length)?;
             Ok(Done::Value)
         }
         Act::Attributes { object, how, .. } => attributes::apply(&object, &how, world).map(|()| Done::Value),
@@ -155,7 +162,7 @@ fn renamed(from: Spot, to: Spot, flags: RenameFlags) -> Result<Done, Errno> {
     match renameat2(&from.folder, from.name.as_c_str(), &to.folder, to.name.as_c_str(), RenameFlags::RENAME_NOREPLACE) {
         Ok(()) => Ok(Done::Value),
         Err(Errno::EEXIST) if !flags.contains(RenameFlags::RENAME_NOREPLACE) => {
-            let object = object_at(&to)?;
+            let object = Object::at(&to.folder, &to.name)?;
             Ok(Done::Another(Act::Rename { from, to: Spot { object: Some(object), ..to }, flags }))
         }
         // A file system without that flag. Where another thread is faster than the next two lines it replaces a file that it has just made itself.
@@ -168,14 +175,13 @@ fn renamed(from: Spot, to: Spot, flags: RenameFlags) -> Result<Done, Errno> {
     }
 }
 
-fn object_at(spot: &Spot) -> Result<Object, Errno> {
-    let fd = openat(&spot.folder, spot.name.as_c_str(), OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?;
-    Object::of(fd)
-}
-
 /// What is made gets the caller's mask. One thread does all deeds, so nobody else makes anything meanwhile.
 pub(super) fn as_masked<T>(tid: i32, world: &World, make: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
-    let own = umask(world.mask(tid)?);
+    let (mask, own) = (world.mask(tid)?, world.own_mask());
+    if mask == own {
+        return make();
+    }
+    umask(mask);
     let made = make();
     // What this process makes for itself must not get the mask of an agent, which could be one that nobody can read through.
     umask(own);
@@ -196,22 +202,22 @@ fn opened(open: Open, tid: i32, world: &World) -> Result<Done, Errno> {
             match made {
                 Ok(fd) => Ok(Done::Opened(fd)),
                 Err(Errno::EEXIST) if exclusive == Exclusive::No => {
-                    let object = object_at(&spot)?;
-                    if object.kind() == SFlag::S_IFLNK {
-                        // Made in this moment, and never resolved: a loop of one's own making.
-                        return Err(Errno::ELOOP);
-                    }
-                    Ok(Done::Another(Act::Open(Open { target: Target::Object(object, Where::Spot(spot)), flags, mode, exclusive, on_exec })))
+                    let target = newcomer(spot)?;
+                    Ok(Done::Another(Act::Open(Open { target, flags, mode, exclusive, on_exec })))
                 }
                 Err(errno) => Err(errno),
             }
         }
-        Target::Control(object) => world.reopen(object.fd.as_fd(), flags - OFlag::O_TRUNC).map(Done::Opened),
+        Target::Control(object) => world.reopen(object.held()?, flags - OFlag::O_TRUNC).map(Done::Opened),
+        Target::Object(object, Where::Spot(spot)) if object.fd().is_none() => match by_name(&object, &spot, flags)? {
+            Some(done) => Ok(done),
+            None => Ok(Done::Another(Act::Open(Open { target: newcomer(spot)?, flags, mode, exclusive, on_exec }))),
+        },
         Target::Object(object, at) => match object.kind() {
             SFlag::S_IFREG => file(&object, flags, world),
             SFlag::S_IFIFO => {
                 let blocks = !flags.contains(OFlag::O_NONBLOCK);
-                match world.reopen(object.fd.as_fd(), flags | OFlag::O_NONBLOCK) {
+                match world.reopen(object.held()?, flags | OFlag::O_NONBLOCK) {
                     Ok(fd) => {
                         if blocks {
                             let set = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?) - OFlag::O_NONBLOCK;
@@ -224,7 +230,7 @@ fn opened(open: Open, tid: i32, world: &World) -> Result<Done, Errno> {
                 }
             }
             SFlag::S_IFCHR => device(&object, flags - OFlag::O_TRUNC, tid, world).map(Done::Opened),
-            SFlag::S_IFDIR if flags & (OFlag::O_ACCMODE | OFlag::O_TRUNC) == OFlag::O_RDONLY => world.reopen(object.fd.as_fd(), flags).map(Done::Opened),
+            SFlag::S_IFDIR if flags & (OFlag::O_ACCMODE | OFlag::O_TRUNC) == OFlag::O_RDONLY => world.reopen(object.held()?, flags).map(Done::Opened),
             SFlag::S_IFDIR => Err(Errno::EISDIR),
             // Block devices; the box has none, and its mounts open none.
             _ => Err(Errno::EACCES),
@@ -232,27 +238,62 @@ fn opened(open: Open, tid: i32, world: &World) -> Result<Done, Errno> {
     }
 }
 
+/// What has a name that was free.
+fn newcomer(spot: Spot) -> Result<Target, Errno> {
+    let object = Object::at(&spot.folder, &spot.name)?;
+    if object.kind() == SFlag::S_IFLNK {
+        // Made in this moment, and never resolved: a loop of one's own making.
+        return Err(Errno::ELOOP);
+    }
+    Ok(Target::Object(object, Where::Spot(spot)))
+}
+
+/// Opens a plain file that was glanced at for writing. None: what was opened is another thing, which nobody has judged; it is closed again as it was.
+fn by_name(object: &Object, spot: &Spot, flags: OFlag) -> Result<Option<Done>, Errno> {
+    // O_NOFOLLOW would stay among the flags that the caller can see; O_LARGEFILE is what `open` adds itself.
+    let how = OpenHow::new().flags((flags - OFlag::O_TRUNC) | LARGE | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let fd = openat2(&spot.folder, spot.name.as_c_str(), how)?;
+    let now = Stat::of(&fd)?;
+    if !now.is_of(&object.stat) { Ok(None) } else { cut(fd, None, now.size, flags).map(Some) }
+}
+
 fn file(object: &Object, flags: OFlag, world: &World) -> Result<Done, Errno> {
-    let fd = world.reopen(object.fd.as_fd(), flags - OFlag::O_TRUNC)?;
+    let fd = world.reopen(object.held()?, flags - OFlag::O_TRUNC)?;
+    // The kernel, too, asks for the right to write.
+    let other = if writes(flags) || !flags.contains(OFlag::O_TRUNC) { None } else { Some(world.reopen(object.held()?, OFlag::O_WRONLY)?) };
+    cut(fd, other, object.stat.size, flags)
+}
+
+/// Whether one can write through what is opened so.
+fn writes(flags: OFlag) -> bool {
+    let access = flags & OFlag::O_ACCMODE;
+    access == OFlag::O_WRONLY || access == OFlag::O_RDWR
+}
+
+/// Whether a plain file can be opened so by its name: `openat2` refuses what `open` does not know, and what cannot be written through is cut by another
+/// descriptor.
+pub(super) fn is_plain(flags: OFlag) -> bool {
+    writes(flags) && PLAIN.union(LARGE).contains(flags - OFlag::O_ACCMODE)
+}
+
+/// Sees to it that what was opened is cut short, if that was asked for: by the other descriptor, where one cannot write through it.
+fn cut(fd: OwnedFd, other: Option<OwnedFd>, size: u64, flags: OFlag) -> Result<Done, Errno> {
     if !flags.contains(OFlag::O_TRUNC) {
         return Ok(Done::Opened(fd));
     }
-    let access = flags & OFlag::O_ACCMODE;
-    // The kernel, too, asks for the right to write.
-    let cut = if access == OFlag::O_WRONLY || access == OFlag::O_RDWR { None } else { Some(world.reopen(object.fd.as_fd(), OFlag::O_WRONLY)?) };
-    if object.stat.size == 0 {
+    if size == 0 {
         // Nothing to lose: only its time of change is set.
-        ftruncate(cut.as_ref().unwrap_or(&fd), 0)?;
+        ftruncate(other.as_ref().unwrap_or(&fd), 0)?;
         return Ok(Done::Opened(fd));
     }
-    Ok(Done::ToCut(fd, cut))
+    Ok(Done::ToCut(fd, other))
 }
 
 /// A device; `/dev/tty` is the caller's terminal, not ours.
 fn device(object: &Object, flags: OFlag, tid: i32, world: &World) -> Result<OwnedFd, Errno> {
     let flags = flags | OFlag::O_NOCTTY;
     if object.stat.stands_for != libc::makedev(5, 0) {
-        return world.reopen(object.fd.as_fd(), flags);
+        return world.reopen(object.held()?, flags);
     }
     let terminal = terminal_of(tid, world)?;
     world.reopen(terminal.as_fd(), flags)
@@ -281,7 +322,7 @@ fn terminal_of(tid: i32, world: &World) -> Result<OwnedFd, Errno> {
     }
     for path in [CONSOLE.to_owned(), format!("/dev/pts/{minor}")] {
         if stat(path.as_str()).is_ok()
-            && let Ok(fd) = openat(world.root(), path.trim_start_matches('/'), OFlag::O_PATH | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
+            && let Ok(fd) = openat(world.root(), path.trim_start_matches('/'), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
             && is_it(fd.as_fd())
         {
             return Ok(fd);

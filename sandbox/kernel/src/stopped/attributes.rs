@@ -5,7 +5,7 @@
 use std::{
     ffi::{CStr, CString},
     io::Read as _,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::OwnedFd,
 };
 
 use nix::{
@@ -25,7 +25,7 @@ use super::{
     listener::Notice,
     memory,
     read::Read,
-    resolve::{Follow, Found, From, Object, Spot},
+    resolve::{Follow, Found, From, Look, Object, Spot},
     world::{Roots, Trailing, World},
 };
 
@@ -238,10 +238,10 @@ fn find(named: &Named, notice: &Notice, world: &World) -> Result<(Object, Where)
             if number < 0 || is_bare(tid, number, world)? {
                 return Err(Errno::EBADF);
             }
-            return Ok((From { world, tid, dirfd: number }.itself()?, Where::Nowhere));
+            return Ok((From { world, tid, dirfd: number, look: Look::Hold }.itself()?, Where::Nowhere));
         }
     };
-    let from = From { world, tid, dirfd };
+    let from = From { world, tid, dirfd, look: Look::Hold };
     let path = memory::path(tid, notice.argument(path))?;
     if empty && path.is_empty() {
         return Ok((from.itself()?, Where::Nowhere));
@@ -272,7 +272,7 @@ fn is_bare(tid: i32, number: i32, world: &World) -> Result<bool, Errno> {
 
 /// Does it.
 pub(super) fn apply(object: &Object, how: &Attributes, world: &World) -> Result<(), Errno> {
-    let name = World::name_of(object.fd.as_fd());
+    let name = World::name_of(object.held()?);
     let name = name.as_str();
     match how {
         // The name is a magic link, which leads to the thing itself, be it a link.
@@ -297,8 +297,8 @@ fn readable(object: &Object, name: &CStr, world: &World) -> Result<OwnedFd, Errn
         // Users have no attributes on these, and the others' are not the agent's.
         _ => return Err(foreign(name)),
     }
-    match world.reopen(object.fd.as_fd(), OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
-        Err(Errno::EACCES) if object.kind() == SFlag::S_IFREG => world.reopen(object.fd.as_fd(), OFlag::O_WRONLY | OFlag::O_NONBLOCK),
+    match world.reopen(object.held()?, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
+        Err(Errno::EACCES) if object.kind() == SFlag::S_IFREG => world.reopen(object.held()?, OFlag::O_WRONLY | OFlag::O_NONBLOCK),
         opened => opened,
     }
 }

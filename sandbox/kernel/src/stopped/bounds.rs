@@ -69,7 +69,7 @@ impl Bounds {
     }
 
     fn thing(&self, object: &Object, world: &World) -> Result<Region, Errno> {
-        Ok(self.region(&world.path_of(object.fd_of())?))
+        Ok(self.region(&world.path_of(object.held()?)?))
     }
 
     /// Whether a secret lies somewhere below a folder.
@@ -119,7 +119,7 @@ impl Bounds {
             Act::Change { .. } => Ok(Doer::Gate),
             Act::Attributes { object, .. } => {
                 // By its descriptor only: nobody else's is reached, see `resolve`.
-                let unnamed = object.stat.links == 0 || world.path_of(object.fd_of())?.is_relative();
+                let unnamed = object.stat.links == 0 || world.path_of(object.held()?)?.is_relative();
                 match self.thing(object, world)? {
                     Region::Given | Region::Private => Ok(Doer::Gate),
                     Region::Elsewhere if unnamed => Ok(Doer::Gate),

@@ -71,8 +71,8 @@ pub struct Touched<'d> {
 pub struct Thing<'d> {
     /// What happens to it.
     pub what: What,
-    /// The thing itself: a bare path's descriptor.
-    pub object: BorrowedFd<'d>,
+    /// The thing itself, a bare path's descriptor, if it is held already.
+    pub object: Option<BorrowedFd<'d>>,
     /// What it is.
     pub stat: Stat,
     /// Whether it lies in the box's own memory, where all was made in this box.
@@ -190,6 +190,27 @@ impl Deed {
         }
     }
 
+    /// Takes hold of what its names were only seen to lead to: before anything but doing it at once.
+    ///
+    /// # Errors
+    /// EBUSY: a name leads to another thing by now. Or the kernel's.
+    pub fn hold(&mut self) -> Result<(), Errno> {
+        match &mut self.act {
+            Act::Open(Open { target: Target::Object(object, Where::Spot(spot)), .. }) => object.hold(&spot.folder, &spot.name),
+            Act::Remove { spot, .. } => spot.hold(),
+            Act::Rename { from, to, .. } => from.hold().and_then(|()| to.hold()),
+            // Never only glanced at.
+            Act::Open(_)
+            | Act::Link { .. }
+            | Act::MakeFolder { .. }
+            | Act::MakeLink { .. }
+            | Act::MakeNode { .. }
+            | Act::Truncate { .. }
+            | Act::Change { .. }
+            | Act::Attributes { .. } => Ok(()),
+        }
+    }
+
     /// What modes and mounts refuse anyway, as the kernel would tell it when it is done: nobody is asked about that, and nothing is kept.
     ///
     /// # Errors
@@ -197,15 +218,15 @@ impl Deed {
     pub fn stands_to_reason(&self) -> Result<(), Errno> {
         match &self.act {
             Act::Open(open @ Open { target: Target::Object(object, _), .. }) if object.kind() == SFlag::S_IFREG && !open.only_reads() => {
-                may_write(object.fd.as_fd())
+                may_write(object.held()?)
             }
             Act::Open(_) | Act::Change { .. } | Act::MakeFolder { .. } | Act::MakeLink { .. } | Act::MakeNode { .. } => Ok(()),
-            Act::Truncate { object, .. } => may_write(object.fd.as_fd()),
+            Act::Truncate { object, .. } => may_write(object.held()?),
             Act::Remove { spot, folder } => may_write(spot.folder.as_fd()).and_then(|()| if *folder { read::is_empty(spot) } else { Ok(()) }),
             Act::Rename { from, to, .. } => may_write(from.folder.as_fd()).and_then(|()| may_write(to.folder.as_fd())),
             Act::Link { to, .. } => may_write(to.folder.as_fd()),
             // The owner may change what nobody may write.
-            Act::Attributes { object, .. } => match may_write(object.fd.as_fd()) {
+            Act::Attributes { object, .. } => match may_write(object.held()?) {
                 Err(Errno::EROFS) => Err(Errno::EROFS),
                 Ok(()) | Err(_) => Ok(()),
             },
@@ -217,10 +238,10 @@ impl Deed {
         self.parts(world).into_iter().flatten().map(|part| part.bare(world))
     }
 
-    /// The same, for judging and keeping. Nothing for what only makes.
+    /// The same, for judging and keeping, after [`Deed::hold`]. Nothing for what only makes.
     ///
     /// # Errors
-    /// Where it is cannot be told: then it cannot be judged.
+    /// Where it is cannot be told: then it cannot be judged. EBUSY: it is not held.
     pub fn touches(&self, world: &World) -> Result<Vec<Touched<'_>>, Errno> {
         self.parts(world).into_iter().flatten().map(|part| part.whole(world)).collect()
     }
@@ -275,8 +296,8 @@ struct Part<'d> {
 
 impl<'d> Part<'d> {
     fn bare(&self, world: &World) -> Thing<'d> {
-        let Object { fd, stat } = self.object;
-        Thing { what: self.what, object: fd.as_fd(), stat: *stat, own: world.is_own(stat.mount) }
+        let stat = self.object.stat;
+        Thing { what: self.what, object: self.object.fd(), stat, own: world.is_own(stat.mount) }
     }
 
     fn whole(self, world: &World) -> Result<Touched<'d>, Errno> {
@@ -286,8 +307,8 @@ impl<'d> Part<'d> {
             At::Nowhere => (path_of(world, self.object)?, None),
         };
         let to = self.to.map(|to| Ok::<_, Errno>((to.path(world)?, to.folder.as_fd()))).transpose()?;
-        let Object { fd, stat } = self.object;
-        Ok(Touched { what: self.what, path, object: fd.as_fd(), folder, stat: *stat, own: world.is_own(stat.mount), to })
+        let stat = self.object.stat;
+        Ok(Touched { what: self.what, path, object: self.object.held()?, folder, stat, own: world.is_own(stat.mount), to })
     }
 }
 
@@ -312,7 +333,7 @@ fn nameless(what: What, object: &Object) -> Option<Part<'_>> {
 /// Where a thing is that was come by without a name. What the kernel calls it must still lead to it: one whose name was removed while it has
 /// others lies nobody knows where.
 fn path_of(world: &World, object: &Object) -> Result<PathBuf, Errno> {
-    let path = world.path_of(object.fd.as_fd())?;
+    let path = world.path_of(object.held()?)?;
     if object.stat.links > 0 {
         let there = fstatat(AT_FDCWD, &path, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|_| Errno::EPERM)?;
         if (there.st_dev, there.st_ino) != object.stat.id() {

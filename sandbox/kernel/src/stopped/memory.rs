@@ -1,10 +1,10 @@
 //! The one reading of the caller's memory.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use nix::errno::Errno;
 
-use crate::sys::notify::read_memory;
+use crate::sys::notify::{read_memory, read_two};
 
 /// The kernel's own bound for a path, with its NUL.
 const PATH_MAX: usize = 4096;
@@ -34,6 +34,24 @@ pub(super) fn bytes(tid: i32, address: u64, length: usize) -> Result<Vec<u8>, Er
 
 fn gone(errno: Errno) -> Errno {
     if errno == Errno::ESRCH { Errno::EINTR } else { errno }
+}
+
+/// The strings at two addresses, as [`path`]; in one reading, where both are short enough.
+pub(super) fn two_paths(tid: i32, first: u64, second: u64) -> Result<(CString, CString), Errno> {
+    let (mut one, mut other) = ([0; FIRST], [0; FIRST]);
+    let wanted = |address: u64| usize::try_from(PAGE - address % PAGE).unwrap_or(FIRST).min(FIRST);
+    let (one_length, other_length) = (wanted(first), wanted(second));
+    if let (Some(one), Some(other)) = (one.get_mut(..one_length), other.get_mut(..other_length)) {
+        // What is not there is found out below.
+        let got = read_two(tid, (first, &mut *one), (second, &mut *other)).map_err(gone).unwrap_or(0);
+        let ended = |bytes: &[u8]| CStr::from_bytes_until_nul(bytes).ok().map(CStr::to_owned);
+        if got == one_length + other_length
+            && let (Some(one), Some(other)) = (ended(one), ended(other))
+        {
+            return Ok((one, other));
+        }
+    }
+    Ok((path(tid, first)?, path(tid, second)?))
 }
 
 /// The string at `address`, as the kernel would take it for a path.

@@ -12,6 +12,7 @@ mod attributes;
 mod bounds;
 mod calls;
 mod deed;
+mod folders;
 mod listener;
 mod made;
 mod memory;

@@ -20,7 +20,7 @@ use super::{
     deed::{Act, Change, Exclusive, Open, Target, Where},
     listener::Notice,
     memory,
-    resolve::{Dots, Follow, Found, From, Object, Spot},
+    resolve::{Dots, Follow, Found, From, Look, Object, Spot},
     sockets,
     stat::Stat,
     world::{Files, Roots, Trailing, World},
@@ -52,9 +52,13 @@ pub(super) fn read(notice: &Notice, world: &World) -> Result<Read, Errno> {
 fn arguments(notice: &Notice, world: &World) -> Result<Read, Errno> {
     let tid = notice.tid();
     let kind = notice.kind().ok_or(Errno::ENOSYS)?;
-    let from = |dirfd| From { world, tid, dirfd };
+    let from = |dirfd| From { world, tid, dirfd, look: Look::Hold };
+    // Bounds are for what is held.
+    let look = if world.bounds().is_some() { Look::Hold } else { Look::Glance };
+    let by_name = |dirfd| From { world, tid, dirfd, look };
     let here = libc::AT_FDCWD;
     let path = |argument| memory::path(tid, notice.argument(argument));
+    let two = |first, second| memory::two_paths(tid, notice.argument(first), notice.argument(second));
     match kind {
         Kind::Unknown(errno) => Err(errno),
         Kind::SetFlags => change(world, notice, Change::Flags(OFlag::from_bits_retain(notice.int(2)))),
@@ -84,15 +88,15 @@ fn arguments(notice: &Notice, world: &World) -> Result<Read, Errno> {
         Kind::Connect => sockets::connect(notice, world),
         Kind::Bind => sockets::bind(notice, world),
         Kind::Listen => sockets::listen(notice, world),
-        Kind::Open => open(world, &from(here), path(0), notice.int(1), notice.int(2)),
-        Kind::OpenAt => open(world, &from(notice.int(0)), path(1), notice.int(2), notice.int(3)),
-        Kind::Creat => open(world, &from(here), path(0), libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC, notice.int(1)),
-        Kind::Unlink => remove(&from(here), path(0), 0),
-        Kind::UnlinkAt => remove(&from(notice.int(0)), path(1), notice.int(2)),
-        Kind::Rmdir => remove(&from(here), path(0), libc::AT_REMOVEDIR),
-        Kind::Rename => rename((&from(here), &path(0)?), (&from(here), &path(1)?), 0),
-        Kind::RenameAt => rename((&from(notice.int(0)), &path(1)?), (&from(notice.int(2)), &path(3)?), 0),
-        Kind::RenameAt2 => rename((&from(notice.int(0)), &path(1)?), (&from(notice.int(2)), &path(3)?), notice.int(4)),
+        Kind::Open => open(world, &by_name(here), path(0), notice.int(1), notice.int(2)),
+        Kind::OpenAt => open(world, &by_name(notice.int(0)), path(1), notice.int(2), notice.int(3)),
+        Kind::Creat => open(world, &by_name(here), path(0), libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC, notice.int(1)),
+        Kind::Unlink => remove(&by_name(here), path(0), 0),
+        Kind::UnlinkAt => remove(&by_name(notice.int(0)), path(1), notice.int(2)),
+        Kind::Rmdir => remove(&by_name(here), path(0), libc::AT_REMOVEDIR),
+        Kind::Rename => rename((&by_name(here), &by_name(here)), &two(0, 1)?, 0),
+        Kind::RenameAt => rename((&by_name(notice.int(0)), &by_name(notice.int(2))), &two(1, 3)?, 0),
+        Kind::RenameAt2 => rename((&by_name(notice.int(0)), &by_name(notice.int(2))), &two(1, 3)?, notice.int(4)),
         Kind::Link => link(world, (&from(here), &path(0)?), (&from(here), &path(1)?), 0),
         Kind::LinkAt => link(world, (&from(notice.int(0)), &path(1)?), (&from(notice.int(2)), &path(3)?), notice.int(4)),
         Kind::Truncate => truncate(world, &from(here), &path(0)?, notice.argument(1).cast_signed()),
@@ -156,7 +160,13 @@ fn open(world: &World, from: &From<'_>, path: Result<CString, Errno>, flags: i32
             // Even where it leads to what is no folder.
             _ if spot.trailing == Trailing::Slash && flags.contains(OFlag::O_CREAT) => return Err(Errno::EISDIR),
             None => return opening(Target::Free(spot)),
-            Some(object) => (object, Where::Spot(spot)),
+            Some(mut object) => {
+                // By its name only a plain file is opened, and only where no call of another thread can put a pipe in its place, which would hold everybody up.
+                if object.kind() != SFlag::S_IFREG || spot.scratch || !act::is_plain(kept) {
+                    object.hold(&spot.folder, &spot.name)?;
+                }
+                (object, Where::Spot(spot))
+            }
         },
     };
     if exclusive {
@@ -251,7 +261,7 @@ fn end(found: Found) -> Result<Spot, Errno> {
     }
 }
 
-fn rename(from: (&From<'_>, &CString), to: (&From<'_>, &CString), flags: i32) -> Result<Read, Errno> {
+fn rename((from, to): (&From<'_>, &From<'_>), (old, new): &(CString, CString), flags: i32) -> Result<Read, Errno> {
     let flags = RenameFlags::from_bits(flags.cast_unsigned()).ok_or(Errno::EINVAL)?;
     if flags.contains(RenameFlags::RENAME_EXCHANGE) && flags != RenameFlags::RENAME_EXCHANGE {
         return Err(Errno::EINVAL);
@@ -261,8 +271,8 @@ fn rename(from: (&From<'_>, &CString), to: (&From<'_>, &CString), flags: i32) ->
         return Err(Errno::EINVAL);
     }
     let exchange = flags.contains(RenameFlags::RENAME_EXCHANGE);
-    let first = from.0.find(from.1, Follow::No)?;
-    let to = to.0.find_beside((from.0, from.1, &first), to.1, Follow::No)?;
+    let first = from.find(old, Follow::No)?;
+    let to = to.find_beside((from, old, &first), new, Follow::No)?;
     let from = first;
     if let (Found::Spot(from), Found::Spot(to)) = (&from, &to)
         && from.ground.mount != to.ground.mount
@@ -370,7 +380,7 @@ fn change(world: &World, notice: &Notice, change: Change) -> Result<Read, Errno>
     let stat = Stat::of(&file)?;
     if is_writable && flags.contains(OFlag::O_APPEND) && stat.kind() == SFlag::S_IFREG {
         let fd = world.reopen(file.as_fd(), OFlag::O_PATH)?;
-        return Ok(Read::Act(Act::Change { file, object: Object { fd, stat }, change }));
+        return Ok(Read::Act(Act::Change { file, object: Object::from_parts(fd, stat), change }));
     }
     // If it has gone, the file can be that of another process with its number.
     if !notice.is_waiting() {

@@ -23,6 +23,7 @@ use nix::{
 };
 
 use super::{
+    folders::Folder,
     stat::Stat,
     world::{Roots, Trailing, World, joined, split},
 };
@@ -45,10 +46,20 @@ pub(super) enum Follow {
     Folders,
 }
 
+/// How what has a name is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// It is taken hold of, and acted on as that.
+    Hold,
+    /// Its name is only looked at, where it will be the name that is acted on: at once, or when it has been taken hold of after all.
+    Glance,
+}
+
 /// Something that is there.
 #[derive(Debug)]
 pub(super) struct Object {
-    pub(super) fd: OwnedFd,
+    /// The thing itself; none after a glance.
+    fd: Option<OwnedFd>,
     pub(super) stat: Stat,
 }
 
@@ -57,19 +68,53 @@ impl Object {
         self.stat.kind()
     }
 
-    pub(super) fn fd_of(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+    /// The thing itself, if it is held.
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.fd.as_ref().map(AsFd::as_fd)
     }
 
-    /// Whether it is of a `/proc`.
+    /// The thing itself.
+    ///
+    /// # Errors
+    /// EBUSY: it was only glanced at, and may be another by now.
+    pub(super) fn held(&self) -> Result<BorrowedFd<'_>, Errno> {
+        self.fd().ok_or(Errno::EBUSY)
+    }
+
+    /// Whether it is of a `/proc`. What was glanced at is not: see [`Walk::glance`].
     pub(super) fn is_of_proc(&self) -> bool {
         // It has no disk.
-        self.stat.is_of_no_disk() && is_proc(self.fd.as_fd())
+        self.stat.is_of_no_disk() && self.fd().is_some_and(is_proc)
     }
 
     pub(super) fn of(fd: OwnedFd) -> Result<Self, Errno> {
         let stat = Stat::of(&fd)?;
-        Ok(Self { fd, stat })
+        Ok(Self { fd: Some(fd), stat })
+    }
+
+    pub(super) fn from_parts(fd: OwnedFd, stat: Stat) -> Self {
+        Self { fd: Some(fd), stat }
+    }
+
+    /// What has this name now.
+    pub(super) fn at(folder: impl AsFd, name: &CStr) -> Result<Self, Errno> {
+        Self::of(openat(folder, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?)
+    }
+
+    /// Takes hold of what was only glanced at.
+    ///
+    /// # Errors
+    /// EBUSY: another thing has the name by now.
+    pub(super) fn hold(&mut self, folder: impl AsFd, name: &CStr) -> Result<(), Errno> {
+        if self.fd.is_some() {
+            return Ok(());
+        }
+        let now = Self::at(folder, name)?;
+        if !now.stat.is_of(&self.stat) {
+            return Err(Errno::EBUSY);
+        }
+        *self = now;
+        Ok(())
     }
 }
 
@@ -110,8 +155,19 @@ impl Spot {
         Ok(joined(&world.path_of(self.folder.as_fd())?, self.name.to_bytes()))
     }
 
-    /// Whether the name still leads to what was judged, or still to nothing.
+    /// Takes hold of what has the name.
+    ///
+    /// # Errors
+    /// See [`Object::hold`].
+    pub(super) fn hold(&mut self) -> Result<(), Errno> {
+        self.object.as_mut().map_or(Ok(()), |object| object.hold(&self.folder, &self.name))
+    }
+
+    /// Whether the name still leads to what was judged, or still to nothing. What was glanced at was looked at a moment ago: else it would be held.
     pub(super) fn stands(&self) -> Result<(), Errno> {
+        if self.object.as_ref().is_some_and(|object| object.fd.is_none()) {
+            return Ok(());
+        }
         let now = nix::sys::stat::fstatat(&self.folder, self.name.as_c_str(), nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW);
         match (now, &self.object) {
             (Ok(now), Some(object)) if (now.st_dev, now.st_ino) == object.stat.id() => Ok(()),
@@ -129,6 +185,7 @@ pub(super) struct From<'w> {
     pub(super) tid: i32,
     /// The descriptor argument: `AT_FDCWD`, or one of the caller's.
     pub(super) dirfd: i32,
+    pub(super) look: Look,
 }
 
 impl From<'_> {
@@ -137,9 +194,37 @@ impl From<'_> {
         if path.to_bytes().is_empty() {
             return Err(Errno::ENOENT);
         }
-        let base = self.base(path.to_bytes())?;
+        let (before, last, trailing) = split(path);
+        let words = self.words(before);
         let mut walk = Walk { from: self, links: 0 };
-        walk.path(base, path, follow)
+        if !matches!(last, b"" | b"." | b"..")
+            && let Some(folder) = words.as_deref().and_then(|words| self.world.folder_again(self.tid, words))
+        {
+            return walk.last(folder, last, trailing, follow);
+        }
+        let base = self.base(path.to_bytes())?;
+        walk.path(base, path, follow, words)
+    }
+
+    /// How the folder of a path is called, among those that calls came through lately. None where it must be walked to.
+    fn words(&self, before: &[u8]) -> Option<Vec<u8>> {
+        // A caller with another root means another folder by the same words.
+        if self.world.roots() == Roots::Various {
+            return None;
+        }
+        if before.first() == Some(&b'/') {
+            return Some(before.to_vec());
+        }
+        let mut words = match self.dirfd {
+            libc::AT_FDCWD => b"cwd".to_vec(),
+            ..0 => return None,
+            number => format!("fd/{number}").into_bytes(),
+        };
+        if !before.is_empty() {
+            words.push(b'/');
+            words.extend_from_slice(before);
+        }
+        Some(words)
     }
 
     /// Resolves a second path of the same call, which often leads to the folder of the first.
@@ -149,7 +234,7 @@ impl From<'_> {
         match found {
             Found::Spot(spot) if from.dirfd == self.dirfd && split(other).0 == before && !spot.ground.proc && !matches!(last, b"" | b"." | b"..") => {
                 let mut walk = Walk { from: self, links: 0 };
-                walk.last((spot.folder.clone(), spot.ground), last, trailing, follow)
+                walk.last(Folder { fd: spot.folder.clone(), ground: spot.ground }, last, trailing, follow)
             }
             Found::Spot(_) | Found::Itself(_) | Found::Folder(..) => self.find(path, follow),
         }
@@ -223,21 +308,22 @@ struct Walk<'f, 'w> {
 }
 
 impl Walk<'_, '_> {
-    fn path(&mut self, base: Base<'_>, path: &CStr, follow: Follow) -> Result<Found, Errno> {
+    /// `words`: how the folder is to be known again.
+    fn path(&mut self, base: Base<'_>, path: &CStr, follow: Follow, words: Option<Vec<u8>>) -> Result<Found, Errno> {
         let (before, last, trailing) = split(path);
         let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        let (folder, ground) = if before.iter().all(|byte| *byte == b'/') {
-            let ground = Ground::of(base.as_fd())?;
-            (base.into_owned()?, ground)
+        let (folder, stat) = if before.iter().all(|byte| *byte == b'/') {
+            let stat = Stat::of(&base)?;
+            (base.into_owned()?, stat)
         } else {
             match openat2(&base, relative(before), how) {
                 Ok(folder) => {
-                    let ground = Ground::of(folder.as_fd())?;
-                    if ground.proc {
+                    let stat = Stat::of(&folder)?;
+                    if Ground::of(folder.as_fd(), &stat).proc {
                         // `self` in it would be this process.
                         return self.slowly(base.into_owned()?, path.to_bytes(), follow);
                     }
-                    (folder, ground)
+                    (folder, stat)
                 }
                 // A magic link on the way, or one that the kernel resolved for us instead of the caller; or really a loop.
                 Err(Errno::ELOOP | Errno::ENOENT) => return self.slowly(base.into_owned()?, path.to_bytes(), follow),
@@ -250,24 +336,30 @@ impl Walk<'_, '_> {
             b".." => return Ok(Found::Folder(Dots::Two, up(folder.as_fd())?)),
             _ => {}
         }
-        self.last((Rc::new(folder), ground), last, trailing, follow)
+        let ground = Ground::of(folder.as_fd(), &stat);
+        let folder = Folder { fd: Rc::new(folder), ground };
+        if let Some(words) = words {
+            self.from.world.folders().remember(words, &folder, stat);
+        }
+        self.last(folder, last, trailing, follow)
     }
 
     /// The end of a path: what has the name, and where a link leads.
-    fn last(&mut self, (folder, ground): (Rc<OwnedFd>, Ground), name: &[u8], trailing: Trailing, follow: Follow) -> Result<Found, Errno> {
+    fn last(&mut self, Folder { fd: folder, ground }: Folder, name: &[u8], trailing: Trailing, follow: Follow) -> Result<Found, Errno> {
         let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
         if ground.proc {
             return self.slowly(folder.try_clone().map_err(|_| Errno::EMFILE)?, name.to_bytes(), follow);
         }
-        let object = match openat(&folder, name.as_c_str(), OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
-            Ok(fd) => Some(Object::of(fd)?),
+        let object = match self.glance(&folder, &name, ground).and_then(|seen| seen.map_or_else(|| Object::at(&folder, &name), Ok)) {
+            Ok(object) => Some(object),
             Err(Errno::ENOENT) => None,
             Err(errno) => return Err(errno),
         };
         match object {
-            Some(object) if object.kind() == SFlag::S_IFLNK && (follow == Follow::Yes || (follow == Follow::Folders && trailing == Trailing::Slash)) => {
+            Some(mut object) if object.kind() == SFlag::S_IFLNK && (follow == Follow::Yes || (follow == Follow::Folders && trailing == Trailing::Slash)) => {
                 self.link()?;
-                let mut target = readlinkat(&object.fd, "")?.as_bytes().to_vec();
+                object.hold(&folder, &name)?;
+                let mut target = readlinkat(object.held()?, "")?.as_bytes().to_vec();
                 if trailing == Trailing::Slash {
                     target.push(b'/');
                 }
@@ -276,10 +368,19 @@ impl Walk<'_, '_> {
                 if target.is_empty() {
                     return Err(Errno::ENOENT);
                 }
-                self.path(base, &target, follow)
+                self.path(base, &target, follow, None)
             }
             object => Ok(Found::Spot(self.spot(folder, name, object, trailing, ground))),
         }
+    }
+
+    /// What has a name, by a look at the name. None where it must be taken hold of: what is mounted there could be of a `/proc`.
+    fn glance(&self, folder: &OwnedFd, name: &CStr, ground: Ground) -> Result<Option<Object>, Errno> {
+        if self.from.look == Look::Hold {
+            return Ok(None);
+        }
+        let stat = Stat::at(folder, name)?;
+        Ok((stat.mount == ground.mount).then_some(Object { fd: None, stat }))
     }
 
     fn spot(&self, folder: Rc<OwnedFd>, name: CString, object: Option<Object>, trailing: Trailing, ground: Ground) -> Spot {
@@ -316,7 +417,7 @@ impl Walk<'_, '_> {
                 }
                 continue;
             }
-            let ground = Ground::of(at.as_fd())?;
+            let ground = Ground::of(at.as_fd(), &Stat::of(&at)?);
             let in_proc = ground.proc;
             if in_proc && fstat(&at)?.st_ino == PROC_ROOT && self.is_caller(&name)? {
                 at = self.from.world.folder_of(self.from.tid)?;
@@ -327,8 +428,8 @@ impl Walk<'_, '_> {
                 continue;
             }
             let text = CString::new(name).map_err(|_| Errno::EINVAL)?;
-            let object = match openat(&at, text.as_c_str(), OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
-                Ok(fd) => Object::of(fd)?,
+            let object = match Object::at(&at, &text) {
+                Ok(object) => object,
                 Err(Errno::ENOENT) if is_last => return Ok(Found::Spot(self.spot(Rc::new(at), text, None, trailing, ground))),
                 Err(errno) => return Err(errno),
             };
@@ -340,7 +441,7 @@ impl Walk<'_, '_> {
                 if object.kind() != SFlag::S_IFDIR {
                     return Err(Errno::ENOTDIR);
                 }
-                at = object.fd;
+                at = object.fd.ok_or(Errno::EBUSY)?;
                 continue;
             }
             self.link()?;
@@ -354,7 +455,7 @@ impl Walk<'_, '_> {
                 at = fd;
                 continue;
             }
-            let target = readlinkat(&object.fd, "")?;
+            let target = readlinkat(object.held()?, "")?;
             let target = target.as_bytes();
             if target.first() == Some(&b'/') {
                 at = self.from.root()?.into_owned()?;
@@ -398,13 +499,12 @@ impl Walk<'_, '_> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ground {
     pub(super) mount: u64,
-    proc: bool,
+    pub(super) proc: bool,
 }
 
 impl Ground {
-    fn of(folder: BorrowedFd<'_>) -> Result<Self, Errno> {
-        let stat = Stat::of(folder)?;
-        Ok(Self { mount: stat.mount, proc: stat.is_of_no_disk() && is_proc(folder) })
+    fn of(folder: BorrowedFd<'_>, stat: &Stat) -> Self {
+        Self { mount: stat.mount, proc: stat.is_of_no_disk() && is_proc(folder) }
     }
 }
 

@@ -39,7 +39,7 @@ use super::{
     made::Made,
     memory,
     read::Read,
-    resolve::{Follow, Found, From, Spot},
+    resolve::{Follow, Found, From, Look, Object, Spot},
     world::{Trailing, World},
 };
 use crate::{setting::Outside, sys::socket::dissolve};
@@ -341,17 +341,17 @@ fn unix_connect(ways: &Ways, socket: &OwnedFd, name: Vec<u8>, notice: &Notice, w
         return Err(Errno::ECONNREFUSED);
     }
     let path = std::ffi::CString::new(name).map_err(|_| Errno::EINVAL)?;
-    let from = From { world, tid: notice.tid(), dirfd: libc::AT_FDCWD };
+    let from = From { world, tid: notice.tid(), dirfd: libc::AT_FDCWD, look: Look::Hold };
     let Found::Spot(mut spot) = from.find(&path, Follow::Yes)? else { return Err(Errno::ECONNREFUSED) };
     let object = spot.object.take().ok_or(Errno::ENOENT)?;
     if object.kind() != SFlag::S_IFSOCK {
         return Err(Errno::ECONNREFUSED);
     }
     let is_born_here = ways.files.borrow().get(&object.stat.id()).is_some_and(|born| *born == object.stat.born);
-    if !is_born_here && !ways.named.contains(&world.path_of(object.fd_of())?) {
+    if !is_born_here && !ways.named.contains(&world.path_of(object.held()?)?) {
         return Err(Errno::EACCES);
     }
-    joined(ways, socket, &UnixAddr::new(&PathBuf::from(format!("/proc/self/fd/{}", object.fd.as_raw_fd())))?)
+    joined(ways, socket, &UnixAddr::new(&PathBuf::from(format!("/proc/self/fd/{}", object.held()?.as_raw_fd())))?)
 }
 
 pub(super) fn bind(notice: &Notice, world: &World) -> Result<Read, Errno> {
@@ -398,7 +398,7 @@ fn unix_bind(ways: &Ways, socket: &OwnedFd, name: Vec<u8>, notice: &Notice, worl
         return Err(Errno::EPERM);
     }
     let path = std::ffi::CString::new(name).map_err(|_| Errno::EINVAL)?;
-    let from = From { world, tid: notice.tid(), dirfd: libc::AT_FDCWD };
+    let from = From { world, tid: notice.tid(), dirfd: libc::AT_FDCWD, look: Look::Hold };
     let spot = match from.find(&path, Follow::No)? {
         Found::Spot(spot) if spot.object.is_none() => spot,
         Found::Spot(_) | Found::Itself(_) | Found::Folder(..) => return Err(Errno::EADDRINUSE),
@@ -415,12 +415,7 @@ fn unix_bind(ways: &Ways, socket: &OwnedFd, name: Vec<u8>, notice: &Notice, worl
     let place = UnixAddr::new(std::ffi::OsStr::from_bytes(&place))?;
     as_masked(notice.tid(), world, || bind_to(socket.as_raw_fd(), &place))?;
     let made = fstatat(&spot.folder, spot.name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
-    let born = super::stat::Stat::of(nix::fcntl::openat(
-        &spot.folder,
-        spot.name.as_c_str(),
-        OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
-        nix::sys::stat::Mode::empty(),
-    )?)?;
+    let born = Object::at(&spot.folder, &spot.name)?.stat;
     // In the private folder another thread of the caller can have put something else there.
     if born.kind() == SFlag::S_IFSOCK && born.id() == (made.st_dev, made.st_ino) {
         let mut files = ways.files.borrow_mut();

@@ -1,6 +1,6 @@
 //! What one `statx(2)` tells of a thing: all that judging and doing ask for.
 
-use std::os::fd::AsFd;
+use std::{ffi::CStr, os::fd::AsFd};
 
 use nix::{errno::Errno, libc, sys::stat::SFlag};
 use rustix::fs::{AtFlags, Statx, StatxFlags, statx};
@@ -29,8 +29,22 @@ pub struct Stat {
 impl Stat {
     /// Of what a descriptor leads to.
     pub(super) fn of(fd: impl AsFd) -> Result<Self, Errno> {
+        Self::asked(fd, c"", AtFlags::EMPTY_PATH)
+    }
+
+    /// Of what has a name in a folder, be it a link.
+    pub(super) fn at(folder: impl AsFd, name: &CStr) -> Result<Self, Errno> {
+        Self::asked(folder, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT)
+    }
+
+    /// Of where a path leads.
+    pub(super) fn behind(folder: impl AsFd, path: &CStr) -> Result<Self, Errno> {
+        Self::asked(folder, path, AtFlags::NO_AUTOMOUNT)
+    }
+
+    fn asked(folder: impl AsFd, path: &CStr, how: AtFlags) -> Result<Self, Errno> {
         let asked = StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID;
-        let found = statx(fd, c"", AtFlags::EMPTY_PATH, asked).map_err(|error| Errno::from_raw(error.raw_os_error()))?;
+        let found = statx(folder, path, how, asked).map_err(|error| Errno::from_raw(error.raw_os_error()))?;
         Self::told(&found)
     }
 
@@ -56,6 +70,11 @@ impl Stat {
     #[must_use]
     pub fn id(&self) -> (u64, u64) {
         (self.device, self.inode)
+    }
+
+    /// Whether it is the same thing, come by through the same mount. The birth tells a number that was given away again from its first owner.
+    pub(super) fn is_of(&self, other: &Self) -> bool {
+        (self.id(), self.mount, self.born) == (other.id(), other.mount, other.born)
     }
 
     /// Its kind alone.

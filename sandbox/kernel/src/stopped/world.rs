@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     collections::HashMap,
-    ffi::CStr,
+    ffi::{CStr, CString},
     fs::File,
     io::Read as _,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
@@ -25,9 +25,11 @@ use rustix::fs::{AtFlags, StatxFlags, statx};
 
 use super::{
     bounds::Bounds,
+    folders::{Folder, Folders},
     made::Made,
     reserve::{Left, Reserve},
     sockets::Ways,
+    stat::Stat,
 };
 use crate::{capabilities, lease, mounts, sys::foreign};
 
@@ -38,7 +40,7 @@ const MASK_LASTS: Duration = Duration::from_millis(50);
 const MOST_MASKS: usize = 1024;
 
 /// A `status` file of `/proc` is a few kilobytes; the mask stands near its top.
-const STATUS: u64 = 4096;
+const STATUS: usize = 4096;
 
 /// What somebody types, sends, or has set to end a call that takes long. Other handlers must not make an `open` fail that cannot fail so
 /// elsewhere: shells have one for SIGCHLD, Go for SIGURG.
@@ -63,6 +65,7 @@ pub struct World {
     fds: OwnedFd,
     /// The process that called last, in `/proc` outside: a number that has a new owner finds nothing in it.
     last: RefCell<Option<(i32, OwnedFd)>>,
+    folders: Folders,
     /// The device of `/proc` outside.
     outer: u64,
     /// Mounts that are the box's own: memory, and layers over caches.
@@ -70,6 +73,8 @@ pub struct World {
     /// Those of them with nothing else mounted beneath.
     alone: Vec<u64>,
     masks: RefCell<HashMap<i32, (Instant, Mode)>>,
+    /// This process's own, which it has whenever it does nothing for a caller.
+    own_mask: Mode,
     files: Files,
     /// What no mount says, where the box has no namespaces.
     without: Option<(Bounds, Ways)>,
@@ -158,16 +163,19 @@ impl World {
         let probe = foreign::open(nix::unistd::getpid().as_raw()).and_then(|me| foreign::take(me.as_fd(), root.as_raw_fd()));
         let files = if probe.is_ok() { Files::Had } else { Files::Refused };
         let fds = openat(&proc, "self/fd", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+        let own_mask = mask_in(&text_of(openat(&proc, "self/status", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?)?)?;
         Ok(Self {
             proc,
             fds,
             last: RefCell::default(),
+            folders: Folders::default(),
             root,
             roots,
             outer,
             own,
             alone,
             masks: RefCell::default(),
+            own_mask,
             files,
             without: None,
             reserve: Left::from(Reserve::default()),
@@ -238,6 +246,22 @@ impl World {
         opened
     }
 
+    pub(super) fn folders(&self) -> &Folders {
+        &self.folders
+    }
+
+    /// A folder that is held, if it is the one that these words of a process lead to: from its own folder in `/proc`, or from the root. Through which
+    /// links they lead there now does not matter: by the same words, and then by no magic link but the caller's own, a call has come to this very folder.
+    pub(super) fn folder_again(&self, tid: i32, words: &[u8]) -> Option<Folder> {
+        self.folders.again(words, |words| {
+            if words.to_bytes().starts_with(b"/") {
+                return Stat::behind(&self.root, words).ok();
+            }
+            let of_caller = [tid.to_string().as_bytes(), b"/", words.to_bytes()].concat();
+            Stat::behind(&self.proc, &CString::new(of_caller).ok()?).ok()
+        })
+    }
+
     /// A process's folder in `/proc` outside.
     pub(super) fn folder_of(&self, tid: i32) -> Result<OwnedFd, Errno> {
         openat(&self.proc, tid.to_string().as_str(), OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
@@ -293,10 +317,7 @@ impl World {
     }
 
     fn status(&self, tid: i32) -> Result<String, Errno> {
-        let mut text = String::new();
-        let status = self.of_process(tid, "status", OFlag::O_RDONLY)?;
-        File::from(status).take(STATUS).read_to_string(&mut text).map_err(|_| Errno::EIO)?;
-        Ok(text)
+        text_of(self.of_process(tid, "status", OFlag::O_RDONLY)?)
     }
 
     /// Whether a signal waits that the thread has a handler for and that means it to leave off: it does not see it while its call is held.
@@ -311,6 +332,11 @@ impl World {
         Ok(pending & set("SigCgt:")? & ending != 0)
     }
 
+    /// The mask of the modes of what this process makes.
+    pub(super) fn own_mask(&self) -> Mode {
+        self.own_mask
+    }
+
     /// The mask of the modes of what the caller makes.
     pub(super) fn mask(&self, tid: i32) -> Result<Mode, Errno> {
         let mut masks = self.masks.borrow_mut();
@@ -319,9 +345,7 @@ impl World {
         {
             return Ok(*mask);
         }
-        let text = self.status(tid)?;
-        let octal = text.lines().find_map(|line| line.strip_prefix("Umask:")).ok_or(Errno::EIO)?;
-        let mask = u32::from_str_radix(octal.trim(), 8).ok().and_then(Mode::from_bits).ok_or(Errno::EIO)?;
+        let mask = mask_in(&self.status(tid)?)?;
         if masks.len() >= MOST_MASKS {
             masks.clear();
         }
@@ -348,6 +372,20 @@ pub fn with_reading<T>(work: impl FnOnce() -> T) -> T {
         std::process::abort();
     }
     done
+}
+
+/// A `status` file of `/proc`, which the kernel writes at once and gives in one reading.
+fn text_of(status: OwnedFd) -> Result<String, Errno> {
+    let mut bytes = vec![0; STATUS];
+    let got = File::from(status).read(&mut bytes).map_err(|_| Errno::EIO)?;
+    bytes.truncate(got);
+    // A name may hold anything.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn mask_in(status: &str) -> Result<Mode, Errno> {
+    let octal = status.lines().find_map(|line| line.strip_prefix("Umask:")).ok_or(Errno::EIO)?;
+    u32::from_str_radix(octal.trim(), 8).ok().and_then(Mode::from_bits).ok_or(Errno::EIO)
 }
 
 fn keep_little() -> Result<(), Errno> {

@@ -92,7 +92,18 @@ pub(crate) fn wake_directly(listener: BorrowedFd<'_>) -> Result<(), Errno> {
 
 /// Reads from another process into `buffer`; may read less than asked for where a page is not there.
 pub(crate) fn read_memory(tid: i32, address: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
-    let address = usize::try_from(address).map_err(|_| Errno::EFAULT)?;
-    let remote = [nix::sys::uio::RemoteIoVec { base: address, len: buffer.len() }];
+    let remote = [there(address, buffer)?];
     nix::sys::uio::process_vm_readv(nix::unistd::Pid::from_raw(tid), &mut [std::io::IoSliceMut::new(buffer)], &remote)
+}
+
+/// Reads two places of another process at once; less than asked for where the first is not there whole, or else the second.
+pub(crate) fn read_two(tid: i32, (first, one): (u64, &mut [u8]), (second, other): (u64, &mut [u8])) -> Result<usize, Errno> {
+    let remote = [there(first, one)?, there(second, other)?];
+    let mut local = [std::io::IoSliceMut::new(one), std::io::IoSliceMut::new(other)];
+    nix::sys::uio::process_vm_readv(nix::unistd::Pid::from_raw(tid), &mut local, &remote)
+}
+
+fn there(address: u64, buffer: &[u8]) -> Result<nix::sys::uio::RemoteIoVec, Errno> {
+    let base = usize::try_from(address).map_err(|_| Errno::EFAULT)?;
+    Ok(nix::sys::uio::RemoteIoVec { base, len: buffer.len() })
 }

@@ -50,7 +50,7 @@ fn stopped_cost() {
                 if stopped == 0 {
                     measured();
                 } else {
-                    run_child(measured, Roots::One, |_, _| Word::Yes);
+                    run_free(measured);
                 }
                 all.push(fs::read_to_string(&told).unwrap().parse().unwrap());
             }
@@ -60,5 +60,29 @@ fn stopped_cost() {
             all.get(ROUNDS / 2).copied().unwrap()
         });
         println!("{name:<31} bare {bare:>7} ns   stopped {stopped:>7} ns   {}.{:02} x", stopped / bare, stopped * 100 / bare % 100);
+    }
+}
+
+/// Runs `work` behind the filter, and does what it does in its place as the gate does what needs no judging.
+fn run_free(work: impl FnOnce() -> u8) {
+    let (pid, listener) = stopped(work);
+    let world = World::here(World::proc().unwrap(), Roots::One, &[]).unwrap();
+    while waitpid(pid, Some(WaitPidFlag::WNOHANG)).unwrap() == WaitStatus::StillAlive {
+        for _ in 0..1000 {
+            let mut fds = [PollFd::new(std::os::fd::AsFd::as_fd(&listener), PollFlags::POLLIN)];
+            poll(&mut fds, PollTimeout::from(20_u16)).unwrap();
+            match listener.take(fds[0].revents().unwrap()) {
+                Ok(Received::End) => return,
+                Ok(Received::Nothing) => {}
+                Err(_) => break,
+                Ok(Received::Call(notice)) => match Deed::read(notice, &world) {
+                    Reading::Answered => {}
+                    Reading::Deed(notice, deed) => {
+                        assert!(deed.things(&world).all(|thing| thing.stat.links > 0));
+                        assert!(matches!(deed.perform(notice, &world), Performed::Answered(_)));
+                    }
+                },
+            }
+        }
     }
 }

@@ -52,34 +52,16 @@ fn run(folder: &Path, script: &str, judge: impl Fn(What, &Path) -> bool) -> Run 
 }
 
 fn run_command(command: &mut Command, roots: Roots, judge: impl FnMut(What, &Path) -> Word) -> Run {
-    run_child(
-        || {
-            use std::os::unix::process::CommandExt as _;
-            let _ = command.exec();
-            126
-        },
-        roots,
-        judge,
-    )
+    run_freely(command, roots, |_| false, judge)
 }
 
-/// Runs `work` in a child behind the filter, and does what it does in its place.
-fn run_child(work: impl FnOnce() -> u8, roots: Roots, mut judge: impl FnMut(What, &Path) -> Word) -> Run {
-    let (ours, theirs) = Control::pair().unwrap();
-    let pid = match fork().unwrap() {
-        Side::Child => {
-            drop(ours);
-            nix::sys::prctl::set_no_new_privs().unwrap();
-            let listener = install(super::Stops::APART).unwrap();
-            theirs.send(&(), &[listener.as_raw_fd()]).unwrap();
-            drop((listener, theirs));
-            exit_now(work())
-        }
-        Side::Parent(pid) => pid,
-    };
-    drop(theirs);
-    let (_, fds) = ours.receive::<()>().unwrap().unwrap();
-    let listener = Listener::from(fds.into_iter().next().unwrap());
+/// The same, where what happens to what is `free` is done at once, and the judge is not asked.
+fn run_freely(command: &mut Command, roots: Roots, free: impl Fn(&Thing<'_>) -> bool, mut judge: impl FnMut(What, &Path) -> Word) -> Run {
+    let (pid, listener) = stopped(|| {
+        use std::os::unix::process::CommandExt as _;
+        let _ = command.exec();
+        126
+    });
     let world = World::here(World::proc().unwrap(), roots, &[]).unwrap();
     let mut touched = Vec::new();
     let mut later = Vec::new();
@@ -103,8 +85,16 @@ fn run_child(work: impl FnOnce() -> u8, roots: Roots, mut judge: impl FnMut(What
                 Reading::Deed(notice, deed) => due.push((notice, deed)),
             },
         }
-        while let Some((notice, deed)) = due.pop() {
-            let all: Vec<(What, PathBuf)> = match deed.touches(&world) {
+        while let Some((notice, mut deed)) = due.pop() {
+            if deed.things(&world).all(|thing| free(&thing)) {
+                match deed.perform(notice, &world) {
+                    Performed::Answered(_) => {}
+                    Performed::Another(notice, deed) => due.push((notice, deed)),
+                    Performed::Later(notice, deed) => later.push((notice, deed)),
+                }
+                continue;
+            }
+            let all: Vec<(What, PathBuf)> = match deed.hold().and_then(|()| deed.touches(&world)) {
                 Ok(touches) => touches.iter().map(|touch| (touch.what, touch.path.clone())).collect(),
                 Err(errno) => {
                     notice.refuse(errno);
@@ -129,6 +119,25 @@ fn run_child(work: impl FnOnce() -> u8, roots: Roots, mut judge: impl FnMut(What
         }
     }
     Run { end: end.unwrap_or_else(|| waitpid(pid, None).unwrap()), touched }
+}
+
+/// Starts `work` in a child behind the filter: its calls arrive at the listener.
+fn stopped(work: impl FnOnce() -> u8) -> (Pid, Listener) {
+    let (ours, theirs) = Control::pair().unwrap();
+    let pid = match fork().unwrap() {
+        Side::Child => {
+            drop(ours);
+            nix::sys::prctl::set_no_new_privs().unwrap();
+            let listener = install(super::Stops::APART).unwrap();
+            theirs.send(&(), &[listener.as_raw_fd()]).unwrap();
+            drop((listener, theirs));
+            exit_now(work())
+        }
+        Side::Parent(pid) => pid,
+    };
+    drop(theirs);
+    let (_, fds) = ours.receive::<()>().unwrap().unwrap();
+    (pid, Listener::from(fds.into_iter().next().unwrap()))
 }
 
 /// Runs a test as an ordinary user, where this process may become one.
@@ -199,24 +208,45 @@ const SAME: &[&str] = &[
     "(set -C; echo x > n; echo y > n; echo $?; echo z >| n); cat n",
     "sqlite3 s.db 'create table t(a); insert into t values(1); delete from t; vacuum; select count(*) from t'; ls",
     "echo x > f; (trap 'echo caught' USR1; kill -USR1 $BASHPID; echo y > f); cat f",
+    // The same words for another folder, and another folder under the same number.
+    "mkdir a b; touch a/f a/g b/f b/g; rm a/f; mv a c; mv b a; rm a/g; ls a c; rm $PWD/c/g; mv c d; mkdir c; touch c/g; rm $PWD/c/g; ls -R",
+    "mkdir a b; touch a/f a/g b/f b/g; ln -s a l; rm l/f; ln -sfn b l; rm l/g; echo x > l/f; ls -R; cat b/f",
+    "mkdir a b; touch a/f b/f; (cd a; rm f; touch g; cd ../b; rm f; ls ../a; rmdir ../a || rm ../a/g); rm -r a; mkdir a; touch a/f; rm a/f; ls -R",
+    "python3 -c \"import os\nfor d in ('a','b','c'):\n    os.mkdir(d); f=os.open(d,0); os.close(os.open('f',os.O_WRONLY|os.O_CREAT,dir_fd=f)); os.rename('f','g',src_dir_fd=f,dst_dir_fd=f); print(os.listdir(f)); os.close(f)\n    f=os.open('.',0); os.unlink(d+'/g',dir_fd=f); os.close(f)\"; ls -R",
     "bash -c 'ulimit -n 20; for i in $(seq 40); do eval \"exec $((i+2))>f$i\" 2>/dev/null || { echo full; break; }; done'",
 ];
+
+/// What stands between a program and its files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    Absent,
+    /// Everything is judged, and allowed.
+    Judges,
+    FindsAllFree,
+}
+
+impl Gate {
+    fn run(self, command: &mut Command) -> WaitStatus {
+        match self {
+            Self::Absent => WaitStatus::Exited(Pid::from_raw(0), command.status().unwrap().code().unwrap()),
+            Self::Judges => run_command(command, Roots::One, |_, _| Word::Yes).end,
+            Self::FindsAllFree => run_freely(command, Roots::One, |_| true, |_, _| Word::No).end,
+        }
+    }
+}
 
 #[test]
 fn programs_notice_nothing() {
     for script in SAME {
         let output = |prefix: &str, folder: &Path| fs::read_to_string(folder.join(prefix)).unwrap_or_default().replace(folder.to_str().unwrap(), "");
-        let outcome = |gated: bool| {
+        let outcome = |gate: Gate| {
             let (_keep, folder) = ground();
             let inner = folder.join("w");
             fs::create_dir(&inner).unwrap();
             let script = format!("export GIT_CONFIG_GLOBAL=/dev/null; exec > {0}/out 2> {0}/err; {script}", folder.display());
-            let code = if gated {
-                run(&inner, &script, |_, _| true).end
-            } else {
-                let status = Command::new("bash").args(["-c", &script]).current_dir(&inner).status().unwrap();
-                WaitStatus::Exited(Pid::from_raw(0), status.code().unwrap())
-            };
+            let mut command = Command::new("bash");
+            command.args(["-c", &script]).current_dir(&inner);
+            let code = gate.run(&mut command);
             let code = match code {
                 WaitStatus::Exited(_, code) => code,
                 other => panic!("{other:?}"),
@@ -225,7 +255,9 @@ fn programs_notice_nothing() {
             left.sort();
             (code, output("out", &folder), output("err", &folder).lines().map(|line| line.replace("/w", "")).collect::<Vec<_>>(), left)
         };
-        assert_eq!(outcome(true), outcome(false), "{script}");
+        let bare = outcome(Gate::Absent);
+        assert_eq!(outcome(Gate::Judges), bare, "{script}");
+        assert_eq!(outcome(Gate::FindsAllFree), bare, "without a judge: {script}");
     }
 }
 

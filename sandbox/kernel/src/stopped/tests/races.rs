@@ -1,12 +1,19 @@
 //! Threads of the caller change what is judged while it is judged: nothing protected is lost.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 
 /// Tries of each race.
 const TRIES: usize = 20_000;
 
-/// A racing program, and the number of its calls that were touched.
+/// A racing program. What is free is judged, and then done at once.
 fn race(program: &str) {
+    race_with(program, false);
+    race_with(program, true);
+}
+
+fn race_with(program: &str, at_once: bool) {
     const PRELUDE: &str = r"
 import ctypes, os, sys, threading
 libc = ctypes.CDLL(None, use_errno=True)
@@ -35,12 +42,19 @@ def stop(pid):
     let kept = folder.join("kept");
     let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap());
     let before = inode(&kept.join("f"));
-    let run = run_command(&mut command, Roots::One, |_, path| if path.starts_with(&kept) { Word::No } else { Word::Yes });
+    let done = std::cell::Cell::new(0);
+    let free = |thing: &Thing<'_>| {
+        let free = at_once && thing.stat.inode != before;
+        done.set(done.get() + usize::from(free));
+        free
+    };
+    let run = run_freely(&mut command, Roots::One, free, |_, path| if path.starts_with(&kept) { Word::No } else { Word::Yes });
     assert!(matches!(run.end, WaitStatus::Exited(_, 0)), "{:?}", run.end);
     assert_eq!(fs::read_to_string(kept.join("f")).unwrap(), "precious");
     assert_eq!(inode(&kept.join("f")), before);
     let (no, yes): (Vec<_>, Vec<_>) = run.touched.iter().partition(|(_, path)| path.starts_with(&kept));
-    assert!(no.len() > 100 && yes.len() > 100, "both sides were seen: {} and {}", no.len(), yes.len());
+    let yes = yes.len() + done.get();
+    assert!(no.len() > 100 && yes > 100, "both sides were seen: {} and {yes}", no.len());
 }
 
 #[test]
@@ -100,4 +114,55 @@ for n in range(tries // 4):
 stop(pid)
 ",
     );
+}
+
+/// Ends the other thread, however this one ends.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn what_somebody_outside_puts_in_its_place_is_not_opened_unjudged() {
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    let (_keep, folder) = ground();
+    let (one, other) = (folder.join("one"), folder.join("other"));
+    fs::write(&one, "precious").unwrap();
+    fs::write(&other, "free").unwrap();
+    let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap());
+    let precious = inode(&one);
+    let over = AtomicBool::new(false);
+    let (mut refused, opened) = (0, std::cell::Cell::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                renameat2(AT_FDCWD, &one, AT_FDCWD, &other, RenameFlags::RENAME_EXCHANGE).unwrap();
+            }
+        });
+        let _stop = Stop(&over);
+        let program = r"
+import os, sys
+for n in range(int(sys.argv[1])):
+    try: fd = os.open('one', os.O_WRONLY | (os.O_TRUNC if n % 2 else 0))
+    except OSError: continue
+    os.write(fd, b'lost'); os.close(fd)
+";
+        let mut command = Command::new("python3");
+        command.args(["-B", "-c", program, &(TRIES / 4).to_string()]).current_dir(&folder);
+        let free = |thing: &Thing<'_>| {
+            opened.set(opened.get() + usize::from(thing.stat.inode != precious));
+            thing.stat.inode != precious
+        };
+        let run = run_freely(&mut command, Roots::One, free, |_, _| {
+            refused += 1;
+            Word::No
+        });
+        assert!(matches!(run.end, WaitStatus::Exited(_, 0)), "{:?}", run.end);
+    });
+    let kept = if inode(&one) == precious { &one } else { &other };
+    assert_eq!(fs::read_to_string(kept).unwrap(), "precious");
+    assert!(refused > 10 && opened.get() > 10, "both were seen: {refused} and {}", opened.get());
 }
