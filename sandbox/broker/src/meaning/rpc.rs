@@ -12,13 +12,21 @@ const MOST: usize = 64;
 #[must_use]
 pub(crate) fn named(call: &Call<'_>) -> Option<Found> {
     let targets = call.header_values("x-amz-target").flatten().filter_map(|target| target.rsplit('.').next()).map(str::to_owned);
-    let name = targets.chain(names(call)).find(|name| {
+    let headers = call.head.headers.iter().filter(|(name, _)| names_call(name.as_str())).filter_map(|(_, value)| value.to_str().ok());
+    let headers = headers.map(|value| value.trim_matches('"').rsplit(['#', '.', '/']).next().unwrap_or_default().to_owned());
+    let name = targets.chain(headers).chain(names(call)).find(|name| {
         // `vm.snapshot.rollback` is said of a snapshot.
         let own = last(name);
         let above = name.get(..name.len() - own.len()).map(words::split).unwrap_or_default();
         words::of_words(&words::split(own), &above) == Some(Effect::Destroy)
     })?;
     Some((Effect::Destroy, format!("it calls {}", safe(&name))))
+}
+
+/// Headers that name a call, as `x-tc-action`, `SOAPAction` and `x-restli-method` do; methods of HTTP in headers are judged elsewhere.
+fn names_call(header: &str) -> bool {
+    header == "soapaction"
+        || (header.starts_with("x-") && ["-action", "-call-name", "-operation", "restli-method"].iter().any(|ending| header.ends_with(ending)))
 }
 
 /// `wp.deletePost` is called `deletePost`.

@@ -94,6 +94,8 @@ const VERB_FIELDS: &[&str] = &[
     "api_action",
     "bulk_action",
     "bulkaction",
+    "fun",
+    "func",
     "function",
     "methodname",
     "procedure",
@@ -109,7 +111,7 @@ const VERB_ENDINGS: &[&str] = &["action", "command", "function", "method", "oper
 const OF_PACKETS: &[&str] = &["discard", "drop", "reject", "reset", "clear", "flush"];
 
 /// Those of them whose value may be a name with what it is of: `{"method": "domain.delete"}`. What happened is told so, too: `{"type": "user.delete"}`.
-const DOTTED: &[&str] = &["action", "operation", "method", "cmd", "command", "rpc", "procedure", "function", "methodname"];
+const DOTTED: &[&str] = &["action", "operation", "method", "cmd", "command", "rpc", "procedure", "fun", "func", "function", "methodname"];
 
 /// Longest value that is taken for a verb.
 const LONGEST_VERB: usize = 48;
@@ -199,8 +201,8 @@ pub(crate) fn query_destroys(pairs: &[(String, String)], reads: Reads, around: &
         let lower = name.to_ascii_lowercase();
         let url = |effect| (effect, format!("the URL says {}", safe(name)));
         match lower.as_str() {
-            "action" | "op" | "cmd" | "command" | "verb" | "operation" | "do" | "act" | "task" | "api_action" | "bulk_action"
-                if !looks && (is_verb(value) || is_dotted_verb(value, &lower) || weakens(value, &lower)) =>
+            "action" | "op" | "cmd" | "command" | "verb" | "operation" | "do" | "act" | "task" | "api_action" | "bulk_action" | "action_name"
+                if !looks && (is_verb(value) || is_dotted_verb(value, &lower) || weakens(value, &lower, around)) =>
             {
                 return Some(url(Effect::Destroy));
             }
@@ -378,7 +380,7 @@ fn in_field(name: &str, value: &Value, around: &Around, above: Above) -> Option<
         && orders
         && is_verb_field(key, text)
         && !takes_off(text, around)
-        && (is_verb(text) || is_dotted_verb(text, key) || settings::puts_back(text, key, around) || weakens(text, key))
+        && (is_verb(text) || is_dotted_verb(text, key) || settings::puts_back(text, key, around) || weakens(text, key, around))
     {
         return says(Effect::Destroy);
     }
@@ -445,13 +447,16 @@ fn is_dotted_verb(text: &str, field: &str) -> bool {
 }
 
 /// `{"type": "disable_backups"}`, `{"action": "restore_snapshot"}`: an order of which the first word alone does not tell.
-fn weakens(text: &str, field: &str) -> bool {
+fn weakens(text: &str, field: &str, around: &Around) -> bool {
+    // `{"action": "disable"}` of a policy: by what the path leads to.
+    let is_order = matches!(field, "action" | "operation" | "command" | "cmd" | "op" | "action_name" | "actionname" | "verb");
+    let of = if is_order { around.words.as_slice() } else { &[] };
     !matches!(field, "name" | "event" | "mode" | "method" | "httpmethod")
         && text.len() <= LONGEST_VERB
         && !text.contains([' ', '/', ':'])
         // `Action=RestoreDBInstanceToPointInTime` is a call's name, and judged as one.
         && !text.starts_with(|first: char| first.is_ascii_uppercase())
-        && words::effect_of(text) == Some(Effect::Destroy)
+        && words::of_words(&words::split(text), of) == Some(Effect::Destroy)
 }
 
 /// Whether a value says no.

@@ -26,7 +26,7 @@ pub(super) fn judge(all: &[String], value: &Value, around: &Around) -> Option<&'
     let words: Vec<&str> = all.iter().map(String::as_str).collect();
     match words.as_slice() {
         // `deleted_at: "2026-…"`; without a value it is taken out of the bin.
-        [.., past, "at" | "on" | "date" | "time" | "timestamp"] | ["date" | "time", past] if around.changes && is_gone(past) && !is_no(value) => {
+        [.., past, "at" | "on" | "date" | "time" | "timestamp" | "datetime"] | ["date" | "time", past] if around.changes && is_gone(past) && !is_no(value) => {
             return Some("it marks a record as deleted");
         }
         // `deletedAt`, in lower case.
@@ -41,6 +41,11 @@ pub(super) fn judge(all: &[String], value: &Value, around: &Around) -> Option<&'
             return Some("it marks a record for deletion");
         }
         _ => {}
+    }
+    // `{"secrets": {"DB": null}}`: a name whose value is taken away.
+    let holds_values = matches!(last, "secrets" | "variables" | "vars" | "env" | "environment");
+    if holds_values && value.as_object().is_some_and(|fields| fields.values().any(Value::is_null)) {
+        return Some("it takes a value away");
     }
     let text = value.as_str().filter(|text| text.len() <= 40)?;
     let leads = words.iter().any(|word| matches!(*word, "destination" | "target" | "folder" | "mailbox" | "parent" | "dest" | "to"));

@@ -53,7 +53,9 @@ pub(crate) fn in_field(lower: &str, value: &Value, is_search: bool) -> Option<Fo
         _ if MAY_BE_SQL.contains(&lower) || lower.contains("sql") => |text| sql(text, Where::MayBeSearch),
         _ if lower == "mutation" || lower == "graphql" || lower == "document" => document,
         _ if SCRIPTS.contains(&lower) => script,
-        _ if COMMANDS.contains(&lower) || lower.ends_with("cmdargs") || lower.ends_with("commandline") || lower.ends_with("cmdline") => command,
+        _ if COMMANDS.contains(&lower) || lower.ends_with("cmdargs") || lower == "arg" || lower.ends_with("commandline") || lower.ends_with("cmdline") => {
+            command
+        }
         _ => return None,
     };
     match value {

@@ -221,7 +221,7 @@ pub(crate) fn called(call: &Call<'_>) -> Option<Found> {
 /// `GET …/exec/org.apache.activemq:…/purge`: a path of an RPC that travels by GET.
 #[must_use]
 pub(crate) fn executes(call: &Call<'_>) -> bool {
-    call.route.segments().rev().skip(1).any(|segment| matches!(segment, "exec" | "execute" | "invoke" | "executeMethod" | "callMethod"))
+    call.route.segments().rev().skip(1).any(|segment| matches!(segment, "exec" | "execute" | "invoke" | "executeMethod" | "callMethod" | "rpc" | "xrpc"))
 }
 
 /// `GET /users/7/delete`: a page of an old sort that deletes when it is opened.
@@ -265,15 +265,21 @@ pub(crate) fn deletes(call: &Call<'_>) -> Option<Found> {
         return None;
     }
     // `users/self/favorites/courses/3`: a mark that somebody has put on it.
-    let marks =
-        |segment: &str| matches!(segment, "favorites" | "favourites" | "bookmarks" | "stars" | "starred" | "likes" | "following" | "watchlist" | "pins");
+    let marks = |segment: &str| {
+        matches!(
+            segment,
+            "favorites" | "favourites" | "bookmarks" | "stars" | "starred" | "likes" | "following" | "watchlist" | "like" | "favorite" | "star" | "bookmark"
+        )
+    };
     // Below a collection it is a member's name: `databases/stars/tables/5`.
     let is_own = |at: usize| {
         let above = at.checked_sub(1).and_then(|above| segments.get(above)).copied().unwrap_or_default();
-        is_identifier(above) || is_version(above) || is_api_word(above) || matches!(above, "" | "me" | "self" | "user" | "my")
+        is_identifier(above)
+            || is_version(above)
+            || is_api_word(above)
+            || matches!(above, "" | "me" | "self" | "user" | "my" | "user_account" | "profile" | "account")
     };
-    let from = segments.len().saturating_sub(3);
-    let near = segments.iter().enumerate().skip(from).take(2).find(|(at, segment)| marks(segment) && is_own(*at));
+    let near = segments.len().checked_sub(3).and_then(|at| Some((at, *segments.get(at)?))).filter(|(at, segment)| marks(segment) && is_own(*at));
     if let Some((_, mark)) = near {
         return Some((Effect::Write, format!("it removes one of {}, which is made again at will", safe(mark))));
     }
@@ -348,11 +354,11 @@ fn subject<'a>(segments: &[&'a str]) -> Option<&'a str> {
         (!is_identifier(segment) && (is_light(&own) || words::worth(&whose) == Worth::Light)).then_some(segment)
     };
     // `/applications/3a/token`, `/posts/7/like`: a member's own.
-    if is_identifier(before) || is_version(before) || matches!(before, "" | "api" | "rest") {
+    if is_identifier(before) || is_version(before) || before.ends_with("api") || matches!(before, "" | "rest") {
         return known(last);
     }
     // `admin/session`, `me/session`: somebody's own; `admin/members` are records.
-    if matches!(before, "admin" | "me" | "self" | "current" | "my" | "mine") {
+    if matches!(before, "admin" | "me" | "self" | "current" | "my" | "mine" | "_action") {
         return known(last).filter(|last| words::worth(&words::split(last)) == Worth::Light);
     }
     // A word below a collection is the name of a member, too.
@@ -377,8 +383,10 @@ fn is_store(call: &Call<'_>) -> bool {
 fn speaks_of_itself(call: &Call<'_>) -> bool {
     let host = call.head.host.as_str();
     let first: Vec<&str> = call.route.segments().take(3).collect();
-    // `api2.example.com`.
-    let is_api = host.strip_prefix("api").is_some_and(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with(['.', '-']))
+    // `api2.example.com`, `chat.example-api.com`, `www.exampleapis.com`.
+    let begins = host.strip_prefix("api").is_some_and(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with(['.', '-']));
+    let is_api = begins
+        || host.split('.').any(|label| label.ends_with("-api") || label.ends_with("apis"))
         || is_known(host)
         || first.iter().any(|segment| is_version(segment) || is_api_word(segment));
     let is_free = call.route.segments().any(|segment| FREE_NAMES.contains(&segment))

@@ -96,7 +96,7 @@ pub(super) fn on_the_collection(call: &Call<'_>, segments: &[&str]) -> Option<Fo
     let keeps = |segment: &&&str| {
         words::split(segment).iter().any(|word| matches!(words::singular(word), "retention" | "cleanup" | "pruning" | "purge" | "expiration"))
     };
-    (runs && before.iter().rev().take(2).any(|segment| keeps(&segment))).then(|| said(last))
+    (runs && before.iter().rev().take(3).any(|segment| keeps(&segment))).then(|| said(last))
 }
 
 /// `…/users/1/merge`: of two records one is gone.
@@ -112,7 +112,9 @@ pub(super) fn merges(last: &str, before: &[&str]) -> Option<Found> {
 pub(super) fn ends(last: &str, before: &[&str]) -> Option<Found> {
     let state = super::without_ending(last);
     let is_state = matches!(state, "deleted" | "trashed" | "terminated" | "destroyed" | "purged");
-    (is_state && before.last().is_some_and(|above| matches!(*above, "status" | "state"))).then(|| said(last))
+    let is_bin = matches!(state, "recyclebin" | "recycle-bin" | "trash" | "deleteditems");
+    let of = before.last().copied().unwrap_or_default();
+    ((is_state && matches!(of, "status" | "state")) || (is_bin && matches!(of, "folders" | "folder" | "mailboxes"))).then(|| said(last))
 }
 
 /// `POST /repos/acme/shop/transfer`: whoever has it from now on may do with it what he likes.

@@ -64,6 +64,11 @@ fn the_method_may_stand_among_the_arguments() {
         ("PUT", "https://fw.acme.example/api/chains/input", r#"{"default_action":"drop"}"#, Write),
         ("PUT", "https://cloud.acme.example/v2/instance-pool/a:scale", r#"{"size":0}"#, Destroy),
         ("PUT", "https://cloud.acme.example/v2/instance-pool/a:scale", r#"{"size":2}"#, Write),
+        ("POST", "https://salt.acme.example/run", r#"[{"client":"local","tgt":"web","fun":"file.remove","arg":["/srv/a"]}]"#, Destroy),
+        ("POST", "https://salt.acme.example/run", r#"[{"client":"local","tgt":"web","fun":"cmd.run","arg":"rm -rf /srv"}]"#, Destroy),
+        ("POST", "https://salt.acme.example/run", r#"[{"client":"local","tgt":"web","fun":"service.restart","arg":["nginx"]}]"#, Write),
+        ("POST", "https://db.acme.example/controller/ejectNode", "node=a", Destroy),
+        ("POST", "https://bmc.acme.example/redfish/v1/Managers/1/VirtualMedia/2/Actions/VirtualMedia.EjectMedia", "{}", Write),
     ]);
 }
 
@@ -88,6 +93,11 @@ fn calls_in_humps_and_in_one_word() {
         ("POST", "https://lb.acme.example/util/bash", r#"{"command":"run","utilCmdArgs":"-c 'rm -rf /config'"}"#, Destroy),
         ("POST", "https://lb.acme.example/util/bash", r#"{"command":"run","utilCmdArgs":"-c 'ls /config'"}"#, Write),
         ("POST", "https://loki.acme.example/loki/api/v1/query", "query=%7Bapp%3D%22delete%22%7D", Write),
+        ("POST", "https://edr.acme.example/policy/entities/prevention-actions/v1?action_name=disable", r#"{"ids":["a"]}"#, Destroy),
+        ("POST", "https://edr.acme.example/devices/entities/devices-actions/v2?action_name=contain", r#"{"ids":["a"]}"#, Write),
+        ("GET", "http://plug.acme.example/rpc/Plug.FactoryReset", "", Destroy),
+        ("GET", "http://plug.acme.example/rpc/Plug.GetStatus", "", Read),
+        ("POST", "https://ecs.acme.example/", "Action=ReInitDisk&DiskId=d", Destroy),
     ]);
 }
 
@@ -114,6 +124,11 @@ fn a_record_may_be_put_away_without_being_deleted() {
         ("POST", "https://api.acme.example/graphql", r#"{"query":"mutation { updateUser(id:1,input:{deletedAt:null}) { id } }"}"#, Write),
         ("PUT", "https://pm.acme.example/buckets/1/recordings/2/status/trashed.json", "", Destroy),
         ("PUT", "https://pm.acme.example/buckets/1/recordings/2/status/archived.json", "", Write),
+        ("PUT", "https://desk.acme.example/api/tickets/1", r#"{"trashed_datetime":"2026-01-01T00:00:00"}"#, Destroy),
+        ("PUT", "https://sign.acme.example/v2/folders/recyclebin", r#"{"envelopeIds":["e"]}"#, Destroy),
+        ("PUT", "https://sign.acme.example/v2/folders/inbox", r#"{"envelopeIds":["e"]}"#, Write),
+        ("POST", "https://vars.acme.example/v3/configs/config/secrets", r#"{"secrets":{"DB":null}}"#, Destroy),
+        ("POST", "https://vars.acme.example/v3/configs/config/secrets", r#"{"secrets":{"DB":"x"}}"#, Write),
     ]);
 }
 
@@ -166,5 +181,13 @@ fn what_is_parted_or_taken_off_remains() {
         ("DELETE", "https://api.acme.example/organization_memberships/a", "", Write),
         ("DELETE", "https://api.acme.example/memberships/a", "", Destroy),
         ("DELETE", "https://api.acme.example/todos/3/completion", "", Write),
+        ("DELETE", "https://api.acme.example/v5/pins/1", "", Destroy),
+        ("DELETE", "https://api.acme.example/v5/user_account/following/boards/1", "", Write),
+        ("DELETE", "https://api.acme.example/like/item/5", "", Write),
+        ("DELETE", "https://api.acme.example/v3/users/4/ban", "", Write),
+        ("DELETE", "https://chat.acme-api.example/messages/m/reaction/like", "", Write),
+        ("DELETE", "https://chat.acme.example/files/m/reaction/like", "", Destroy),
+        ("DELETE", "https://api.acme.example/v2/heartbeats/5", "", Destroy),
+        ("POST", "https://api.acme.example/graphql", r#"{"query":"mutation { removeOrderLine(orderLineId: 1) { id } }"}"#, Write),
     ]);
 }

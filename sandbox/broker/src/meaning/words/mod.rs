@@ -126,6 +126,8 @@ fn loses(verb: &str, object: &[String], before: &[String]) -> bool {
         return match verb {
             _ if is_cache => false,
             "clear" | "empty" if matches!(singular(head), "cart" | "basket") => false,
+            // A disc is ejected, too.
+            "eject" => matches!(singular(head), "node" | "member" | "host" | "broker" | "replica"),
             // `queues/orders/drain` is said of a queue that has a name.
             "trim" | "clean" | "drain" => object.iter().rev().take(2).any(|word| is(TRIMMED, singular(word))),
             "kill" => !object.iter().any(|word| KILLABLE.contains(&singular(word))),

@@ -60,6 +60,15 @@ fn push(words: &mut Vec<String>, word: String) {
             last.push_str("up");
             return;
         }
+        (Some(last), "reset") if last == "factory" => {
+            last.push_str("reset");
+            return;
+        }
+        // `ReInitDisk`, `re-image`.
+        (Some(last), "init" | "initialize" | "initialise" | "image" | "install" | "build" | "format") if last == "re" => {
+            last.push_str(&word);
+            return;
+        }
         (Some(last), "fa") if last.len() > 1 && last.ends_with('2') => {
             last.pop();
             words.push("2fa".to_owned());
@@ -102,6 +111,8 @@ mod tests {
         assert_eq!(split("revisiondelete"), ["revision", "delete"]);
         assert_eq!(split("removeacct"), ["remove", "acct"]);
         assert_eq!(split("cleanUpLogs"), ["cleanup", "logs"]);
+        assert_eq!(split("ReInitDisk"), ["reinit", "disk"]);
+        assert_eq!(split("FactoryReset"), ["factoryreset"]);
         for whole in ["undelete", "ondelete", "autodelete", "softdelete", "removed", "remover", "removal", "eraser"] {
             assert_eq!(split(whole), [whole]);
         }

@@ -42,6 +42,9 @@ pub(super) const DESTROYING: &[&str] = &[
     "reformat",
     "removal",
     "reimage",
+    "reinit",
+    "reinitialise",
+    "reinitialize",
     "reinstall",
     "repave",
     "rm",
@@ -68,16 +71,16 @@ pub(super) const REMOVING: &[&str] = &["remove", "removes"];
 
 /// What may be taken out of a list without being lost, beside all that is light.
 pub(super) const REMOVABLE: &[&str] =
-    &["admin", "analytic", "discount", "domain", "exemption", "option", "product", "resource", "role", "target", "team", "upstream", "url", "variant"];
+    &["admin", "analytic", "discount", "domain", "exemption", "line", "option", "product", "resource", "role", "target", "team", "upstream", "url", "variant"];
 
 /// Verbs that set back to nothing or to a default.
-pub(super) const EMPTYING: &[&str] = &["clean", "clear", "drain", "empty", "flush", "reset", "kill", "trim"];
+pub(super) const EMPTYING: &[&str] = &["clean", "clear", "drain", "eject", "empty", "flush", "reset", "kill", "trim"];
 
 /// What is gone when it is trimmed or cleaned: a picture is trimmed, too, and a machine is drained before it is mended.
-pub(super) const TRIMMED: &[&str] = &["history", "inbox", "log", "mailbox", "message", "queue", "stream", "topic", "trash"];
+pub(super) const TRIMMED: &[&str] = &["history", "inbox", "log", "mailbox", "message", "queue", "stream", "tombstone", "topic", "trash"];
 
 /// Verbs that take back what was to come: what they end with is no loss.
-pub(super) const TAKEN_BACK: &[&str] = &["ban", "cancellation", "suspension"];
+pub(super) const TAKEN_BACK: &[&str] = &["cancellation", "suspension"];
 
 /// What has people in it: whoever is removed from one remains.
 pub(super) const MEMBERED: &[&str] = &[
@@ -120,6 +123,7 @@ pub(super) const KILLABLE: &[&str] = &[
     "server",
     "session",
     "statement",
+    "submission",
     "task",
     "thread",
     "transaction",
@@ -202,7 +206,7 @@ pub(super) const CLOSING: &[(&str, &[&str])] = &[
     ("close", &["account"]),
     ("release", &["address", "addresses", "ip", "ips", "host", "hosts", "number", "numbers", "phone", "eip", "hold", "holds"]),
     ("deregister", &["image", "ami", "type", "domain"]),
-    ("cancel", &["account"]),
+    ("cancel", &["account", "number"]),
     ("abandon", &["instances", "workspace"]),
 ];
 
