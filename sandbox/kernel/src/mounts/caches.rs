@@ -15,11 +15,12 @@ use nix::{
 };
 
 use super::{
-    FenceError, OF_THE_KERNEL, STAGES, Scratch,
+    FenceError, OF_THE_KERNEL, Scratch,
     masks::OURS,
     own_folders,
     place::{Copy, MountError, below, failed, find},
     scratch::{self, Syncs},
+    stage,
 };
 use crate::sys::mount::{Depth, attach};
 
@@ -71,7 +72,7 @@ pub(super) fn layered(layers: &mut Vec<CacheLayer>) -> Result<(Vec<Layered>, Vec
         if caches.is_empty() {
             continue;
         }
-        match each(layer, caches) {
+        match each(layer, caches)? {
             Ok(copies) => made.extend(caches.iter().cloned().zip(copies)),
             Err(error) => unlayered.extend(caches.drain(..).map(|cache| (cache, why(&error)))),
         }
@@ -80,23 +81,28 @@ pub(super) fn layered(layers: &mut Vec<CacheLayer>) -> Result<(Vec<Layered>, Vec
     Ok((made, unlayered))
 }
 
-/// A copy of the layer's mount for each cache, which shows that cache alone.
-fn each(layer: &Scratch, caches: &[PathBuf]) -> Result<Vec<Copy>, MountError> {
-    let whole = scratch::overlay(layer, Syncs::Never)?;
+/// A copy of the layer's mount for each cache, which shows that cache alone. Where there can be none, the caches are read-only; where the layer stays in sight
+/// as a whole, there is no box: the agent would see through it what is hidden from it elsewhere.
+fn each(layer: &Scratch, caches: &[PathBuf]) -> Result<Result<Vec<Copy>, MountError>, MountError> {
+    let whole = match scratch::overlay(layer, Syncs::Never) {
+        Ok(whole) => whole,
+        Err(error) => return Ok(Err(error)),
+    };
     if let [cache] = caches
         && *cache == layer.tree
     {
-        return Ok(vec![Copy::of_folder(whole)]);
+        return Ok(Ok(vec![Copy::of_folder(whole)]));
     }
     // Of a part of a mount a copy is taken only where that is attached (before Linux 6.15), for which any folder does: this namespace is the
     // box's, and nothing runs in it yet.
-    let stage =
-        STAGES.iter().map(Path::new).find(|path| path.is_dir()).ok_or_else(|| failed("finding a folder to build in:", Path::new("/tmp"))(Errno::ENOENT))?;
+    let stage = stage()?;
     let place = find(stage).map_err(failed("opening", stage))?;
-    attach(whole.as_fd(), place.as_fd()).map_err(failed("attaching the layer at", stage))?;
+    if let Err(error) = attach(whole.as_fd(), place.as_fd()) {
+        return Ok(Err(failed("attaching the layer at", stage)(error)));
+    }
     let copies = caches.iter().map(|cache| copy(whole.as_fd(), layer, cache)).collect();
     umount2(stage, MntFlags::MNT_DETACH).map_err(failed("letting go of the layer at", stage))?;
-    copies
+    Ok(copies)
 }
 
 fn copy(whole: BorrowedFd<'_>, layer: &Scratch, cache: &Path) -> Result<Copy, MountError> {

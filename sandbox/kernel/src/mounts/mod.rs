@@ -281,15 +281,20 @@ pub(crate) fn private_folders() -> Vec<PathBuf> {
     own_folders().chain([Path::new("/dev/shm")]).filter(|path| path.is_dir()).map(PathBuf::from).collect()
 }
 
+/// A folder over which mounts may lie while the box is built.
+fn stage() -> Result<&'static Path, MountError> {
+    STAGES.iter().map(Path::new).find(|path| path.is_dir()).ok_or(MountError {
+        what: "no folder to build the box in: none of /tmp, /mnt, /run, /dev is there",
+        path: None,
+        source: io::ErrorKind::NotFound.into(),
+    })
+}
+
 fn enter_copy_of_root() -> Result<(), MountError> {
     let old = find(Path::new("/")).map_err(step("opening the root"))?;
     let root = open_tree(old.as_fd(), Depth::Tree).map_err(step("copying the tree of mounts (open_tree needs Linux 5.2)"))?;
     restrict(root.as_fd(), RDONLY | NOSUID | NODEV).map_err(step("making the tree read-only (mount_setattr needs Linux 5.12)"))?;
-    let stage = STAGES.iter().map(Path::new).find(|path| path.is_dir()).ok_or(MountError {
-        what: "no folder to build the box in: none of /tmp, /mnt, /run, /dev is there",
-        path: None,
-        source: io::ErrorKind::NotFound.into(),
-    })?;
+    let stage = stage()?;
     let place = find(stage).map_err(failed("opening", stage))?;
     attach(root.as_fd(), place.as_fd()).map_err(failed("attaching the tree at", stage))?;
     chdir(stage).map_err(failed("entering", stage))?;
