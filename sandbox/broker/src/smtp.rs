@@ -40,7 +40,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 /// One sentence.
 pub(crate) async fn send(connector: &Connector, to: &Destination, mail: &Mail, password: Option<&str>, letter: &[u8]) -> Result<u16, String> {
     let broke = |error: io::Error| format!("the relay broke off: {}", error.kind());
-    let near = to.host.address().is_some_and(|address| address.is_loopback()) || connector.mapped(&to.host).is_some();
+    // What goes to this machine itself is heard by nobody on the way. A name that leads elsewhere is no such promise.
+    let near = to.host.address().or_else(|| connector.mapped(&to.host).map(|(address, _)| address)).is_some_and(|address| address.is_loopback());
     let mut wire: Box<dyn Wire> = match mail.cloth {
         MailCloth::Tls => Box::new(connector.connect_tls(to, Alpn::None).await.map_err(|error| error.to_string())?),
         MailCloth::StartTls => {
@@ -55,7 +56,7 @@ pub(crate) async fn send(connector: &Connector, to: &Destination, mail: &Mail, p
             } else if near {
                 Box::new(tcp)
             } else {
-                return Err("the relay does not begin TLS, and nothing is told in the clear".to_owned());
+                return Err("the relay does not begin TLS, and nothing is told in the clear but to this machine itself".to_owned());
             }
         }
     };
