@@ -260,7 +260,7 @@ impl Drop for Ends {
 }
 
 #[test]
-fn aws_assumes_a_role_and_is_known_by_it() {
+fn aws_assumes_a_role_and_works_as_it() {
     if !skip::have(&["aws", "openssl", "python3"]) {
         return;
     }
@@ -279,7 +279,7 @@ fn aws_assumes_a_role_and_is_known_by_it() {
         || TcpStream::connect(format!("127.0.0.1:{port}")).is_ok(),
         || fs::read_to_string(folder.path().join("moto.log")).unwrap_or_default(),
     );
-    let hosts = ["sts.eu-west-1.amazonaws.com"];
+    let hosts = ["sts.eu-west-1.amazonaws.com", "s3.eu-west-1.amazonaws.com", "shop-files.s3.eu-west-1.amazonaws.com"];
     let home = Home::new(&format!(
         "extends = \"default\"\nroots = [\"{}\"]\n[names]\n{}[place.cloud]\nhosts = [\"*.amazonaws.com\"]\ncredentials = [\"aws\"]\nread = \"allow\"\nwrite = \"allow\"\ndestroy = \"allow\"\n\
          [credential.aws]\nsource = \"env:AWS_SECRET_ACCESS_KEY\"\nfor = {hosts:?}\n",
@@ -290,11 +290,13 @@ fn aws_assumes_a_role_and_is_known_by_it() {
         "{FIELD} export AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE AWS_DEFAULT_REGION=eu-west-1 AWS_PAGER='' AWS_MAX_ATTEMPTS=1 AWS_STS_REGIONAL_ENDPOINTS=regional; \
          role=$(aws sts assume-role --role-arn arn:aws:iam::123456789012:role/deploy --role-session-name ses --query Credentials --output json); echo \"$role\"; \
          of() {{ echo \"$role\" | field $1; }}; export AWS_ACCESS_KEY_ID=$(of AccessKeyId) AWS_SECRET_ACCESS_KEY=$(of SecretAccessKey) AWS_SESSION_TOKEN=$(of SessionToken); \
-         aws sts get-caller-identity --query Arn --output text"
+         aws sts get-caller-identity --query Arn --output text; aws s3 mb s3://shop-files; aws s3 ls"
     );
     let mut command = home.script(&["--unattended", "--exit-code", "agent"], &text);
     let finished = finish(command.env("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY00")).ended(0);
     let out = finished.out();
-    assert!(out.contains("assumed-role/deploy/ses"), "{out}\n{}", finished.err());
-    assert!(!home.log().contains("DENIED"), "{}", home.log());
+    assert!(out.contains("assumed-role/deploy/ses") && out.matches("shop-files").count() == 2, "{out}\n{}", finished.err());
+    let log = home.log();
+    assert!(log.contains("placeholders for 2 of its tokens"), "{log}");
+    assert!(!log.contains("DENIED"), "{log}");
 }
