@@ -43,6 +43,9 @@ const THIS_BOOT: &str = "/proc/sys/kernel/random/boot_id";
 /// away who knows that all is well. It is mounted no more before.
 const MARK: &str = "work/incompat";
 
+/// A folder for overlayfs's use after the box: each mount wants an empty one.
+const GONE: &str = "gone";
+
 /// Longest path that is read from it, in bytes.
 const LONGEST: u64 = 4096;
 
@@ -69,10 +72,30 @@ pub(crate) struct InUse {
     works: Vec<PathBuf>,
 }
 
+impl InUse {
+    /// What is of no more use when this has been dropped: for [`take_away`].
+    pub(crate) fn remnants(&self) -> Vec<PathBuf> {
+        self.works.iter().map(|work| work.with_file_name(GONE)).collect()
+    }
+}
+
 impl Drop for InUse {
     fn drop(&mut self) {
-        // Where the mark stays, the next box takes it away, unless the machine went down in between.
-        let _ = self.works.iter().try_for_each(|work| unmark(work));
+        for work in &self.works {
+            // Where folders go, their blocks are given back to the disk, for which somebody would wait here; so only the name goes.
+            if fs::rename(work, work.with_file_name(GONE)).is_err() {
+                // Where the mark stays, the next box takes it away, unless the machine went down in between.
+                let _ = unmark(work);
+            }
+        }
+    }
+}
+
+/// Removes what ended boxes left of layers, which nobody uses.
+pub(crate) fn take_away(remnants: &[PathBuf]) {
+    for folder in remnants {
+        // What stays is for the next box's end.
+        let _ = remove(folder);
     }
 }
 
@@ -249,8 +272,12 @@ fn free_slot(project: &Path, workspace: &Path) -> io::Result<(PathBuf, File)> {
         if fs::metadata(&path).ok().map(|meta| meta.ino()) != Some(lock.metadata()?.ino()) {
             continue;
         }
-        lock.set_len(0)?;
-        lock.write_all(workspace.as_os_str().as_encoded_bytes())?;
+        let text = workspace.as_os_str().as_encoded_bytes();
+        // Mostly it is there already, and to cut a file gives its block back to the disk.
+        if !fs::read(&path).is_ok_and(|known| known == text) {
+            lock.set_len(0)?;
+            lock.write_all(text)?;
+        }
         // When it was used last.
         lock.set_modified(SystemTime::now())?;
         return Ok((slot, lock));
@@ -435,8 +462,12 @@ mod tests {
             }
         };
         mount();
+        let remnants = held.remnants();
         drop(held);
         assert!(!lost && !layer.work.join(MARK).exists(), "ended well");
+        assert!(remnants.iter().all(|folder| folder.exists()));
+        take_away(&remnants);
+        assert!(!remnants.is_empty() && remnants.iter().all(|folder| !folder.exists()));
 
         // Not ended by us, but the machine goes on.
         mount();

@@ -136,22 +136,20 @@ pub(crate) fn run(order: Order, shim: UnixStream) -> u8 {
     let _ = nix::unistd::setsid();
     let voice = Voice { raw: order.shares_terminal };
     let [_, state] = order.loaded.own_folders.clone();
-    let (exit, remains) = match start(order, &shim, voice) {
-        Ok((exit, remains)) => (exit, Some(remains)),
+    let (exit, remains, left) = match start(order, &shim, voice) {
+        Ok((exit, remains, left)) => (exit, Some(remains), left),
         Err((code, why)) => {
             voice.say(&format!("agentbox: {why}"));
-            (Exit::Code(code), None)
+            (Exit::Code(code), None, Left::default())
         }
     };
-    let is_tidy_due = caches::is_tidy_due(&state);
-    if is_tidy_due {
-        // The shim is about to end; what it would take along can take minutes.
-        let _ = nix::sys::prctl::set_pdeathsig(None);
-    }
+    // The shim is about to end, and what is still to be removed can take a while: a disk is told of each block that is free again.
+    let _ = nix::sys::prctl::set_pdeathsig(None);
     let _ = (&shim).write_all(&ToShim::Ended(exit).encode());
-    if is_tidy_due {
-        caches::leave_the_streams();
-        // Once a day, behind everybody's back: what stays is looked after by another box.
+    caches::leave_the_streams();
+    // Behind everybody's back: what stays is looked after by another box.
+    left.take_away();
+    if caches::is_tidy_due(&state) {
         let _ = caches::tidy(&state);
     }
     // The kernel lets go of it with this process, after the standard streams: a pipe's reader does not wait for it either.
@@ -160,6 +158,22 @@ pub(crate) fn run(order: Order, shim: UnixStream) -> u8 {
 }
 
 pub(super) type Failed = (u8, String);
+
+/// What a box leaves that nobody uses any more.
+#[derive(Debug, Default)]
+struct Left {
+    layers: Vec<PathBuf>,
+    /// A vault, and the session in it that kept nothing.
+    unused: Option<(Vault, String)>,
+}
+
+impl Left {
+    fn take_away(self) {
+        caches::take_away(&self.layers);
+        // If it stays, it goes with the vault's next sweep.
+        let _ = self.unused.map(|(vault, session)| vault.clear(&session));
+    }
+}
 
 /// Makes a folder with those above it, for its owner alone; one that is there stays as it is.
 fn private_folder(folder: &Path) -> Result<(), Failed> {
@@ -174,7 +188,7 @@ pub(super) fn own(error: &dyn std::error::Error) -> Failed {
     (crate::cli::FAILED, chain(error))
 }
 
-fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains), Failed> {
+fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains, Left), Failed> {
     selfguard::guard(Role::Supervisor).map_err(|error| own(&error))?;
     let session = session_name().map_err(|error| own(&error))?;
     let Order { loaded, command, workspace, stdio, writes, mode, whose, shares_terminal } = order;
@@ -206,6 +220,8 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         voice.say(&format!("agentbox: warning: {}", safe::line(&warning, 300)));
     }
     let policy = Arc::new(policy);
+    // The kernel takes its memory back at once; to take it apart, table by table, would hold up the end.
+    std::mem::forget(policy.clone());
     let requirements = requirements(&policy)?;
 
     // The broker first: it makes the box's certificate authority, whose key must be nowhere else.
@@ -231,7 +247,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     let mut fence = fence(&policy, masked, &policy_files).map_err(|error| own(&error))?;
     fence.sockets = doors::sockets(policy.settings(), controls.path()).map_err(|error| own(&error))?;
     let writable = fence.writable.clone();
-    let _in_use = caches::lay(&mut fence, &state, &workspace, &policy.settings().caches, &environment, voice)
+    let in_use = caches::lay(&mut fence, &state, &workspace, &policy.settings().caches, &environment, voice)
         .map_err(|error| (crate::cli::FAILED, format!("the layers of caches cannot be made in {}: {error}", state.display())))?;
     let mut files = match writes {
         Writes::ToTheFiles => Files::gate(&policy, &session, &workspace, &state, &mut fence, place.is_some(), told(&command))?,
@@ -359,14 +375,15 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     for child in [Some(broker), looker, couriers, publisher.map(doors::Publisher::into_process)].into_iter().flatten() {
         child.kill();
     }
+    let mut left = Left { layers: in_use.remnants(), unused: None };
     match files {
         Files::Gate { process, vault, .. } => {
-            tell_of_the_vault(&vault, &name, Used::by(process.as_ref()), voice);
+            left.unused = tell_of_the_vault(&vault, &name, Used::by(process.as_ref()), voice).map(|vault| (vault, name));
             tell_of_launchable(&unguarded, &writable, began, voice);
         }
         Files::Layer(layers) => tell_of_the_layer(&layers, voice),
     }
-    Ok((conclude(&outcome, mode, whose, voice), remains))
+    Ok((conclude(&outcome, mode, whose, voice), remains, left))
 }
 
 /// Has the connect probes attached, where they are possible.
@@ -412,22 +429,16 @@ fn told(command: &[OsString]) -> String {
     safe::line(&words.join(" "), 200)
 }
 
-/// Ends the session's part of the vault, and tells what can be brought back and what cannot.
-fn tell_of_the_vault(folder: &Path, session: &str, used: Used, voice: Voice) {
-    let vault = match Vault::open(folder, VaultSettings::default()) {
-        Ok(vault) => vault,
-        Err(error) => return voice.say(&format!("agentbox: the vault: {}", safe::line(&chain(&error), 300))),
-    };
-    let summary = match used {
-        Used::Not => match vault.discard(session) {
-            Ok(()) => return,
-            Err(error) => return voice.say(&format!("agentbox: the vault: {}", safe::line(&chain(&error), 300))),
-        },
-        Used::Yes => vault.finish(session, HASHING),
-    };
+/// Ends the session's part of the vault, and tells what can be brought back and what cannot. Gives a vault in which the session was not used.
+fn tell_of_the_vault(folder: &Path, session: &str, used: Used, voice: Voice) -> Option<Vault> {
+    let summary = Vault::open(folder, VaultSettings::default()).and_then(|vault| match used {
+        Used::Not => vault.discard(session).map(|()| Err(vault)),
+        Used::Yes => vault.finish(session, HASHING).map(Ok),
+    });
     match summary {
         Err(error) => voice.say(&format!("agentbox: the vault: {}", safe::line(&chain(&error), 300))),
-        Ok(Summary { kept, bytes, lost, dropped }) => {
+        Ok(Err(unused)) => return Some(unused),
+        Ok(Ok(Summary { kept, bytes, lost, dropped })) => {
             if kept > 0 {
                 voice.say(&format!("agentbox: kept the first version of {kept} files that were removed or overwritten ({bytes} bytes); bring them back with `agentbox undo {session}`"));
             }
@@ -442,6 +453,7 @@ fn tell_of_the_vault(folder: &Path, session: &str, used: Used, voice: Voice) {
             }
         }
     }
+    None
 }
 
 /// Tells what came to be or was changed in the box and will later run outside of it.

@@ -39,13 +39,15 @@ pub(super) fn derive(tables: &[Table], environment: Option<&str>, caches: &[Path
     let writable_trees: Vec<&PathPattern> = entries.values().filter(|entry| matches!(is(entry), (true, true, _))).map(|entry| entry.pattern).collect();
     for ((_, whole), entry) in &entries {
         let path = FilePath { pattern: whole.clone(), place: entry.place.clone() };
-        let inside = writable_trees.iter().any(|tree| tree.whole != entry.pattern.whole && is_below(&entry.pattern.prefix, &tree.prefix))
-            || caches.iter().any(|cache| Path::new(&entry.pattern.prefix).starts_with(cache));
+        let is_inside = || {
+            writable_trees.iter().any(|tree| tree.whole != entry.pattern.whole && is_below(&entry.pattern.prefix, &tree.prefix))
+                || caches.iter().any(|cache| Path::new(&entry.pattern.prefix).starts_with(cache))
+        };
         match is(entry) {
             (false, _, _) => files.masked.push(path),
             (true, true, true) => files.writable.push(path),
             (true, true, false) => files.gated.push(path),
-            (true, false, _) if inside => files.read_only.push(path),
+            (true, false, _) if is_inside() => files.read_only.push(path),
             // Outside of what can be written everything is read-only anyway.
             (true, false, _) => {}
         }

@@ -1,6 +1,6 @@
 //! What a place or a rule can name: hosts, paths, resources, actions.
 
-use std::{net::IpAddr, path::Path};
+use std::{net::IpAddr, path::Path, sync::OnceLock};
 
 use globset::{GlobBuilder, GlobMatcher};
 
@@ -15,7 +15,7 @@ const META: &[char] = &['*', '?', '[', ']', '{', '}', '\\'];
 pub(super) enum Glob {
     Exact(String),
     Prefix(String),
-    Full(String, Box<GlobMatcher>),
+    Full(String, Box<Matcher>),
 }
 
 impl Glob {
@@ -78,13 +78,26 @@ enum Crossing {
     Part,
 }
 
-fn compile(text: &str, crossing: Crossing) -> Result<GlobMatcher, String> {
+/// A glob that has been read. Its machine is made when something is matched, since most starts of a box match nothing.
+#[derive(Clone, Debug)]
+pub(super) struct Matcher {
+    glob: globset::Glob,
+    machine: OnceLock<GlobMatcher>,
+}
+
+impl Matcher {
+    fn is_match(&self, text: &str) -> bool {
+        self.machine.get_or_init(|| self.glob.compile_matcher()).is_match(text)
+    }
+}
+
+fn compile(text: &str, crossing: Crossing) -> Result<Matcher, String> {
     let separator = matches!(crossing, Crossing::Part);
     GlobBuilder::new(text)
         .literal_separator(separator)
         .backslash_escape(true)
         .build()
-        .map(|glob| glob.compile_matcher())
+        .map(|glob| Matcher { glob, machine: OnceLock::new() })
         .map_err(|error| format!("this glob cannot be read: {}", error.kind()))
 }
 
@@ -116,7 +129,7 @@ pub(super) struct PathPattern {
     /// How many parts the literal part has.
     pub(super) depth: u32,
     /// What matches the thing itself, and what matches below it.
-    pub(super) globs: Option<Box<(GlobMatcher, GlobMatcher)>>,
+    pub(super) globs: Option<Box<(Matcher, Matcher)>>,
 }
 
 impl PathPattern {

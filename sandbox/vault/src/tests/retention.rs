@@ -104,6 +104,21 @@ fn gc_takes_remnants_and_unnamed_contents_and_nothing_else() {
 }
 
 #[test]
+fn a_session_that_kept_nothing_is_gone_before_its_folder_is() {
+    let (_owner, scene) = scene(1 << 30);
+    drop(scene.begin("idle"));
+    let path = scene.write("x", "x");
+    scene.begin("busy").unlink(&path).unwrap();
+    scene.vault.discard("idle").unwrap();
+    let left: Vec<String> = scene.vault.sessions().unwrap().into_iter().map(|told| told.start.session).collect();
+    assert_eq!(left, ["busy"]);
+    assert!(scene.vault.discard("busy").is_err(), "something is kept in it");
+    scene.vault.clear("idle").unwrap();
+    assert!(scene.vault.clear("busy").is_err() && !scene.folder.join("vault/sessions/idle").exists());
+    assert_eq!(scene.undo("busy", Made::Stays).refused, []);
+}
+
+#[test]
 fn a_vault_that_others_could_reach_is_not_used() {
     let (_owner, scene) = scene(1 << 30);
     let path = scene.folder.join("vault");
