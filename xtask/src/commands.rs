@@ -63,9 +63,19 @@ pub(crate) fn target() -> Result<PathBuf> {
 
 /// The program of that name in PATH, or in the folders where system tools lie for everybody but an ordinary user's PATH.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    found(program).next()
+}
+
+/// The same among every user's programs: the tests' boxes have no others, and none in this user's home.
+pub(crate) fn find_for_all(program: &str) -> Option<PathBuf> {
+    let home = env::home_dir().filter(|home| home != Path::new("/"));
+    found(program).find(|file| !home.as_ref().is_some_and(|home| file.starts_with(home)))
+}
+
+fn found(program: &str) -> impl Iterator<Item = PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-    env::split_paths(&path).chain(system).map(|folder| folder.join(program)).find(|file| is_executable(file))
+    let folders: Vec<PathBuf> = env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from)).collect();
+    folders.into_iter().map(move |folder| folder.join(program)).filter(|file| is_executable(file))
 }
 
 fn is_executable(file: &Path) -> bool {

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::commands::find;
+use crate::commands::find_for_all;
 
 /// A tool that tests use.
 pub(crate) struct Tool {
@@ -161,7 +161,7 @@ pub(crate) const TOOLS: &[Tool] = &[
 impl Tool {
     pub(crate) fn is_there(&self) -> bool {
         match self.there {
-            There::Program(program) => find(program).is_some(),
+            There::Program(program) => find_for_all(program).is_some(),
             There::Runs([program, arguments @ ..]) => {
                 let run = Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
                 run.is_ok_and(|status| status.success())
