@@ -152,8 +152,9 @@ impl Question {
         let has = |wanted: &[&str]| own.iter().any(|word| wanted.contains(&word.as_str()));
         // `backups/list` lists them; a list alone is a thing.
         let lists = || matches!(own, [list] if list == "list") && above.last().is_some_and(|above| words::singular(above) != above);
-        // `search/metadata` searches in the metadata.
-        let within = || own.len() == 1 && matches!(above.last().map(String::as_str), Some("search" | "lookup"));
+        // `search/metadata` searches in the metadata; `search/alerts` are something else.
+        let is_kind = || matches!(own, [kind] if matches!(kind.as_str(), "advanced" | "fulltext" | "metadata" | "query" | "smart" | "text"));
+        let within = || is_kind() && matches!(above.last().map(String::as_str), Some("search" | "lookup"));
         if has(WEIGHING) { Some(Self::Weighs) } else { (has(SEEKING) || lists() || within()).then_some(Self::Seeks) }
     }
 }

@@ -437,7 +437,9 @@ fn takes_off(text: &str, around: &Around) -> bool {
         words::Worth::Joining => words.len() > 1,
         words::Worth::Guard | words::Worth::Heavy | words::Worth::Unknown => false,
     };
-    text.eq_ignore_ascii_case("remove") && is_light()
+    // A registry's tag is the only name of what it leads to.
+    let is_name = around.has(&["image", "manifest", "package", "registry", "repo", "repository"]);
+    text.eq_ignore_ascii_case("remove") && !is_name && is_light()
 }
 
 /// `domain.delete`, `users/remove`.

@@ -228,7 +228,9 @@ pub(super) fn ends_by_query(name: &str, value: &str, around: &Around) -> bool {
 #[must_use]
 pub(super) fn puts_back(text: &str, field: &str, around: &Around) -> bool {
     // `clients/bulk {"action": "restore"}` takes records out of the bin.
-    if around.words.last().is_some_and(|last| matches!(last.as_str(), "bulk" | "batch" | "trash" | "bin")) {
+    let is_machine =
+        || around.has(&["backup", "database", "disk", "droplet", "image", "instance", "linode", "machine", "server", "snapshot", "vm", "volume", "vps"]);
+    if around.words.last().is_some_and(|last| matches!(last.as_str(), "bulk" | "batch" | "trash" | "bin")) && !is_machine() {
         return false;
     }
     matches!(field, "type" | "action" | "operation" | "op") && matches!(text.to_ascii_lowercase().as_str(), "restore" | "rollback_snapshot" | "revert")

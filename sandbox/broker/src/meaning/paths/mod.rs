@@ -354,11 +354,11 @@ fn subject<'a>(segments: &[&'a str]) -> Option<&'a str> {
         (!is_identifier(segment) && (is_light(&own) || words::worth(&whose) == Worth::Light)).then_some(segment)
     };
     // `/applications/3a/token`, `/posts/7/like`: a member's own.
-    if is_identifier(before) || is_version(before) || before.ends_with("api") || matches!(before, "" | "rest") {
+    if is_identifier(before) || is_version(before) || matches!(before, "" | "api" | "rest") {
         return known(last);
     }
     // `admin/session`, `me/session`: somebody's own; `admin/members` are records.
-    if matches!(before, "admin" | "me" | "self" | "current" | "my" | "mine" | "_action") {
+    if matches!(before, "admin" | "me" | "self" | "current" | "my" | "mine" | "_action") || before.ends_with("api") {
         return known(last).filter(|last| words::worth(&words::split(last)) == Worth::Light);
     }
     // A word below a collection is the name of a member, too.

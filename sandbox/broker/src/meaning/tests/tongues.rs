@@ -189,5 +189,11 @@ fn what_is_parted_or_taken_off_remains() {
         ("DELETE", "https://chat.acme.example/files/m/reaction/like", "", Destroy),
         ("DELETE", "https://api.acme.example/v2/heartbeats/5", "", Destroy),
         ("POST", "https://api.acme.example/graphql", r#"{"query":"mutation { removeOrderLine(orderLineId: 1) { id } }"}"#, Write),
+        ("POST", "https://reg.acme.example/v1/repositories/shop/tags", r#"{"action":"remove","tag":"v1"}"#, Destroy),
+        ("DELETE", "https://api.acme.example/v1/chat/completions/c1", "", Destroy),
+        ("DELETE", "https://api.acme.example/v1/projects/p1/users/u1", "", Destroy),
+        ("DELETE", "https://api.acme.example/v1/votes/5", "", Destroy),
+        ("POST", "https://api.acme.example/v1/servers/bulk", r#"{"action":"restore","ids":["a"]}"#, Destroy),
+        ("POST", "https://api.acme.example/v1/search/alerts", r#"{"action":"delete"}"#, Destroy),
     ]);
 }

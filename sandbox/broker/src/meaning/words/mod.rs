@@ -113,7 +113,7 @@ fn loses(verb: &str, object: &[String], before: &[String]) -> bool {
     // `ComputerSystem.Reset` of Redfish starts it anew.
     let is_started = verb == "reset" && matches!(object, [.., computer, system] if computer == "computer" && system == "system");
     // A query is ended, a machine is gone.
-    let is_ended = verb == "terminate" && matches!(singular(head), "session" | "process" | "query" | "statement" | "thread" | "transaction" | "connection");
+    let is_ended = verb == "terminate" && matches!(singular(head), "session" | "process" | "query" | "statement" | "thread" | "transaction");
     if is_derived || is_checked || is_started || is_ended {
         return false;
     }

@@ -134,8 +134,6 @@ const LIGHT: &[&str] = &[
     "cache",
     "caches",
     "cart",
-    "collaboration",
-    "completion",
     "cookie",
     "credential",
     "cursor",
@@ -174,7 +172,6 @@ const LIGHT: &[&str] = &[
     "typing",
     "unread",
     "upvote",
-    "vote",
 ];
 
 /// What joins two things that remain.
@@ -197,6 +194,7 @@ const JOINING: &[&str] = &[
     "pin",
     "reviewer",
     "subscriber",
+    "vote",
     "watcher",
 ];
 
@@ -290,11 +288,9 @@ const LIGHT_PAIRS: &[(&str, &str)] = &[
     ("doc", "share"),
     ("document", "share"),
     ("folder", "share"),
-    ("list", "contact"),
     ("list", "member"),
     ("list", "subscriber"),
     ("note", "share"),
-    ("project", "user"),
     ("push", "subscription"),
     ("room", "user"),
     ("sheet", "share"),
@@ -313,7 +309,9 @@ const LIGHT_PAIRS: &[(&str, &str)] = &[
     ("shared", "link"),
     ("signing", "key"),
     ("ssh", "key"),
+    ("task", "completion"),
     ("tax", "exemption"),
+    ("todo", "completion"),
     ("wait", "list"),
 ];
 
