@@ -107,7 +107,7 @@ fn judge(call: &Call<'_>) -> Operation {
 /// What is known around the body: the words of the path, and whether something that stands is changed.
 #[must_use]
 pub(crate) fn around(call: &Call<'_>) -> Around {
-    let words = paths::words(&call.route);
+    let mut words = paths::words(&call.route);
     let method = call.head.method.as_str();
     let last = call.route.last();
     let own = words::split(last);
@@ -119,6 +119,10 @@ pub(crate) fn around(call: &Call<'_>) -> Around {
     let question = Question::of(&own, above).filter(|_| method == "POST");
     let asks = method == "POST" && (words::of_words(&own, &[]) == Some(Effect::Read) || question.is_some());
     let tells = method == "POST" && is_telling(&own);
+    // `PUT /bucket?lifecycle`, as stores that speak like S3 have it.
+    if call.route.values("lifecycle").next().is_some() {
+        words.push("lifecycle".to_owned());
+    }
     Around {
         changes: matches!(method, "PUT" | "PATCH" | "MERGE") || (method == "POST" && !asks && (!makes || steers)),
         makes: method == "POST" && says_new,

@@ -90,6 +90,8 @@ fn xml(text: &str, around: &Around) -> Option<Found> {
             // Calls within one call: `<name>methodName</name><value><string>wp.deletePost`.
             "value" | "string" if name_of_member == "methodName" => is_call(content),
             "Status" if content == "Suspended" => true,
+            // A rule of a bucket's lifecycle, of whoever speaks like S3.
+            "Expiration" | "NoncurrentVersionExpiration" if around.changes && around.has(&["lifecycle"]) => true,
             "Action" | "Operation" | "Command" => is_verb(content),
             _ => words::begins_destroying(name) && !content.eq_ignore_ascii_case("false") && !matches!(name, "DeleteMarker"),
         };

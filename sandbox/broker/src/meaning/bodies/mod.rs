@@ -438,7 +438,8 @@ fn takes_off(text: &str, around: &Around) -> bool {
         words::Worth::Guard | words::Worth::Heavy | words::Worth::Unknown => false,
     };
     // A registry's tag is the only name of what it leads to.
-    let is_name = around.has(&["image", "manifest", "package", "registry", "repo", "repository"]);
+    let is_name =
+        around.has(&["image", "manifest", "package", "repo"]) || around.words.iter().any(|word| word.starts_with("repositor") || word.starts_with("registr"));
     text.eq_ignore_ascii_case("remove") && !is_name && is_light()
 }
 

@@ -30,6 +30,14 @@ pub(super) fn judge(name: &str, value: &Value, around: &Around, above: Above) ->
         return found(why);
     }
     let begins_to_expire = (has(&["live", "ttl"]) && has(&["time", "ttl", "to"])) || (has(&["expiration", "expiry"]) && has(&["policy"]));
+    // What a bucket's rule lets expire is gone where it is older already, however many days it says.
+    let expires = around.changes
+        && around.has(&["lifecycle"])
+        && has(&["expiration", "expire", "expires", "expiry", "ttl"])
+        && !has(&["marker", "multipart", "incomplete", "abort", "password", "token", "session", "status", "enabled"]);
+    if expires && !is_no(value) {
+        return found("what is older is deleted");
+    }
     if around.changes && (shortens(&all, value, above) || (begins_to_expire && enables(value)) || lives_shortly(&all, value)) {
         return found("it shortens how long something is kept");
     }

@@ -197,3 +197,23 @@ fn what_is_parted_or_taken_off_remains() {
         ("POST", "https://api.acme.example/v1/search/alerts", r#"{"action":"delete"}"#, Destroy),
     ]);
 }
+
+#[test]
+fn what_a_lifecycle_lets_expire_is_gone() {
+    let at = "https://api.store.example/v1/buckets/b/lifecycle";
+    all(&[
+        ("PUT", at, r#"{"rules":[{"expiration":{"days":90}}]}"#, Destroy),
+        ("PUT", at, r#"{"rules":[{"prefix":"","ttl":86400}]}"#, Destroy),
+        ("PUT", at, r#"{"rules":[{"expire_after_days":365}]}"#, Destroy),
+        ("PUT", at, r#"{"rules":[{"transition":{"days":30,"storage_class":"cold"}}]}"#, Write),
+        ("PUT", at, r#"{"rules":[{"abort_incomplete_multipart_upload":{"days_after_initiation":7}}]}"#, Write),
+        ("PUT", at, r#"{"rules":[{"expired_object_delete_marker":true}]}"#, Write),
+        ("POST", "https://api.acme.example/v1/users/5/lifecycle/expire_password", "{}", Write),
+    ]);
+    // A store that speaks like S3.
+    let rule = |what: &str| format!("<LifecycleConfiguration><Rule><{what}><Days>90</Days></{what}></Rule></LifecycleConfiguration>");
+    for (what, wanted) in [("Expiration", Destroy), ("Transition", Write)] {
+        let body = rule(what);
+        assert_eq!(super::worst("PUT", "/b?lifecycle", &[("content-type", "application/xml")], Some(body.as_bytes())), wanted, "{what}");
+    }
+}
