@@ -232,3 +232,21 @@ fn a_push_that_destroys_waits_and_git_says_why_it_was_refused() {
     assert_eq!(git(&bare, &["log", "--format=%s", "main"]), "second\nfirst\n");
     assert_eq!(git(&bare, &["log", "--format=%s", "doomed"]), "first\n");
 }
+
+#[test]
+fn git_over_ssh_is_told_the_way_by_https() {
+    let Some(origin) = Origin::start() else { return };
+    if !skip::have(&["git", "ssh"]) {
+        return;
+    }
+    repository(&origin);
+    let home = Home::new(&origin.policy_with("destroy = \"deny\"", "").replacen("\"held.example\"]", "\"held.example\", \"tls.example:22\"]", 1));
+    let script = "export GIT_SSH_COMMAND='ssh -F /dev/null -o BatchMode=yes'; git clone --quiet git@tls.example:git/shop.git; echo cloned:$?; $AGENTBOX why; \
+        line=$($AGENTBOX why | grep -o 'git -c [^`…]*' | head -1); $line clone --quiet git@tls.example:git/shop.git && wc -l <shop/large; \
+        $line clone --quiet ssh://git@tls.example/git/shop.git again && wc -l <again/large";
+    let finished = home.run(script).ended(0);
+    let out = finished.out();
+    assert!(!out.contains("cloned:0") && out.contains("SSH connection to tls.example:22"), "{out}\n{}", finished.err());
+    assert!(out.ends_with("200000\n200000\n"), "{out}\n{}", finished.err());
+    assert!(home.log().contains("ssh.connection"), "{}", home.log());
+}

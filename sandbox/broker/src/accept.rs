@@ -27,7 +27,7 @@ use crate::{
     meaning::Scheme,
     mongodb,
     mysql::{self, Served},
-    opaque::opaque,
+    opaque::{SSH, opaque},
     origins::Origins,
     peek::{Hint, Prefixed, Protocol, Quiet, peek, peek_from},
     pins, postgres, redis,
@@ -136,6 +136,9 @@ pub(crate) async fn speak(stream: TcpStream, broker: Arc<Broker>, destination: D
             opaque(stream, &presence, &broker, destination, "mongodb.pass-through", "the policy passes this host through unread").await
         }
         Protocol::MongoDb => mongodb::serve(broker, destination, presence, Box::new(stream), Cloth::Clear).await,
+        Protocol::Opaque if stream.is_ssh() => {
+            opaque(stream, &presence, &broker, destination, SSH, "SSH hides what is done from everybody between the client and its server").await
+        }
         Protocol::Opaque => opaque(stream, &presence, &broker, destination, "connection.opaque", "no protocol that can be understood").await,
     }
 }

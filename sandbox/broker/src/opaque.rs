@@ -14,10 +14,21 @@ use crate::{broker::Broker, client_stream::Presence};
 const BYTES: u64 = 1 << 30;
 const TIME: Duration = Duration::from_secs(3600);
 
+/// The action of an SSH connection.
+pub(crate) const SSH: &str = "ssh.connection";
+
 /// What a connection is that cannot be looked into, as one operation.
 pub(crate) fn whole_connection(destination: &Destination, action: &str, why: &str) -> Operation {
     let id = ResourceId::new("connection", &destination.to_string());
     Operation::new(Effect::Opaque, action, Resource::rooted(id), why)
+}
+
+/// What an agent can do whose git wanted SSH. In the box git's own configuration may be read-only, so the line is one that needs none.
+fn by_https(destination: &Destination) -> String {
+    let host = &destination.host;
+    format!(
+        "For git, go by HTTPS, where each fetch and push is judged by what it does: `git -c url.https://{host}/.insteadOf=git@{host}: -c url.https://{host}/.insteadOf=ssh://git@{host}/ …`; for good, outside the box: `git config --global url.https://{host}/.insteadOf git@{host}:`."
+    )
 }
 
 /// Asks, and relays.
@@ -27,7 +38,7 @@ where
 {
     // The same connection again is the same question: an approval that came too late for one lets the next one through, once.
     let digest = Digest::of([b"connection", destination.to_string().as_bytes(), action.as_bytes()]);
-    let summary = format!("an opaque connection to {destination}");
+    let summary = format!("an {} connection to {destination}", if action == SSH { "SSH" } else { "opaque" });
     let question = Request {
         operations: vec![whole_connection(&destination, action, why)],
         destination: Some(broker.addressed(&destination).await),
@@ -48,7 +59,10 @@ where
     };
     let promise = match answer {
         Ok(promise) => promise,
-        Err(refusal) => {
+        Err(mut refusal) => {
+            if action == SSH {
+                refusal.guidance = format!("{} {}", by_https(&asked), refusal.guidance);
+            }
             broker.refusals.remember(&summary, &refusal);
             return Ok(());
         }

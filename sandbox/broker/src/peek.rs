@@ -260,6 +260,11 @@ impl<S> Prefixed<S> {
     pub(crate) fn new(first: BytesMut, stream: S) -> Self {
         Self { first, stream }
     }
+
+    /// Whether its first bytes are an SSH client's (RFC 4253, section 4.2).
+    pub(crate) fn is_ssh(&self) -> bool {
+        self.first.starts_with(b"SSH-")
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Prefixed<S> {
