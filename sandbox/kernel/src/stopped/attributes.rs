@@ -246,6 +246,9 @@ fn find(named: &Named, notice: &Notice, world: &World) -> Result<(Object, Where)
     if empty && path.is_empty() {
         return Ok((from.itself()?, Where::Nowhere));
     }
+    if let Some(object) = from.thing(&path, follow) {
+        return Ok((object, Where::Nowhere));
+    }
     Ok(match from.find(&path, follow)? {
         // Whoever may not look into it has no `.` in it.
         Found::Folder(_, fd) => (Object::of(openat(&fd, c".", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?)?, Where::Nowhere),
@@ -262,6 +265,10 @@ fn find(named: &Named, notice: &Notice, world: &World) -> Result<(Object, Where)
 
 /// Whether an open file of the caller is only a name for something: the kernel takes it for no open file.
 fn is_bare(tid: i32, number: i32, world: &World) -> Result<bool, Errno> {
+    // A descriptor's link can be read and written as its file can: by a bare path neither.
+    if world.about(tid, &format!("fd/{number}")).is_ok_and(|link| link.mode & 0o600 != 0) {
+        return Ok(false);
+    }
     let mut text = String::new();
     let about =
         world.of_process(tid, &format!("fdinfo/{number}"), OFlag::O_RDONLY).map_err(|errno| if errno == Errno::ENOENT { Errno::EBADF } else { errno })?;

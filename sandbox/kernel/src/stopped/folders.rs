@@ -43,19 +43,25 @@ struct Known {
 impl Folders {
     /// The folder that these words lead to, if it is one of them. `look` tells where they lead now; it is only asked if they led to one before.
     pub(super) fn again(&self, words: &[u8], look: impl FnOnce(&CStr) -> Option<Stat>) -> Option<Folder> {
-        let held = self.0.borrow();
-        let mut called = held.iter().filter(|known| known.words.to_bytes() == words).peekable();
-        let now = look(&called.peek()?.words)?;
-        called.find(|known| known.stat.is_of(&now)).map(|known| known.folder.clone())
+        let mut held = self.0.borrow_mut();
+        let now = look(&held.iter().find(|known| known.words.to_bytes() == words)?.words)?;
+        let at = held.iter().position(|known| known.words.to_bytes() == words && known.stat.is_of(&now))?;
+        let known = held.remove(at)?;
+        let folder = known.folder.clone();
+        // Those that nobody comes through any more are let go of first.
+        held.push_front(known);
+        Some(folder)
     }
 
     /// Holds a folder that was walked to by these words.
     pub(super) fn remember(&self, words: Vec<u8>, folder: &Folder, stat: Stat) {
         let Ok(words) = CString::new(words) else { return };
-        if folder.ground.proc || !fstatfs(&folder.fd).is_ok_and(|found| NUMBERED.contains(&found.f_type)) {
+        let mut held = self.0.borrow_mut();
+        // A mount stays what it is for as long as something on it is held.
+        let is_numbered = || held.iter().any(|known| known.stat.mount == stat.mount) || fstatfs(&folder.fd).is_ok_and(|found| NUMBERED.contains(&found.f_type));
+        if folder.ground.proc || !is_numbered() {
             return;
         }
-        let mut held = self.0.borrow_mut();
         held.truncate(MOST - 1);
         held.push_front(Known { words, folder: folder.clone(), stat });
     }

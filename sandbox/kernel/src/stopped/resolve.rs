@@ -202,8 +202,22 @@ impl From<'_> {
         {
             return walk.last(folder, last, trailing, follow);
         }
-        let base = self.base(path.to_bytes())?;
+        let base = if before.is_empty() { self.base(path.to_bytes())? } else { self.base_again(path.to_bytes())? };
         walk.path(base, path, follow, words)
+    }
+
+    /// What a path leads to, for what is done to the thing, wherever its name is. None where it is to be walked to ([`From::find`]): by what leads
+    /// through `/proc`, or fails.
+    pub(super) fn thing(&self, path: &CStr, follow: Follow) -> Option<Object> {
+        let (_, last, trailing) = split(path);
+        if matches!(last, b"" | b"." | b"..") || trailing == Trailing::Slash {
+            return None;
+        }
+        let end = if follow == Follow::Yes { OFlag::empty() } else { OFlag::O_NOFOLLOW };
+        let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC | end).resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let base = self.base_again(path.to_bytes()).ok()?;
+        let object = Object::of(openat2(&base, relative(path.to_bytes()), how).ok()?).ok()?;
+        (!object.is_of_proc()).then_some(object)
     }
 
     /// How the folder of a path is called, among those that calls came through lately. None where it must be walked to.
@@ -249,6 +263,20 @@ impl From<'_> {
         if path.first() == Some(&b'/') { self.root() } else { self.own("cwd", OFlag::O_PATH | OFlag::O_DIRECTORY).map(Base::Own) }
     }
 
+    /// The same, by a look where it is held from calls before.
+    fn base_again(&self, path: &[u8]) -> Result<Base<'_>, Errno> {
+        let words = if path.first() == Some(&b'/') { None } else { self.words(b"") };
+        let Some(words) = words else { return self.base(path) };
+        if let Some(folder) = self.world.folder_again(self.tid, &words) {
+            return Ok(Base::Held(folder.fd));
+        }
+        let own = Rc::new(self.base(path)?.into_owned()?);
+        let stat = Stat::of(&own)?;
+        let folder = Folder { ground: Ground::of(own.as_fd(), &stat), fd: own.clone() };
+        self.world.folders().remember(words, &folder, stat);
+        Ok(Base::Held(own))
+    }
+
     fn root(&self) -> Result<Base<'_>, Errno> {
         match self.world.roots() {
             Roots::One => Ok(Base::Root(self.world.root())),
@@ -282,6 +310,7 @@ impl From<'_> {
 enum Base<'w> {
     Root(BorrowedFd<'w>),
     Own(OwnedFd),
+    Held(Rc<OwnedFd>),
 }
 
 impl AsFd for Base<'_> {
@@ -289,6 +318,7 @@ impl AsFd for Base<'_> {
         match self {
             Self::Root(fd) => *fd,
             Self::Own(fd) => fd.as_fd(),
+            Self::Held(fd) => fd.as_fd(),
         }
     }
 }
@@ -298,6 +328,7 @@ impl Base<'_> {
         match self {
             Self::Root(fd) => fd.try_clone_to_owned().map_err(|_| Errno::EMFILE),
             Self::Own(fd) => Ok(fd),
+            Self::Held(fd) => fd.try_clone().map_err(|_| Errno::EMFILE),
         }
     }
 }

@@ -262,6 +262,11 @@ impl World {
         })
     }
 
+    /// What a name in a process's folder is like, be it a link.
+    pub(super) fn about(&self, tid: i32, name: &str) -> Result<Stat, Errno> {
+        Stat::at(&self.proc, &CString::new(format!("{tid}/{name}")).map_err(|_| Errno::EINVAL)?)
+    }
+
     /// A process's folder in `/proc` outside.
     pub(super) fn folder_of(&self, tid: i32) -> Result<OwnedFd, Errno> {
         openat(&self.proc, tid.to_string().as_str(), OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())

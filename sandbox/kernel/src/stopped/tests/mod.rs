@@ -213,6 +213,8 @@ const SAME: &[&str] = &[
     "mkdir a b; touch a/f a/g b/f b/g; ln -s a l; rm l/f; ln -sfn b l; rm l/g; echo x > l/f; ls -R; cat b/f",
     "mkdir a b; touch a/f b/f; (cd a; rm f; touch g; cd ../b; rm f; ls ../a; rmdir ../a || rm ../a/g); rm -r a; mkdir a; touch a/f; rm a/f; ls -R",
     "python3 -c \"import os\nfor d in ('a','b','c'):\n    os.mkdir(d); f=os.open(d,0); os.close(os.open('f',os.O_WRONLY|os.O_CREAT,dir_fd=f)); os.rename('f','g',src_dir_fd=f,dst_dir_fd=f); print(os.listdir(f)); os.close(f)\n    f=os.open('.',0); os.unlink(d+'/g',dir_fd=f); os.close(f)\"; ls -R",
+    "mkdir -p a/x b/x; touch a/x/f b/x/f; ln -s b/x l; for n in 1 2 3; do chmod 60$n a/x/f; touch -d @$n l/f; touch -hd @9 l; (cd b; chmod 64$n x/f; cd ..; rm -f a/x/g; echo > a/x/g); done; stat -c '%a %n' a/x/f b/x/f l; stat -c %Y b/x/f l",
+    "touch f; chmod 640 /proc/self/cwd/f $PWD/../w/f; exec 3<f 4>>f; python3 -c \"import os; os.fchmod(3,0o600); os.utime(4,(5,6)); p=os.open('f',os.O_PATH)\ntry: os.fchmod(p,0o7)\nexcept OSError as e: print(e.errno)\nos.chmod('/proc/self/fd/%d'%p,0o611)\"; stat -c '%a %Y' f",
     "bash -c 'ulimit -n 20; for i in $(seq 40); do eval \"exec $((i+2))>f$i\" 2>/dev/null || { echo full; break; }; done'",
 ];
 
