@@ -22,11 +22,11 @@ const NOBODY: u32 = 65534;
 /// What the user `agent` logs in with, by SCRAM.
 pub const PASSWORD: &str = "a password of twenty";
 
-const CONFIGURATION: &str = "unix_socket_directories = '.'\nlisten_addresses = '127.0.0.1'\nssl = on\nssl_cert_file = '../cert.pem'\nssl_key_file = '../key.pem'\n\
+const CONFIGURATION: &str = "unix_socket_directories = '.'\nlisten_addresses = '127.0.0.1'\nssl = on\nssl_cert_file = '../cert.pem'\nssl_key_file = '../key.pem'\nssl_ca_file = '../ca.pem'\n\
 fsync = off\nfull_page_writes = off\nshared_buffers = 16MB\nmax_connections = 40\nmax_prepared_transactions = 2\nautovacuum = off\ntimezone = 'UTC'\n";
 
 /// The owner comes in by the socket, everybody else by password; `plain` only in the clear.
-const ADMISSION: &str = "local all owner trust\nhost shop tricky 127.0.0.1/32 trust\nhost shop all 127.0.0.1/32 scram-sha-256\nhostnossl plain all 127.0.0.1/32 scram-sha-256\nhost other all 127.0.0.1/32 scram-sha-256\n";
+const ADMISSION: &str = "local all owner trust\nhost shop tricky 127.0.0.1/32 trust\nhost shop all 127.0.0.1/32 scram-sha-256\nhostssl certs all 127.0.0.1/32 cert\nhostnossl plain all 127.0.0.1/32 scram-sha-256\nhost other all 127.0.0.1/32 scram-sha-256\n";
 
 /// A running server. It ends with the test.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Database {
         until("the server answers", || database.owner("postgres", "SELECT 1").code == 0, || database.server.as_ref().map_or_else(String::new, Going::err));
         database.owner("postgres", &format!("CREATE ROLE agent LOGIN PASSWORD '{PASSWORD}'")).ended(0);
         database.owner("postgres", "CREATE ROLE tricky LOGIN IN ROLE agent").ended(0);
-        for name in ["shop", "plain", "other"] {
+        for name in ["shop", "plain", "other", "certs"] {
             database.owner("postgres", &format!("CREATE DATABASE {name} OWNER agent")).ended(0);
         }
         Some(database)
@@ -93,6 +93,25 @@ impl Database {
     #[must_use]
     pub fn authority(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
+    }
+
+    /// A certificate with its key, in PEM, that the authority has given to this user: the database `certs` lets nobody in without one.
+    ///
+    /// # Panics
+    /// `openssl` fails.
+    #[must_use]
+    pub fn certificate_of(&self, user: &str) -> (String, String) {
+        let made = |arguments: String| {
+            let mut command = Command::new("openssl");
+            finish(command.args(arguments.split(' ')).current_dir(self.folder.path())).ended(0);
+        };
+        fs::write(self.folder.path().join("client.cnf"), "basicConstraints = CA:FALSE\nextendedKeyUsage = clientAuth\n").expect("client.cnf");
+        made(format!(
+            "req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN={user} -config openssl.cnf -keyout {user}.key -out {user}.csr"
+        ));
+        made(format!("x509 -req -days 2 -in {user}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile client.cnf -out {user}.crt"));
+        let read = |name: String| fs::read_to_string(self.folder.path().join(name)).expect("PEM");
+        (read(format!("{user}.crt")), read(format!("{user}.key")))
     }
 
     /// A policy in which `db.example:5432` leads here. What destroys waits in the database `shop`, and may be done in `other`. `more` comes at the end.

@@ -2,7 +2,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 use agentbox_tests::{
-    Home, MariaDb, Redis, Who, mariadb,
+    Database, Home, MariaDb, Redis, Who, mariadb,
     process::{Finished, finish},
     redis, skip,
 };
@@ -113,5 +113,37 @@ fn mariadb_sees_the_proof_and_the_box_has_no_password() {
         assert!(!driver || out.contains("driver (100,)"), "{out}\n{}", finished.err());
         is_nowhere(&home, &finished, mariadb::PASSWORD);
         assert_eq!(server.tells("SELECT MAX(id) FROM shop.t"), "100");
+    }
+}
+
+#[test]
+fn postgresql_sees_the_certificate_and_the_box_has_no_key() {
+    let Some(server) = Database::start() else { return };
+    let (certificate, key) = server.certificate_of("agent");
+    for who in Who::each() {
+        let policy = server.policy(
+            "[credential.db]\nsource = \"file:~/.postgresql/both.pem\"\nfor = [\"db.example\"]\nallow = [\"read\"]\n\
+             files = [\"~/.postgresql/postgresql.crt\", \"~/.postgresql/postgresql.key\"]",
+        );
+        let home = Home::of(who, &policy);
+        home.write("home/.postgresql/both.pem", &format!("{certificate}{key}"));
+        home.write("home/.postgresql/postgresql.crt", &certificate);
+        home.write("home/.postgresql/postgresql.key", &key);
+        let text = "cp ~/.postgresql/postgresql.key key.pem; chmod 600 key.pem; export PGHOST=db.example PGUSER=agent PGDATABASE=certs PGSSLKEY=key.pem \
+            PGSSLMODE=verify-full PGSSLROOTCERT=$SSL_CERT_FILE; P='psql -w -X -A -t -c'; \
+            $P \"SELECT current_user, client_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()\"; $P 'CREATE TABLE t (id int)' 2>&1; \
+            PGUSER=owner $P 'SELECT 1' 2>&1; PGSSLCERT=/nonexistent $P 'SELECT 2' 2>&1; \
+            openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=agent -keyout own.key -out own.crt 2>&1 >made; \
+            PGSSLCERT=own.crt PGSSLKEY=own.key $P 'SELECT 3' 2>&1; cat ~/.postgresql/*";
+        let finished = run(&home, "unused", text);
+        let out = finished.out();
+        assert!(out.starts_with("agent|/CN=agent\n"), "{out}\n{}", finished.err());
+        assert!(out.contains("postgres.create"), "it is for reading: {out}");
+        assert!(out.contains("certificate authentication failed for user \"owner\""), "the server's own no is the client's: {out}");
+        for number in ["\n2\n", "\n3\n"] {
+            assert!(!out.contains(number), "nobody else is let in: {out}");
+        }
+        assert_eq!(server.tells("certs", "SELECT count(*) FROM pg_tables WHERE tablename = 't'"), "0");
+        is_nowhere(&home, &finished, key.lines().nth(1).expect("a line of the key"));
     }
 }

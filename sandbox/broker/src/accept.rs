@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use agentbox_core::{Destination, HostName, Refusal, RefusalKind};
+use agentbox_core::{Credential, Destination, HostName, Refusal, RefusalKind};
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -130,7 +130,7 @@ pub(crate) async fn speak(stream: TcpStream, broker: Arc<Broker>, destination: D
         Protocol::Redis if broker.policy.passes_through(&destination) => {
             opaque(stream, &presence, &broker, destination, "redis.pass-through", "the policy passes this host through unread").await
         }
-        Protocol::PostgreSql => postgres::serve(broker, destination, presence, Box::new(stream), Cloth::Clear).await,
+        Protocol::PostgreSql => postgres::serve(broker, destination, presence, Box::new(stream), postgres::Cover::clear()).await,
         Protocol::Redis => redis::serve(broker, destination, presence, Box::new(stream), Cloth::Clear).await,
         Protocol::MongoDb if broker.policy.passes_through(&destination) => {
             opaque(stream, &presence, &broker, destination, "mongodb.pass-through", "the policy passes this host through unread").await
@@ -173,6 +173,13 @@ pub(crate) struct Shaken<S> {
     pub(crate) misdirected: bool,
 }
 
+impl<S> Shaken<S> {
+    /// The certificate that the client has proven to hold, if it showed one: ours to know, or foreign.
+    pub(crate) fn certificate(&self, broker: &Broker) -> Option<Credential> {
+        self.tls.get_ref().1.peer_certificates().and_then(<[_]>::first).map(|shown| broker.issued.certificate(shown))
+    }
+}
+
 /// Speaks TLS with a client, with a certificate of the box's own.
 pub(crate) async fn shake<S: AsyncRead + AsyncWrite + Unpin>(stream: S, broker: &Broker, destination: &Destination) -> io::Result<Shaken<S>> {
     let shaken = async {
@@ -194,14 +201,15 @@ pub(crate) async fn shake<S: AsyncRead + AsyncWrite + Unpin>(stream: S, broker: 
 }
 
 async fn terminate(stream: Prefixed<ClientStream>, presence: Presence, broker: Arc<Broker>, destination: Destination) -> io::Result<()> {
-    let Shaken { tls, misdirected } = timeout(HANDSHAKE, shake(stream, &broker, &destination)).await??;
+    let shaken = timeout(HANDSHAKE, shake(stream, &broker, &destination)).await??;
+    let certificate = shaken.certificate(&broker);
+    let Shaken { tls, misdirected } = shaken;
     let version = if tls.get_ref().1.alpn_protocol() == Some(b"h2") { Version::Http2 } else { Version::Http1 };
-    let certificate = tls.get_ref().1.peer_certificates().and_then(<[_]>::first).map(|shown| broker.issued.certificate(shown));
     // What a client speaks inside TLS is looked at as well: ALPN is only its word.
     let (protocol, tls) = peek(tls, Quiet::Ahead, Hint::of(&broker.policy, &destination)).await?;
     match (protocol, version) {
         (Protocol::PostgreSql, Version::Http1 | Version::Http2) if !misdirected => {
-            postgres::serve(broker, destination, presence, Box::new(tls), Cloth::Tls).await
+            postgres::serve(broker, destination, presence, Box::new(tls), postgres::Cover { cloth: Cloth::Tls, certificate }).await
         }
         (Protocol::Redis, Version::Http1 | Version::Http2) if !misdirected => redis::serve(broker, destination, presence, Box::new(tls), Cloth::Tls).await,
         (Protocol::MongoDb, Version::Http1 | Version::Http2) if !misdirected => mongodb::serve(broker, destination, presence, Box::new(tls), Cloth::Tls).await,

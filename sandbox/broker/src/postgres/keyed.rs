@@ -49,6 +49,9 @@ pub(crate) fn names(startup: &[u8]) -> Option<(String, String)> {
 /// Logs in. The error is what the client is told instead, before it is left; `None` where it has gone.
 pub(super) async fn login(asking: &mut Asking, client: &mut Box<dyn Duplex>, startup: &[u8]) -> io::Result<Result<UpstreamStream, Option<Vec<u8>>>> {
     let told = |bytes| Ok(Err(Some(bytes)));
+    if let Some(certificate) = asking.credentials.iter().find(|shown| shown.issued).cloned() {
+        return with(asking, certificate.position, &certificate.name, startup).await;
+    }
     let Some(password) = timeout(PATIENCE, shown(client)).await?? else { return Ok(Err(None)) };
     let Some(name) = asking.broker.issued.named(&password).map(str::to_owned).filter(|_| asking.broker.carrier.is_some()) else {
         let why = "the password is not one that this box was given";
@@ -56,9 +59,16 @@ pub(super) async fn login(asking: &mut Asking, client: &mut Box<dyn Duplex>, sta
         asking.remember("logs in", &no(RefusalKind::Denied, "postgres.connect", "", why, hint));
         return told(refusal::fatal(WRONG_PASSWORD, why, hint));
     };
-    let (position, path) = (format!("PostgreSQL password of the user {}", asking.user), format!("database/{}", asking.database));
+    let position = format!("PostgreSQL password of the user {}", asking.user);
+    with(asking, position, &name, startup).await
+}
+
+/// Has the holder log in with this credential.
+async fn with(asking: &mut Asking, position: String, name: &str, startup: &[u8]) -> io::Result<Result<UpstreamStream, Option<Vec<u8>>>> {
+    let told = |bytes| Ok(Err(Some(bytes)));
+    let path = format!("database/{}", asking.database);
     let wish = Wish::PostgreSql { startup: startup.to_vec() };
-    match keyed(asking, "postgres.connect", &path, position, &name, wish).await {
+    match keyed(asking, "postgres.connect", &path, position, name, wish).await {
         Ok(stream) => Ok(Ok(stream)),
         Err(NotKeyed::Gone) => Ok(Err(None)),
         Err(NotKeyed::Refused(why)) => told(refusal::error("FATAL", &why)),

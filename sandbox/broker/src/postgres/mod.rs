@@ -17,7 +17,7 @@ mod session;
 mod startup;
 
 pub(crate) use keys::Keys;
-pub(crate) use startup::serve;
+pub(crate) use startup::{Cover, serve};
 
 /// A body read as each of the messages in turn, and as a first message.
 #[cfg(any(test, fuzzing))]

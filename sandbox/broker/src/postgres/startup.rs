@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use agentbox_core::{Destination, Effect, Operation, RefusalKind, Request};
+use agentbox_core::{Credential, Destination, Effect, Operation, RefusalKind, Request};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
@@ -37,9 +37,23 @@ const CANNOT_CONNECT: &str = "08001";
 const PROTOCOL_VIOLATION: &str = "08P01";
 const NOT_SUPPORTED: &str = "0A000";
 
+/// What a client's connection is wrapped in.
+pub(crate) struct Cover {
+    pub(crate) cloth: Cloth,
+    /// The certificate that it showed in TLS.
+    pub(crate) certificate: Option<Credential>,
+}
+
+impl Cover {
+    pub(crate) fn clear() -> Self {
+        Self { cloth: Cloth::Clear, certificate: None }
+    }
+}
+
 /// Serves one client.
-pub(crate) async fn serve(broker: Arc<Broker>, destination: Destination, presence: Presence, mut client: Box<dyn Duplex>, mut cloth: Cloth) -> io::Result<()> {
-    let asking = Asking::of("postgres", broker, presence, &destination).await;
+pub(crate) async fn serve(broker: Arc<Broker>, destination: Destination, presence: Presence, mut client: Box<dyn Duplex>, cover: Cover) -> io::Result<()> {
+    let Cover { mut cloth, mut certificate } = cover;
+    let mut asking = Asking::of("postgres", broker, presence, &destination).await;
     let (mut far, mut failed) = (None, None);
     for _ in 0..MOST_FIRST {
         let Some(first) = timeout(HANDSHAKE, frames::read_first(&mut client)).await?? else { return Ok(()) };
@@ -56,7 +70,9 @@ pub(crate) async fn serve(broker: Arc<Broker>, destination: Destination, presenc
                     write(&mut client, b"N").await?;
                 } else {
                     write(&mut client, b"S").await?;
-                    let Shaken { tls, misdirected } = timeout(HANDSHAKE, shake(client, &asking.broker, &destination)).await??;
+                    let shaken = timeout(HANDSHAKE, shake(client, &asking.broker, &destination)).await??;
+                    certificate = shaken.certificate(&asking.broker);
+                    let Shaken { tls, misdirected } = shaken;
                     client = Box::new(tls);
                     cloth = Cloth::Tls;
                     if misdirected {
@@ -74,6 +90,8 @@ pub(crate) async fn serve(broker: Arc<Broker>, destination: Destination, presenc
                 if let Some(error) = failed {
                     return unreachable(&mut client, &error).await;
                 }
+                // From here on it is judged with all that is asked, also one that was never given to this box.
+                asking.credentials = certificate.into_iter().collect();
                 return begin(asking, client, cloth, far, &startup, &bytes).await;
             }
             Ok(First::Tls) | Err(_) => {

@@ -30,7 +30,7 @@ pub(crate) async fn keyed(asking: &mut Asking, action: &str, path: &str, positio
     let Some(carrier) = &broker.carrier else { return Err(NotKeyed::Failed("this box has no credentials".to_owned())) };
     asking.credentials = vec![Credential { position, name: credential.to_owned(), issued: true }];
     let digest: Digest = wish.digest(&asking.destination, credential).ok_or_else(|| NotKeyed::Failed("the session names no user".to_owned()))?;
-    let operation = Operation::new(Effect::Read, action, asking.resource(path), "logs in with a password");
+    let operation = Operation::new(Effect::Read, action, asking.resource(path), "logs in with what the box was given for it");
     let mut question = asking.request(Question { operations: vec![operation], parts: &[], what: "(logs in)", excerpt: String::new() });
     question.digest = digest;
     let asked = tokio::select! {

@@ -26,11 +26,14 @@ pub(super) enum NotLoggedIn {
     Forged,
 }
 
-/// Answers the server until it is content, or says no: gives its `AuthenticationOk`, or its error, as it came.
-pub(super) async fn log_in(server: &mut (impl AsyncRead + AsyncWrite + Unpin), password: &str) -> Result<Vec<u8>, NotLoggedIn> {
+/// Answers the server until it is content, or says no: gives its `AuthenticationOk`, or its error, as it came. Without a password it must be content
+/// with the certificate that it was shown.
+pub(super) async fn log_in(server: &mut (impl AsyncRead + AsyncWrite + Unpin), password: Option<&str>) -> Result<Vec<u8>, NotLoggedIn> {
     let mut scram: Option<Scram> = None;
     let mut proven = false;
     let mut before = Vec::new();
+    let no_password = password.is_none();
+    let password = password.unwrap_or_default();
     for _ in 0..MOST {
         let (kind, body) = message(server).await?;
         // What the server says besides (which protocol it speaks, a notice, its no) is for the client.
@@ -48,6 +51,7 @@ pub(super) async fn log_in(server: &mut (impl AsyncRead + AsyncWrite + Unpin), p
             // Whoever said that it would prove itself must have done so.
             (0, Some(_)) if !proven => return Err(NotLoggedIn::Forged),
             (0, _) => return Ok([before, framed(kind, &body)].concat()),
+            (3 | 10, None) if no_password => return Err(NotLoggedIn::Unspoken("a password besides the certificate")),
             (3, None) => send(server, &[password.as_bytes(), b"\0"].concat()).await?,
             (10, None) => {
                 if !rest.split(|byte| *byte == 0).any(|name| name == b"SCRAM-SHA-256") {
@@ -177,7 +181,7 @@ mod tests {
             let _ = message(&mut theirs).await.unwrap();
             theirs.write_all(&framed(b'R', b"\0\0\0\0")).await.unwrap();
         };
-        let (said, ()) = tokio::join!(log_in(&mut ours, "pencil"), server);
+        let (said, ()) = tokio::join!(log_in(&mut ours, Some("pencil")), server);
         assert!(matches!(said, Err(NotLoggedIn::Forged)), "{said:?}");
     }
 }

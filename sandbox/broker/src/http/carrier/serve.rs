@@ -66,6 +66,14 @@ pub(crate) struct Keeper {
     pools: Mutex<HashMap<String, Arc<Pool>>>,
 }
 
+/// What is shown to a server.
+pub(super) enum Means<'k> {
+    /// In TLS, on this way.
+    Certificate(&'k Connector),
+    /// In words, or by a proof.
+    Password(&'k Secret),
+}
+
 impl Keeper {
     pub(crate) fn new(held: Arc<Vec<Held>>, swaps: Swaps, connector: Arc<Connector>, policy: Arc<Policy>, releases: Releases) -> Self {
         let presenting = held.iter().filter_map(|held| Some((held.rule.name.clone(), connector.presenting(held.identity()?.clone())))).collect();
@@ -87,8 +95,19 @@ impl Keeper {
 
     /// The secret of a credential by its name, if it may be used there now.
     pub(super) fn password(&self, name: &str, host: &HostName) -> Result<&Secret, String> {
-        let held = self.held.iter().find(|held| held.rule.name == name).ok_or_else(|| format!("there is no credential `{name}`"))?;
-        held.usable(host)
+        self.held(name)?.usable(host)
+    }
+
+    /// What a credential logs in with, if it may be used there now.
+    pub(super) fn means(&self, name: &str, host: &HostName) -> Result<Means<'_>, String> {
+        match self.presenting.get(name) {
+            Some(connector) => self.held(name)?.may_be_shown(host).map(|()| Means::Certificate(connector)),
+            None => self.password(name, host).map(Means::Password),
+        }
+    }
+
+    fn held(&self, name: &str) -> Result<&Held, String> {
+        self.held.iter().find(|held| held.rule.name == name).ok_or_else(|| format!("there is no credential `{name}`"))
     }
 
     pub(super) fn swaps(&self) -> Arc<Swaps> {

@@ -18,13 +18,13 @@ use super::{
     ask::Carrier,
     redis,
     scram::{self, NotLoggedIn},
-    serve::{Keeper, is_near},
+    serve::{Keeper, Means, is_near},
 };
 use crate::{
     mysql::holder,
     postgres::keyed,
     session::Cloth,
-    upstream::{Alpn, UpstreamStream},
+    upstream::{Alpn, Connector, UpstreamStream},
 };
 
 /// For the whole log-in.
@@ -145,7 +145,7 @@ async fn log_in(keeper: &Keeper, session: Session) -> Result<(UpstreamStream, Ve
     let Session { ask, nonce, destination, credential, wish } = session;
     let digest = wish.digest(&destination, &credential).ok_or_else(|| Instead::Refused("the session names no user".to_owned()))?;
     let near = is_near(keeper, &destination.host);
-    let password = keeper.password(&credential, &destination.host).map_err(Instead::Refused)?;
+    let means = keeper.means(&credential, &destination.host).map_err(Instead::Refused)?;
     // The server is reached first: a yes is not spent on one that is not there.
     let struck = async {
         let released = keeper.releases().release(ask, nonce, digest).await.map_err(Instead::Refused)?;
@@ -155,25 +155,31 @@ async fn log_in(keeper: &Keeper, session: Session) -> Result<(UpstreamStream, Ve
         Err(Instead::Refused(format!("credential `{credential}` may not be used any more, or was not judged with this session")))
     };
     let broken = |error: io::Error| Instead::Broken(format!("the server broke off: {}", error.kind()));
-    match wish {
-        Wish::PostgreSql { startup } => {
-            let mut server = reach(keeper, &destination, near).await?;
+    match (wish, means) {
+        (Wish::PostgreSql { startup }, means) => {
+            let (mut server, password) = match means {
+                Means::Certificate(connector) => (reach(connector, &destination, near, Clear::Never).await?, None),
+                Means::Password(password) => (reach(keeper.connector(), &destination, near, Clear::WhereNear).await?, Some(password.reveal())),
+            };
             struck.await?;
             server.write_all(&startup).await.map_err(broken)?;
             server.flush().await.map_err(broken)?;
-            let first = scram::log_in(&mut server, password.reveal()).await.map_err(|why| match why {
+            let first = scram::log_in(&mut server, password).await.map_err(|why| match why {
                 NotLoggedIn::Io(error) => broken(error),
                 NotLoggedIn::Unspoken(_) | NotLoggedIn::Forged => Instead::Broken(why.to_string()),
             })?;
             Ok((server, first))
         }
-        Wish::Redis { user, cloth } => {
+        (Wish::Redis { .. } | Wish::MySql { .. }, Means::Certificate(_)) => {
+            Err(Instead::Refused(format!("credential `{credential}` is a client certificate, and no password")))
+        }
+        (Wish::Redis { user, cloth }, Means::Password(password)) => {
             let mut server = connect(keeper, &destination, near, cloth).await?;
             struck.await?;
             let first = redis::log_in(&mut server, user.as_deref(), password.reveal()).await.map_err(broken)?;
             Ok((server, first))
         }
-        Wish::MySql { login } => {
+        (Wish::MySql { login }, Means::Password(password)) => {
             let greeted = holder::greeted(keeper.connector(), &destination, near, &login).await?;
             struck.await?;
             holder::log_in(greeted, password.reveal()).await
@@ -200,10 +206,16 @@ async fn connect(keeper: &Keeper, destination: &Destination, near: bool, cloth: 
     }
 }
 
+/// Where a server without TLS will do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Clear {
+    WhereNear,
+    Never,
+}
+
 /// TLS, verified; in the clear only where a secret may travel so.
-async fn reach(keeper: &Keeper, destination: &Destination, near: bool) -> Result<UpstreamStream, Instead> {
+async fn reach(connector: &Connector, destination: &Destination, near: bool, clear: Clear) -> Result<UpstreamStream, Instead> {
     let unreachable = |why: String| Instead::Unreachable(why);
-    let connector = keeper.connector();
     // In the clear no certificate speaks for an address, so it is our own finding.
     let destination = &Destination { addresses: if near { Vec::new() } else { destination.addresses.clone() }, ..destination.clone() };
     let mut tcp = connector.connect_tcp(destination).await.map_err(|error| unreachable(error.to_string()))?;
@@ -218,7 +230,8 @@ async fn reach(keeper: &Keeper, destination: &Destination, near: bool) -> Result
             let tls = connector.secure(destination, tcp, Alpn::PostgreSql).await.map_err(|error| unreachable(error.to_string()))?;
             Ok(UpstreamStream::Tls(Box::new(tls)))
         }
-        ([b'N'], true) => Ok(UpstreamStream::Clear(tcp)),
+        ([b'N'], true) if clear == Clear::WhereNear => Ok(UpstreamStream::Clear(tcp)),
+        ([b'N'], true) => Err(unreachable(format!("{destination} does not speak TLS, and a client certificate is shown in TLS alone"))),
         ([b'N'], false) => Err(unreachable(format!("{destination} does not speak TLS, and a password is not sent in the clear"))),
         (_, _) => Err(unreachable(format!("{destination} does not speak PostgreSQL"))),
     }
