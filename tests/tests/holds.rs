@@ -223,7 +223,9 @@ fn signals_end_the_run_and_refuse_what_waits() {
     let Some(origin) = Origin::start() else { return };
     for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
         let home = Home::new(&origin.policy());
-        let going = Going::start(&mut home.boxed(&[], &["curl", "-s", "-X", "DELETE", "http://held.example/volumes/1"]));
+        // It asks again when it is refused, so that it is the signal by which it ends.
+        let again = ["-f", "--retry", "100", "--retry-all-errors", "--retry-delay", "1"];
+        let going = Going::start(&mut home.boxed(&[], &[&["curl", "-s"], &again[..], &["-X", "DELETE", "http://held.example/volumes/1"]].concat()));
         let id = home.hold();
         going.signal(signal);
         let _ = going.finish().ended(code);

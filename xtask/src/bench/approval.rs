@@ -51,7 +51,7 @@ pub(crate) fn measure(ground: &Ground, rounds: usize) -> Result<Table> {
     let row = |what: &str, series| Row { what: what.to_owned(), unit: Unit::Nanoseconds, series: vec![series], aim: Some(Aim::AtMost(5e6)) };
     Ok(Table {
         title: "Approval",
-        how: "To the answer of the far side in the agent's hands: the ruling and the grant on disk before the deed, a fresh connection with its TLS handshake, the entry on disk that the deed begins, the request, the answer. \
+        how: "To the answer of the far side in the agent's hands: the ruling, a fresh connection with its TLS handshake, the grant and the beginning of the deed on disk by one sync, the request, the answer. \
               Once from Enter at `agentbox approve` that has shown the card, in a terminal (`script`); once from spawning `agentbox approve` with its word, the command's own start included."
             .to_owned(),
         ways: vec!["agentbox"],

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use agentbox_core::{
     Granted, Judgement, Lease, Lineage, Permit, Refusal, RefusalKind, Request, Verdict,
     fingerprint::Fingerprint,
-    ledger::{self, Draft, Durability, Event, NotWritten},
+    ledger::{self, Draft, Durability, Event, Journal, NotWritten},
     permit::Stub,
     safe,
     verdict::Denied,
@@ -220,7 +220,7 @@ impl Supervisor {
         let grant = Grant { hold, request: granted.request().clone(), because: granted.because().clone(), by, durability: ledger::durability(&granted) };
         let session = self.session.clone();
         self.work(move |ledger| {
-            let permit = ledger::commit(granted, &session, &mut ledger.clone());
+            let permit = ledger::commit(granted, &session, &mut Followed(ledger));
             Inner::Committed { ask, grant: Box::new(grant), permit }
         });
     }
@@ -603,6 +603,16 @@ impl Supervisor {
             let inner = done.unwrap_or_else(|error| Inner::Vanished(format!("a thread that writes has failed: {error}")));
             let _ = to_self.send(inner).await;
         });
+    }
+}
+
+/// The ledger for a grant whose permit leaves this process as a token. That is worth nothing until it is redeemed, and the entry that is written
+/// then is on disk before the deed, with all that stands before it: one sync brings both there.
+struct Followed<'l>(&'l Ledger);
+
+impl Journal for Followed<'_> {
+    fn append(&mut self, draft: Draft, _: Durability) -> Result<u64, NotWritten> {
+        self.0.write(draft, Durability::Grouped)
     }
 }
 
