@@ -1,4 +1,5 @@
-//! The process that carries cards to webhooks and notifiers: it holds their secrets, is fenced as the looker is, and nobody waits for it.
+//! The processes that carry cards: one to webhooks and notifiers, whose secrets it holds, and one to the desktop, which holds the session's bus and
+//! hears nobody else. Both are fenced as the looker is, and nobody waits for them.
 
 use std::{io::Read as _, os::unix::net::UnixStream, sync::Arc, time::Duration};
 
@@ -32,32 +33,59 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Longest secret, in bytes.
 const LONGEST: u64 = 4096;
 
-/// Starts it, where the policy has couriers among its channels.
-pub(crate) fn start(policy: &Arc<Policy>, voice: Voice) -> Result<Option<Child>, ProcessError> {
+/// Starts those that the policy has among its channels.
+pub(crate) fn start(policy: &Arc<Policy>, voice: Voice) -> Result<Vec<Child>, ProcessError> {
     let settings = policy.settings();
     let named = |rule: &&CourierRule| settings.approval.channels.contains(&rule.name);
     let rules: Vec<CourierRule> = settings.couriers.iter().filter(named).cloned().collect();
-    let desktop = settings.approval.channels.iter().any(|name| name == desktop::NAME);
-    if rules.is_empty() && !desktop {
-        return Ok(None);
+    let mut children = Vec::new();
+    if !rules.is_empty() {
+        let policy = Arc::clone(policy);
+        children.push(fork_child(First::Parent, &[], move |socket| live(rules, policy, socket, voice))?);
     }
-    let policy = Arc::clone(policy);
-    fork_child(First::Parent, &[], move |socket| live(rules, desktop.then(join), policy, socket, voice)).map(Some)
+    if settings.approval.channels.iter().any(|name| name == desktop::NAME) {
+        // Over the session's bus much can be asked of who owns it, so that nothing which comes from elsewhere is read beside it.
+        children.push(fork_child(First::Parent, &[], move |socket| live_on_the_desktop(socket, voice))?);
+    }
+    Ok(children)
 }
 
-/// The session's bus, while it can still be joined.
-fn join() -> Result<Bus, String> {
-    Bus::join(|name| std::env::var(name).ok())
-}
-
-fn live(rules: Vec<CourierRule>, bus: Option<Result<Bus, String>>, policy: Arc<Policy>, supervisor: UnixStream, voice: Voice) -> u8 {
-    let bus = match bus.transpose() {
-        Ok(bus) => bus,
-        Err(why) => {
-            voice.say(&format!("agentbox: warning: the channel {} tells nobody: {}", desktop::NAME, safe::line(&why, 200)));
-            None
+/// Joins the session's bus while it can still be joined.
+fn live_on_the_desktop(supervisor: UnixStream, voice: Voice) -> u8 {
+    let bus = Bus::join(|name| std::env::var(name).ok());
+    if let Err(why) = &bus {
+        voice.say(&format!("agentbox: warning: the channel {} tells nobody: {}", desktop::NAME, safe::line(why, 200)));
+    }
+    if let Err(error) = selfguard::guard(Role::Looker) {
+        voice.say(&format!("agentbox: the courier to the desktop cannot be fenced, so it tells nobody: {error}"));
+        return 1;
+    }
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return 1 };
+    let shown = runtime.block_on(async {
+        let mut desktop = bus.ok().map(Bus::open).transpose()?;
+        let mut line = Line::new(supervisor)?;
+        while let Some(card) = line.card().await? {
+            if let Some(desktop) = &mut desktop {
+                let outcome = show(desktop, &card).await;
+                line.tell(&card, outcome).await?;
+            }
         }
-    };
+        Ok::<_, std::io::Error>(())
+    });
+    shown.map_or(1, |()| 0)
+}
+
+async fn show(desktop: &mut Desktop, card: &Card) -> String {
+    let (summary, body) = desktop::note(card);
+    let note = Note { summary, body, lasts: Duration::from_secs(card.left) };
+    match tokio::time::timeout(DEADLINE, desktop.show(&note)).await {
+        Ok(Ok(number)) => format!("told by {}: notification {number}", desktop::NAME),
+        Ok(Err(why)) => format!("NOT told by {}: {}", desktop::NAME, safe::line(&why, 200)),
+        Err(_) => format!("NOT told by {}: no answer within {} s", desktop::NAME, DEADLINE.as_secs()),
+    }
+}
+
+fn live(rules: Vec<CourierRule>, policy: Arc<Policy>, supervisor: UnixStream, voice: Voice) -> u8 {
     let mut ready = Vec::new();
     for rule in rules {
         match rule.secret.as_ref().map(read).transpose() {
@@ -77,11 +105,7 @@ fn live(rules: Vec<CourierRule>, bus: Option<Result<Bus, String>>, policy: Arc<P
         return 1;
     }
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return 1 };
-    let carried = runtime.block_on(async {
-        let desktop = bus.map(Bus::open).transpose()?;
-        carry(&ready, desktop, &courier, supervisor).await
-    });
-    carried.map_or(1, |()| 0)
+    runtime.block_on(carry(&ready, &courier, supervisor)).map_or(1, |()| 0)
 }
 
 /// A secret from a variable or a file; the policy lets nothing else be named.
@@ -101,45 +125,58 @@ fn read(source: &Source) -> Result<String, String> {
 }
 
 /// One card after the other, to all at once; what came of each goes back, for the ledger.
-async fn carry(rules: &[(CourierRule, Option<String>)], mut desktop: Option<Desktop>, courier: &Courier, supervisor: UnixStream) -> std::io::Result<()> {
-    supervisor.set_nonblocking(true)?;
-    let mut line = tokio::net::UnixStream::from_std(supervisor)?;
-    let mut buffer = Vec::new();
-    loop {
-        while let Some(card) = wire::decode::<Card>(&mut buffer).map_err(std::io::Error::other)? {
-            if let Some(desktop) = &mut desktop {
-                let (summary, body) = desktop::note(&card);
-                let note = Note { summary, body, lasts: Duration::from_secs(card.left) };
-                let outcome = match tokio::time::timeout(DEADLINE, desktop.show(&note)).await {
-                    Ok(Ok(number)) => format!("told by {}: notification {number}", desktop::NAME),
-                    Ok(Err(why)) => format!("NOT told by {}: {}", desktop::NAME, safe::line(&why, 200)),
-                    Err(_) => format!("NOT told by {}: no answer within {} s", desktop::NAME, DEADLINE.as_secs()),
-                };
-                line.write_all(&wire::encode(&(card.id.clone(), outcome)).map_err(std::io::Error::other)?).await?;
+async fn carry(rules: &[(CourierRule, Option<String>)], courier: &Courier, supervisor: UnixStream) -> std::io::Result<()> {
+    let mut line = Line::new(supervisor)?;
+    while let Some(card) = line.card().await? {
+        for (rule, secret) in rules {
+            let post = courier::post(rule.kind, &card, secret.as_deref(), unix_now());
+            let target = post
+                .path
+                .as_ref()
+                .map_or_else(|| rule.target.clone(), |path| format!("{}/{}", rule.target.trim_end_matches('/'), path.trim_start_matches('/')));
+            let sent = async {
+                match &rule.mail {
+                    Some(mail) => courier.mail(&rule.destination, mail, secret.as_deref(), &post.headers, &post.body).await,
+                    None => courier.post(&rule.destination, &target, &post.headers, post.body).await,
+                }
+            };
+            let outcome = match tokio::time::timeout(DEADLINE, sent).await {
+                Ok(Ok(status @ 200..=299)) => format!("told by {}: {status}", rule.name),
+                Ok(Ok(status)) => format!("NOT told by {}: it answers {status}", rule.name),
+                Ok(Err(why)) => format!("NOT told by {}: {}", rule.name, safe::line(&why, 200)),
+                Err(_) => format!("NOT told by {}: no answer within {} s", rule.name, DEADLINE.as_secs()),
+            };
+            line.tell(&card, outcome).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The line to the supervisor.
+struct Line {
+    stream: tokio::net::UnixStream,
+    buffer: Vec<u8>,
+}
+
+impl Line {
+    fn new(supervisor: UnixStream) -> std::io::Result<Self> {
+        supervisor.set_nonblocking(true)?;
+        Ok(Self { stream: tokio::net::UnixStream::from_std(supervisor)?, buffer: Vec::new() })
+    }
+
+    /// The next card; none where the supervisor has gone.
+    async fn card(&mut self) -> std::io::Result<Option<Card>> {
+        loop {
+            if let Some(card) = wire::decode::<Card>(&mut self.buffer).map_err(std::io::Error::other)? {
+                return Ok(Some(card));
             }
-            for (rule, secret) in rules {
-                let post = courier::post(rule.kind, &card, secret.as_deref(), unix_now());
-                let target = post
-                    .path
-                    .as_ref()
-                    .map_or_else(|| rule.target.clone(), |path| format!("{}/{}", rule.target.trim_end_matches('/'), path.trim_start_matches('/')));
-                let sent = async {
-                    match &rule.mail {
-                        Some(mail) => courier.mail(&rule.destination, mail, secret.as_deref(), &post.headers, &post.body).await,
-                        None => courier.post(&rule.destination, &target, &post.headers, post.body).await,
-                    }
-                };
-                let outcome = match tokio::time::timeout(DEADLINE, sent).await {
-                    Ok(Ok(status @ 200..=299)) => format!("told by {}: {status}", rule.name),
-                    Ok(Ok(status)) => format!("NOT told by {}: it answers {status}", rule.name),
-                    Ok(Err(why)) => format!("NOT told by {}: {}", rule.name, safe::line(&why, 200)),
-                    Err(_) => format!("NOT told by {}: no answer within {} s", rule.name, DEADLINE.as_secs()),
-                };
-                line.write_all(&wire::encode(&(card.id.clone(), outcome)).map_err(std::io::Error::other)?).await?;
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Ok(None);
             }
         }
-        if line.read_buf(&mut buffer).await? == 0 {
-            return Ok(());
-        }
+    }
+
+    async fn tell(&mut self, card: &Card, outcome: String) -> std::io::Result<()> {
+        self.stream.write_all(&wire::encode(&(card.id.clone(), outcome)).map_err(std::io::Error::other)?).await
     }
 }

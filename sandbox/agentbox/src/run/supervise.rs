@@ -342,7 +342,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         files: files.socket().map_err(|error| own(&error))?,
         looker: looker.as_ref().map(|child| child.socket.try_clone()).transpose().map_err(|error| own(&error))?,
         releases,
-        couriers: couriers.as_ref().map(|child| child.socket.try_clone()).transpose().map_err(|error| own(&error))?,
+        couriers: couriers.iter().map(|child| child.socket.try_clone()).collect::<Result<_, _>>().map_err(|error| own(&error))?,
         can_look,
         find: Arc::new(move |wanted| traces.find(wanted)),
         who: Box::new({
@@ -372,7 +372,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     }
     let remains = running.end();
     drop(place);
-    for child in [Some(broker), looker, couriers, publisher.map(doors::Publisher::into_process)].into_iter().flatten() {
+    for child in [Some(broker), looker, publisher.map(doors::Publisher::into_process)].into_iter().flatten().chain(couriers) {
         child.kill();
     }
     let mut left = Left { layers: in_use.remnants(), unused: None };

@@ -181,7 +181,7 @@ impl Supervisor {
     pub(super) fn announce(&mut self, id: &HoldId) {
         let Some(waits) = self.room.one(id, Instant::now()) else { return };
         let card = self.card_of(&waits);
-        if let Some(couriers) = &self.couriers {
+        for couriers in &self.couriers {
             // A full line or one that has ended: the desk has the card all the same.
             let _ = couriers.try_send(Box::new(card.clone()));
         }

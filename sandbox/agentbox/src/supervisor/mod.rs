@@ -132,8 +132,8 @@ pub(crate) struct Setup {
     pub(crate) broker: UnixStream,
     /// The file gate's socket, where there is one.
     pub(crate) files: Option<UnixStream>,
-    /// The socket of the process that carries cards elsewhere, where there is one.
-    pub(crate) couriers: Option<UnixStream>,
+    /// The sockets of the processes that carry cards elsewhere.
+    pub(crate) couriers: Vec<UnixStream>,
     /// The looker's socket, where there is one.
     pub(crate) looker: Option<UnixStream>,
     /// The same process's line for tokens that it redeems, where there is one.
@@ -250,7 +250,7 @@ struct Supervisor {
     unfit: usize,
     started: (String, String),
     reins: Box<dyn Fn(Rein) + Send>,
-    couriers: Option<mpsc::Sender<Box<Card>>>,
+    couriers: Vec<mpsc::Sender<Box<Card>>>,
     burst: Burst,
     leases: Vec<Lease>,
     words: Words,
@@ -292,13 +292,14 @@ impl Supervisor {
         let channels: Vec<_> = settings.approval.channels.iter().filter_map(|name| channels::by_name(name)).collect();
         let nobody = match setup.mode {
             Mode::Unattended => Some("this run is unattended, so nobody can be asked"),
-            Mode::Attended if channels.is_empty() && setup.couriers.is_none() => Some("the policy names no channel through which somebody could be asked"),
+            Mode::Attended if channels.is_empty() && setup.couriers.is_empty() => Some("the policy names no channel through which somebody could be asked"),
             Mode::Attended => None,
         };
         let most = |limit: Option<u64>, default: u64| usize::try_from(limit.unwrap_or(default)).unwrap_or(usize::MAX);
         let (holds, alike) = (most(settings.limits.holds, Limits::HOLDS), most(settings.limits.alike, Limits::ALIKE));
         let bounds = Bounds { holds, alike, client_patience: settings.approval.client_patience, ..Bounds::default() };
-        let couriers = setup.couriers.map(|stream| couriers::start(stream, to_self.clone())).transpose().map_err(broken("the couriers' socket"))?;
+        let couriers = setup.couriers.into_iter().map(|stream| couriers::start(stream, to_self.clone()));
+        let couriers = couriers.collect::<Result<_, _>>().map_err(broken("the couriers' socket"))?;
         let burst = Burst::new(&setup.policy);
         let supervisor = Self {
             room: WaitingRoom::new(bounds, kernel_bits()),
