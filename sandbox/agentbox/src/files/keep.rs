@@ -2,7 +2,6 @@
 
 use std::{
     cell::Cell,
-    collections::HashSet,
     os::fd::{AsFd as _, BorrowedFd},
     sync::Arc,
 };
@@ -28,14 +27,12 @@ pub(super) struct Keeper {
     session: Arc<Session>,
     dirty: std::sync::mpsc::SyncSender<()>,
     used: Cell<bool>,
-    /// What was made for this box before it began.
-    made: HashSet<(u64, u64)>,
 }
 
 impl Keeper {
     /// # Errors
     /// No thread can be had.
-    pub(super) fn new(session: Session, made: HashSet<(u64, u64)>) -> std::io::Result<Self> {
+    pub(super) fn new(session: Session) -> std::io::Result<Self> {
         let session = Arc::new(session);
         let (dirty, marks) = std::sync::mpsc::sync_channel(1);
         let synced = session.clone();
@@ -49,7 +46,7 @@ impl Keeper {
                 }
             }
         })?;
-        Ok(Self { session, dirty, used: Cell::new(false), made })
+        Ok(Self { session, dirty, used: Cell::new(false) })
     }
 
     /// Whether anything was kept or lost.
@@ -59,7 +56,7 @@ impl Keeper {
 
     /// Since when a thing is there. Of a file system that was not seen before, only what is held can tell.
     pub(super) fn since(&self, object: Option<BorrowedFd<'_>>, stat: &Stat, own: bool) -> Since {
-        if own || self.made.contains(&stat.id()) {
+        if own {
             return Since::Session;
         }
         match self.session.age(object, stat.device, stat.inode, stat.born) {

@@ -6,10 +6,10 @@ mod judge;
 pub(crate) mod keep;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     io::{self, Write as _},
     os::{
-        fd::{AsFd as _, AsRawFd as _},
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd},
         unix::net::UnixStream,
     },
     path::PathBuf,
@@ -24,7 +24,7 @@ use agentbox_kernel::{
     lease,
     selfguard::{self, Role},
     setting::Outside,
-    stopped::{Bounds, Deed, Listener, Notice, Performed, Reading, Received, Roots, Touched, Ways, World},
+    stopped::{Bounds, Deed, Listener, Notice, Performed, Reading, Received, Roots, Stat, Touched, Ways, World},
 };
 use agentbox_vault::{Begin, Hands, Kept, Settings, Vault};
 use nix::{
@@ -71,8 +71,6 @@ pub(crate) struct Brief {
 /// See [`Brief::without`].
 pub(crate) struct Without {
     pub(crate) bounds: Bounds,
-    /// By device and inode, what was made for this box before it started, and counts as made in it.
-    pub(crate) made: HashSet<(u64, u64)>,
     /// Ports of loopback that lead to the broker.
     pub(crate) forward: Vec<u16>,
     /// Socket files of others that may be used.
@@ -169,7 +167,7 @@ fn begin<'b>(brief: &'b Brief, handed: &Control, supervisor: UnixStream) -> Resu
         (Handed::Inside { layered }, None) => {
             World::enter(proc, next()?.as_fd(), next()?.as_fd(), roots, &layered).map_err(|errno| format!("entering the box: {errno}"))?
         }
-        (Handed::Outside { v4, v6 }, Some(Without { bounds, forward, sockets, made: _ })) => {
+        (Handed::Outside { v4, v6 }, Some(Without { bounds, forward, sockets })) => {
             let ways = Ways::new(Outside { v4, v6, line: next()? }, forward.clone(), sockets.clone()).map_err(|error| chain(&error))?;
             World::outside(proc, bounds.clone(), ways).map_err(|errno| format!("standing by the box: {errno}"))?
         }
@@ -177,7 +175,7 @@ fn begin<'b>(brief: &'b Brief, handed: &Control, supervisor: UnixStream) -> Resu
     };
     selfguard::guard(Role::FileGate).map_err(|error| chain(&error))?;
     let line = Line::start(supervisor).map_err(|error| chain(&error))?;
-    let keeper = Keeper::new(session, brief.without.as_ref().map(|without| without.made.clone()).unwrap_or_default()).map_err(|error| chain(&error))?;
+    let keeper = Keeper::new(session).map_err(|error| chain(&error))?;
     let judge = Judge::new(&brief.policy, &brief.session);
     Ok(Some(Gate { listener: Listener::from(listener), world, judge, keeper, line, asked: HashMap::new(), later: Vec::new(), looked: Instant::now() }))
 }
@@ -262,7 +260,7 @@ impl Gate<'_> {
         let mut next = Some((notice, deed));
         for _ in 0..MOST_TURNS {
             let Some((notice, mut deed)) = next.take() else { return };
-            if deed.things(&self.world).all(|thing| self.judge.is_free(&thing, self.keeper.since(thing.object, &thing.stat, thing.own))) {
+            if deed.things(&self.world).all(|thing| self.judge.is_free(&thing, self.since(thing.object, &thing.stat, thing.own))) {
                 next = self.performed(deed.perform(notice, &self.world));
                 continue;
             }
@@ -306,10 +304,15 @@ impl Gate<'_> {
         Ok(touches
             .into_iter()
             .map(|touch| {
-                let since = self.keeper.since(Some(touch.object), &touch.stat, touch.own);
+                let since = self.since(Some(touch.object), &touch.stat, touch.own);
                 (touch, since)
             })
             .collect())
+    }
+
+    /// Since when a thing is there.
+    fn since(&self, object: Option<BorrowedFd<'_>>, stat: &Stat, own: bool) -> Since {
+        if self.world.has_made(stat) { Since::Session } else { self.keeper.since(object, stat, own) }
     }
 
     /// What became of a deed. What comes back is another one, to be judged.

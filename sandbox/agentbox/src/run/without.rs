@@ -7,7 +7,7 @@ use std::{
     io::{self, Write as _},
     os::unix::{
         ffi::OsStrExt as _,
-        fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+        fs::{DirBuilderExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
 };
@@ -176,7 +176,6 @@ impl Place {
         let hidden = fence.masked.iter().filter_map(|path| fs::canonicalize(path).ok()).filter(within).collect();
         files::Without {
             bounds: Bounds { writable, kept, hidden, reserve: self.reserve.clone(), private: self.private() },
-            made: self.reserve.paths().filter_map(|path| fs::symlink_metadata(path).ok()).map(|meta| (meta.dev(), meta.ino())).collect(),
             forward: forward.to_vec(),
             sockets: fence.sockets.iter().map(real).collect(),
         }

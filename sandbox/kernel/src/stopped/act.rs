@@ -124,10 +124,10 @@ fn perform(act: Act, tid: i32, world: &World) -> Result<Done, Errno> {
         }
         Act::MakeFolder { spot, mode } => match world.reserve().place(&Wanted::Folder, &spot, mode, tid, world)? {
             Placed::Folder | Placed::File(_) => Ok(Done::Value),
-            Placed::No => as_masked(tid, world, || mkdirat(&spot.folder, spot.name.as_c_str(), mode)).map(|()| Done::Value),
+            Placed::No => as_masked(tid, world, || mkdirat(&spot.folder, spot.name.as_c_str(), mode)).map(|()| made(&spot, world)),
         },
-        Act::MakeLink { spot, target } => symlinkat(target.as_c_str(), &spot.folder, spot.name.as_c_str()).map(|()| Done::Value),
-        Act::MakeNode { spot, kind, mode } => as_masked(tid, world, || mknodat(&spot.folder, spot.name.as_c_str(), kind, mode, 0)).map(|()| Done::Value),
+        Act::MakeLink { spot, target } => symlinkat(target.as_c_str(), &spot.folder, spot.name.as_c_str()).map(|()| made(&spot, world)),
+        Act::MakeNode { spot, kind, mode } => as_masked(tid, world, || mknodat(&spot.folder, spot.name.as_c_str(), kind, mode, 0)).map(|()| made(&spot, world)),
         Act::Truncate { object, length, .. } => {
             ftruncate(world.reopen(object.held()?, OFlag::O_WRONLY)?, length)?;
             Ok(Done::Value)
@@ -135,6 +135,17 @@ fn perform(act: Act, tid: i32, world: &World) -> Result<Done, Errno> {
         Act::Attributes { object, how, .. } => attributes::apply(&object, &how, world).map(|()| Done::Value),
         Act::Change { file, change: how, .. } => change(world, &file, how).map(|()| Done::Value),
     }
+}
+
+/// Remembers what has just been made.
+fn made(spot: &Spot, world: &World) -> Done {
+    let how = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    if world.bounds().is_some()
+        && let Ok(made) = openat(&spot.folder, spot.name.as_c_str(), how, nix::sys::stat::Mode::empty())
+    {
+        world.remember(made.as_fd());
+    }
+    Done::Value
 }
 
 /// Does something through an open file of the caller.
@@ -200,7 +211,10 @@ fn opened(open: Open, tid: i32, world: &World) -> Result<Done, Errno> {
                 Err(errno) => Err(errno),
             };
             match made {
-                Ok(fd) => Ok(Done::Opened(fd)),
+                Ok(fd) => {
+                    world.remember(fd.as_fd());
+                    Ok(Done::Opened(fd))
+                }
                 Err(Errno::EEXIST) if exclusive == Exclusive::No => {
                     let target = newcomer(spot)?;
                     Ok(Done::Another(Act::Open(Open { target, flags, mode, exclusive, on_exec })))

@@ -119,6 +119,8 @@ impl Left {
             let made = open(path, flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
             fchmodat(AT_FDCWD, path, mode, FchmodatFlags::FollowSymlink)?;
             utimensat(AT_FDCWD, path, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW, UtimensatFlags::NoFollowSymlink)?;
+            // Its birth is older than the box.
+            world.remember(made.as_fd());
             match renameat2(AT_FDCWD, path, &spot.folder, spot.name.as_c_str(), RenameFlags::RENAME_NOREPLACE) {
                 Ok(()) => {
                     paths.swap_remove(at);

@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     ffi::{CStr, CString},
     fs::File,
     io::Read as _,
@@ -26,7 +26,7 @@ use rustix::fs::{AtFlags, StatxFlags, statx};
 use super::{
     bounds::Bounds,
     folders::{Folder, Folders},
-    made::Made,
+    made,
     reserve::{Left, Reserve},
     sockets::Ways,
     stat::Stat,
@@ -38,6 +38,9 @@ const MASK_LASTS: Duration = Duration::from_millis(50);
 
 /// Masks that are remembered.
 const MOST_MASKS: usize = 1024;
+
+/// Things made here that are remembered.
+const MOST_MADE: usize = 1 << 18;
 
 /// A `status` file of `/proc` is a few kilobytes; the mask stands near its top.
 const STATUS: usize = 4096;
@@ -79,7 +82,12 @@ pub struct World {
     /// What no mount says, where the box has no namespaces.
     without: Option<(Bounds, Ways)>,
     reserve: Left,
+    /// What was made here for the box, where all that it makes is: see [`World::has_made`].
+    made: RefCell<HashSet<Made>>,
 }
+
+/// A thing by its device, inode and birth: an inode that has been let go of is soon another thing's.
+type Made = (u64, u64, (i64, u32));
 
 /// Whether the very open files of callers can be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +135,7 @@ impl World {
         let ways = match world.files {
             Files::Had => ways,
             // The filter of such a box stops the making of sockets as well: see `setting::sockets`.
-            Files::Refused => ways.making(Made::new()?),
+            Files::Refused => ways.making(made::Made::new()?),
         };
         let reserve = Left::from(bounds.reserve.clone());
         Ok(Self { without: Some((bounds, ways)), reserve, ..world })
@@ -179,11 +187,34 @@ impl World {
             files,
             without: None,
             reserve: Left::from(Reserve::default()),
+            made: RefCell::default(),
         })
     }
 
     pub(super) fn files(&self) -> Files {
         self.files
+    }
+
+    /// Whether this very thing was made here for the box. On a layered file system, as containers have it, births alone do not tell. Always no
+    /// where the box makes things itself.
+    #[must_use]
+    pub fn has_made(&self, stat: &Stat) -> bool {
+        stat.born.is_some_and(|born| self.made.borrow().contains(&(stat.device, stat.inode, born)))
+    }
+
+    /// It has just been made.
+    pub(super) fn remember(&self, made: BorrowedFd<'_>) {
+        if self.without.is_none() {
+            return;
+        }
+        let mut known = self.made.borrow_mut();
+        // What is too much is nobody's own, and so is what cannot be told again.
+        if known.len() < MOST_MADE
+            && let Ok(stat) = Stat::of(made)
+            && let Some(born) = stat.born
+        {
+            known.insert((stat.device, stat.inode, born));
+        }
     }
 
     pub(super) fn reserve(&self) -> &Left {
