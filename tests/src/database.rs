@@ -173,7 +173,8 @@ impl Drop for Database {
 }
 
 /// Where the server's programs lie: Debian keeps them out of PATH.
-fn programs() -> Option<PathBuf> {
+#[must_use]
+pub fn programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
     versions.filter_map(|entry| Some(entry.ok()?.path().join("bin"))).filter(|folder| folder.join("postgres").is_file()).max()
 }

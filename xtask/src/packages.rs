@@ -47,6 +47,7 @@ pub(crate) const TOOLS: &[Tool] = &[
     Tool { name: "ps, pgrep", there: There::Program("ps"), package: "procps", why: "that nothing is left of a box" },
     Tool { name: "ip", there: There::Program("ip"), package: "iproute2", why: "the box's routes and the sockets of a network namespace" },
     Tool { name: "nft", there: There::Program("nft"), package: "nftables", why: "reading back the rules of a box" },
+    Tool { name: "gdb", there: There::Program("gdb"), package: "gdb", why: "a debugger of its own children in a box" },
     Tool { name: "strace", there: There::Program("strace"), package: "strace", why: "that tracing is refused where it must be" },
     Tool { name: "podman", there: There::Program("podman"), package: "podman", why: "boxes inside other people's containers" },
     Tool { name: "runc", there: There::Program("runc"), package: "runc", why: "as podman" },

@@ -112,6 +112,9 @@ const MADE_BY: &[(&str, &str)] = &[
     ("bundle", ".bundle"),
     ("dotnet", ".nuget"),
     ("composer", ".composer"),
+    // No cache of packages: what a browser without a window writes while it runs.
+    ("chromium", ".config/chromium-headless"),
+    ("google-chrome", ".config/google-chrome-headless"),
 ];
 
 /// Makes the caches that are not there yet, as their tools would at their first start: only of tools that are installed.
