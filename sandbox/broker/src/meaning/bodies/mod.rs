@@ -172,7 +172,7 @@ fn form<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone, around: &Ar
         return Some(found);
     }
     // `commands=[{"type": "item_delete"}]`: JSON in a field.
-    let json = pairs.clone().filter(|(_, value)| value.len() <= LONGEST_POLICY && value.trim_start().starts_with(['{', '[']));
+    let json = pairs.clone().filter(|(_, value)| value.trim_start().starts_with(['{', '[']));
     if let Some(found) = json.filter_map(|(_, value)| serde_json::from_str::<Value>(value).ok()).find_map(|value| in_value(&value, around, above)) {
         return Some(found);
     }

@@ -69,10 +69,12 @@ pub(super) fn shows(fields: &Map<String, Value>, around: &Around) -> Option<&'st
 
 /// Whether what is changed is a thing of which somebody decides who sees it.
 fn shows_what_stands(around: &Around) -> bool {
-    let is_shown = |word: &String| SHOWN.contains(&words::singular(word));
+    // `repositories` and `registries` have a plural of their own.
+    let is_shown = |word: &String| SHOWN.contains(&words::singular(word)) || word.starts_with("repositor") || word.starts_with("registr");
     let about = if around.about.is_empty() { &around.words } else { &around.about };
-    // `repos/acme/shop`: a member whose name has two parts.
-    let is_named = matches!(around.words.as_slice(), [.., of, _, name] if is_shown(of) && words::singular(of) != of && words::singular(name) == name);
+    // `repos/acme/shop`, `models/acme/m/settings`: a member whose name has two parts.
+    let until = around.words.iter().rposition(|word| !matches!(word.as_str(), "settings" | "visibility" | "access")).map_or(0, |at| at + 1);
+    let is_named = matches!(around.words.get(..until), Some([.., of, _, name]) if is_shown(of) && words::singular(of) != of && words::singular(name) == name);
     around.changes && !around.makes && (is_named || about.iter().rev().take(2).any(is_shown))
 }
 

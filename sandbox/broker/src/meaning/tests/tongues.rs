@@ -143,6 +143,10 @@ fn what_everybody_may_see_is_not_unseen() {
         ("POST", "https://git.acme.example/api/v1/repos/acme/shop/transfer", r#"{"new_owner":"x"}"#, Destroy),
         ("PUT", "https://git.acme.example/api/v4/projects/4/transfer", r#"{"namespace":"x"}"#, Destroy),
         ("POST", "https://bank.acme.example/v1/accounts/4/transfer", r#"{"amount":"1"}"#, Write),
+        ("PUT", "https://api.git.example/2.0/repositories/acme/shop", r#"{"is_private":false}"#, Destroy),
+        ("PUT", "https://hub.acme.example/api/models/acme/m/settings", r#"{"private":false}"#, Destroy),
+        ("PUT", "https://hub.acme.example/api/models/acme/m/settings", r#"{"private":true}"#, Write),
+        ("PATCH", "https://git.acme.example/api/v1/repos/acme/shop/issues/4", r#"{"private":false}"#, Write),
     ]);
 }
 
