@@ -168,6 +168,39 @@ fn what_destroys_waits_and_passes_once() {
     }
 }
 
+/// Functions that were there before the agent came; what one runs is told by its body alone.
+const FUNCTIONS: &[&str] = &[
+    "FUNCTION shop.tidy() RETURNS INT MODIFIES SQL DATA BEGIN DELETE FROM kept; RETURN 1; END",
+    "FUNCTION shop.outer_one() RETURNS INT MODIFIES SQL DATA RETURN tidy() + 1",
+    "FUNCTION shop.how_many() RETURNS INT READS SQL DATA BEGIN DECLARE n INT; SELECT COUNT(*) INTO n FROM kept; RETURN n; END",
+];
+
+#[test]
+fn a_function_is_judged_by_its_body() {
+    let Some(server) = ready() else { return };
+    server.owner("CREATE TABLE shop.kept (id INT); INSERT INTO shop.kept VALUES (1), (2)").ended(0);
+    for function in FUNCTIONS {
+        server.owner(&format!("DELIMITER //\nCREATE DEFINER = 'agent'@'%' {function}//")).ended(0);
+    }
+    let home = Home::new(&server.policy(""));
+    for call in ["SELECT tidy()", "SELECT outer_one()", "SELECT shop.tidy() FROM t LIMIT 1"] {
+        let going = start(&home, &format!("$M -e '{call}'; $M -e 'SELECT how_many()'; echo end"));
+        let id = home.hold();
+        let card = home.outside(&["show", &id]).ended(0).out();
+        assert!(card.contains("in the function tidy"), "{call}: {card}");
+        assert_eq!(server.tells("SELECT COUNT(*) FROM shop.kept"), "2", "{call}: nothing is sent before the yes");
+        home.outside(&["deny", &id]).ended(0);
+        going.says("end");
+        assert_eq!(going.out(), "2\nend\n", "{call}: {}", going.err());
+    }
+    // An answer of the server's own stands between the client's: the session stays in step, and the yes does it.
+    let going = start(&home, "$M -e 'SELECT how_many(); SELECT tidy(); SELECT how_many(); SELECT 7'; echo end");
+    let id = home.hold();
+    home.outside(&["approve", &id, "--confirm", "yes"]).ended(0);
+    going.says("end");
+    assert_eq!(going.out(), "2\n1\n0\n7\nend\n", "{}", going.err());
+}
+
 const REFUSED: &str = r#"
 import os, pymysql
 db = pymysql.connect(host="db.example", user="agent", password=os.environ["MYSQL_PWD"], database="shop", autocommit=True)

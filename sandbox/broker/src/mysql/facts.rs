@@ -1,13 +1,16 @@
 //! What is known of a session: what decides how a text is read, what was prepared, and whether locks are held.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use agentbox_core::{Effect, Operation, Resource, ResourceId};
 use bytes::Bytes;
 
 use super::{greeting::character_set, results::IN_TRANSACTION};
 use crate::{
-    meaning::sql::{self, Dialect, FOLDS, Said},
+    meaning::sql::{self, Considered, Dialect, FOLDS, Routines, Said},
     session::{MOST_LOCKS, has_words},
 };
 
@@ -107,13 +110,24 @@ impl Facts {
         }
     }
 
+    /// What was looked up at the server of the functions that are called.
+    pub(super) fn look_up(&mut self, routines: Arc<Routines>) {
+        self.said.look_up(routines);
+    }
+
     /// Every operation of a text.
     pub(super) fn operations(&self, text: &[u8]) -> Vec<Operation> {
-        let mut found = sql::understand(Dialect::MySql, text, &self.said);
+        self.consider(text).operations
+    }
+
+    /// The same, and which functions it calls of which nothing is known.
+    pub(super) fn consider(&self, text: &[u8]) -> Considered {
+        let mut considered = sql::consider(Dialect::MySql, text, &self.said);
+        let found = &mut considered.operations;
         if !text.is_ascii() && has_words(text, ENCODING_WORDS) && text.contains(&b';') {
             found.push(Operation::new(Effect::Opaque, sql::UNCLEAR, self.resource(), "the text changes the encoding that it is read in"));
         }
-        found
+        considered
     }
 
     /// Every operation of a command that is no text.

@@ -20,6 +20,9 @@ use crate::{
 /// Longest packet of a log-in, either way.
 const LONGEST: usize = 64 << 10;
 
+/// Longest row of an answer to a question of our own: the body of a function in hexadecimal digits.
+const LONGEST_ROW: usize = 1 << 20;
+
 /// Packets of one log-in: every question of a dialogue has one.
 const MOST: usize = 64;
 
@@ -126,19 +129,28 @@ pub(super) async fn may_show(asking: &mut Asking, plain: Option<&[u8]>, number: 
 }
 
 /// A question of our own; its first row, and how it ended. Nothing of it reaches the client.
-pub(super) async fn own_question(far: &mut Reader<UpstreamStream>, text: &str, without_eof: bool) -> io::Result<(Vec<Option<Vec<u8>>>, results::Ended)> {
+pub(super) async fn own_question(far: &mut Reader<UpstreamStream>, text: &str, without_eof: bool) -> io::Result<(Row, results::Ended)> {
+    let (rows, ended) = own_rows(far, text, without_eof, MOST_ROWS).await?;
+    Ok((rows.into_iter().next().unwrap_or_default(), ended))
+}
+
+/// The values of a row, of which some may be null.
+pub(super) type Row = Vec<Option<Vec<u8>>>;
+
+/// The same with all rows, or as many as are kept.
+pub(super) async fn own_rows(far: &mut Reader<UpstreamStream>, text: &str, without_eof: bool, most: usize) -> io::Result<(Vec<Row>, results::Ended)> {
     far.write(&packet(0, &[b"\x03", text.as_bytes()].concat())).await?;
     timeout(FAREWELL, async {
         let mut answer = Answer::new(Asked::Query, without_eof);
         let mut rows = Vec::new();
         // Each turn takes a packet; the deadline ends a server that does not.
         loop {
-            let Some((head, body)) = far.packet(LONGEST).await? else { return Err(io::ErrorKind::UnexpectedEof.into()) };
-            if answer.is_row(head, body.first().copied()) && rows.len() < MOST_ROWS {
+            let Some((head, body)) = far.packet(LONGEST_ROW).await? else { return Err(io::ErrorKind::UnexpectedEof.into()) };
+            if answer.is_row(head, body.first().copied()) && rows.len() < most {
                 rows.push(row(&body)?);
             }
             if let Then::Ended(ended) = answer.heard(head, &body)? {
-                return Ok((rows.into_iter().next().unwrap_or_default(), ended));
+                return Ok((rows, ended));
             }
         }
     })

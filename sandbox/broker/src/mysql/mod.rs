@@ -15,6 +15,7 @@ mod reading;
 mod refusal;
 mod relay;
 mod results;
+mod routines;
 mod serve;
 
 pub(crate) use packets::commands;

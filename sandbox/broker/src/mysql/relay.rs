@@ -1,22 +1,23 @@
 //! The session itself: a command is read, judged and sent on; its answer is followed to its end; then comes the next one.
 
-use std::io;
+use std::{io, sync::Arc};
 
-use agentbox_core::{Operation, Refusal, RefusalKind, Request};
+use agentbox_core::{Effect, Operation, Refusal, RefusalKind, Request};
 use tokio::time::{Instant, timeout};
 
 use super::{
     commands::{Change, Command},
     facts::{Facts, InBroken, MOST_STATEMENTS, MOST_TEXT, QUESTION, in_broken},
-    login::{LoggedIn, Pair, exchange, may_show, own_question},
+    login::{LoggedIn, Pair, exchange, may_show, own_question, own_rows},
     packets::{HEADER, Head, Malformed, packet, utf8},
     reading::{Read, To, Whole},
     refusal,
     results::{Answer, Asked, Ended},
+    routines::{self, MOST_ROUNDS, MOST_ROWS},
 };
 use crate::{
     http::refusal as no,
-    meaning::sql,
+    meaning::sql::{self, Routines},
     session::{Asking, FAREWELL, LONGEST_WHOLE, Locks, No, Question, Value, Yes, excerpt, has_words, last_words, line},
 };
 
@@ -91,7 +92,7 @@ impl Session {
             && let Some(text) = self.facts.statement(id)
             && !self.facts.broken
         {
-            let operations = self.facts.operations(&text);
+            let operations = self.look_through(&text).await?;
             let shown = line(&text);
             let question = || self.asking.request(Question { operations: operations.clone(), parts: &[b"long", &text], what: &shown, excerpt: String::new() });
             if let Some(Ok(_)) = self.asking.at_once(&question).await {
@@ -131,12 +132,7 @@ impl Session {
                 let what = format!("(chooses the database {})", String::from_utf8_lossy(payload.get(1..).unwrap_or_default()));
                 let mut operations = self.facts.operations_of(payload);
                 if let Ok(name) = &name {
-                    operations = vec![Operation::new(
-                        agentbox_core::Effect::Read,
-                        "mysql.use",
-                        self.asking.resource(&format!("database/{name}")),
-                        "chooses the database",
-                    )];
+                    operations = vec![Operation::new(Effect::Read, "mysql.use", self.asking.resource(&format!("database/{name}")), "chooses the database")];
                 }
                 if self.may(whole, operations, &what).await? {
                     let ended = self.send(whole, Asked::Query).await?;
@@ -231,7 +227,7 @@ impl Session {
         if self.is_broken(whole, &text).await? {
             return Ok(());
         }
-        if self.facts.takes_long_data(id) && !self.is_plain(&text) {
+        if self.facts.takes_long_data(id) && !self.is_plain(&text).await? {
             let why = "values that were sent in parts are not known here, and the statement is not plainly allowed";
             return self.refuse(whole.number, &line(&text), &no(RefusalKind::Failed, sql::UNCLEAR, "", why, "Send its values with it.")).await;
         }
@@ -244,9 +240,9 @@ impl Session {
         Ok(())
     }
 
-    fn is_plain(&self, text: &[u8]) -> bool {
-        let operations = self.facts.operations(text);
-        self.asking.is_plain(&self.asking.request(Question { operations, parts: &[], what: "", excerpt: String::new() }))
+    async fn is_plain(&mut self, text: &[u8]) -> Result<bool, End> {
+        let operations = self.look_through(text).await?;
+        Ok(self.asking.is_plain(&self.asking.request(Question { operations, parts: &[], what: "", excerpt: String::new() })))
     }
 
     async fn change_user(&mut self, whole: &Whole) -> Result<bool, End> {
@@ -261,8 +257,7 @@ impl Session {
             self.tell_client(&error).await?;
             return Ok(false);
         }
-        let operations =
-            vec![Operation::new(agentbox_core::Effect::Read, "mysql.connect", self.asking.resource(&format!("database/{database}")), "logs in anew")];
+        let operations = vec![Operation::new(Effect::Read, "mysql.connect", self.asking.resource(&format!("database/{database}")), "logs in anew")];
         if !self.may(whole, operations, "(logs in anew)").await? {
             return Ok(true);
         }
@@ -281,7 +276,7 @@ impl Session {
 
     /// Whether a text may be done; else the client was told why not.
     async fn judge(&mut self, whole: &Whole, text: &[u8], parts: &[&[u8]]) -> Result<bool, End> {
-        let operations = self.facts.operations(text);
+        let operations = self.look_through(text).await?;
         let what = line(text);
         let question = |excerpt| self.asking.request(Question { operations: operations.clone(), parts, what: &what, excerpt });
         if let Some(answer) = self.asking.at_once(&|| question(String::new())).await {
@@ -290,6 +285,37 @@ impl Session {
         let values = whole.payload.get(10..).filter(|values| parts.len() == 3 && !values.is_empty()).map(Value::Binary);
         let request = question(excerpt(text, values.as_slice(), self.locks(), &self.facts.held()));
         self.ask(whole.number, request).await
+    }
+
+    /// What a text would do. Functions that it calls are looked up, where that could change the answer.
+    async fn look_through(&mut self, text: &[u8]) -> Result<Vec<Operation>, End> {
+        // Another session may have changed them since: what is known is of this text.
+        let mut known = Routines::default();
+        self.facts.look_up(Arc::default());
+        let mut considered = self.facts.consider(text);
+        for _ in 0..MOST_ROUNDS {
+            if considered.wondered.is_empty() || !self.could_matter(&considered.operations) {
+                break;
+            }
+            let (rows, ended) = match routines::question(&considered.wondered) {
+                Some(question) => own_rows(&mut self.pair.far, &question, self.without_eof, MOST_ROWS + 1).await.map(|(rows, ended)| (rows, ended.ok))?,
+                None => (Vec::new(), true),
+            };
+            if !ended || routines::learn(&mut known, &considered.wondered, &rows).is_none() {
+                // Judged by their names.
+                break;
+            }
+            self.facts.look_up(Arc::new(known.clone()));
+            considered = self.facts.consider(text);
+        }
+        Ok(considered.operations)
+    }
+
+    /// Whether anything that the functions do could change the judgement: not where everything is allowed.
+    fn could_matter(&self, operations: &[Operation]) -> bool {
+        let worst = operations.iter().cloned().map(|operation| Operation { effect: Effect::Destroy, ..operation });
+        let question = Question { operations: worst.collect(), parts: &[], what: "", excerpt: String::new() };
+        !self.asking.is_allowed(&self.asking.request(question))
     }
 
     /// Whether a command that is no text may be done.

@@ -119,7 +119,7 @@ pub(super) fn routine(row: &[u8]) -> Result<(String, Routine), Malformed> {
         (_, Some(b"a" | b"w")) => Code::Unread("a function over rows that is not known to only read"),
         _ => Code::Unread("a function in a language that is not read"),
     };
-    Ok((text(key), Routine { schema: text(schema), code, path: path.map(|path| String::from_utf8_lossy(path).into_owned()) }))
+    Ok((text(key), Routine { schema: text(schema), code, path: path.map(|path| String::from_utf8_lossy(path).into_owned()), mode: None }))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use agentbox_core::Effect;
 use super::{Code, Considered, Dialect, Routine, Routines, Said, consider};
 
 fn routine(schema: &str, code: Code) -> Routine {
-    Routine { schema: schema.to_owned(), code, path: None }
+    Routine { schema: schema.to_owned(), code, path: None, mode: None }
 }
 
 fn sql(text: &str) -> Code {
@@ -143,4 +143,27 @@ fn nobody_looks_up_where_nobody_can() {
     let considered = found(&said, "SELECT f()");
     assert!(considered.wondered.is_empty() && considered.leaned.is_empty());
     assert_eq!(worst(&said, "SELECT f()"), Effect::Write);
+}
+
+#[test]
+fn of_mysql_a_body_only_makes_a_call_stricter() {
+    let of = |body: &str, mode: &str| Routine { mode: Some(mode.to_owned()), ..routine("shop", block(body)) };
+    let said = looked_up(&[
+        ("tidy", of("BEGIN DELETE FROM orders; RETURN 1; END", "")),
+        ("hides", of("BEGIN /*!50000 DELETE FROM orders */; RETURN 1; END", "")),
+        ("nests", of("RETURN tidy() + 1", "")),
+        ("counts", of("BEGIN DECLARE n INT; SELECT COUNT(*) INTO n FROM orders; RETURN n; END", "")),
+        ("quotes", of("BEGIN SET @x = \"a; DELETE FROM orders; --\"; RETURN 1; END", "")),
+        ("shut", Routine { code: Code::Unread("not shown"), ..of("", "") }),
+    ]);
+    let worst = |text: &str| consider(Dialect::MySql, text.as_bytes(), &said).operations.iter().map(|operation| operation.effect).max().unwrap();
+    for text in ["SELECT tidy()", "SELECT shop.tidy()", "SELECT hides()", "SELECT nests()", "SELECT * FROM t WHERE a = tidy()"] {
+        assert_eq!(worst(text), Effect::Destroy, "{text}");
+    }
+    for text in ["SELECT counts()", "SELECT quotes()", "SELECT shut()", "SELECT other.tidy()"] {
+        assert_eq!(worst(text), Effect::Write, "{text}");
+    }
+    assert_eq!(worst("SELECT CONCAT('tidy()')"), Effect::Read);
+    assert_eq!(worst("CALL tidy()"), Effect::Opaque, "a procedure is another one");
+    assert!(consider(Dialect::MySql, b"SELECT unheard()", &said).wondered.contains("unheard"));
 }

@@ -38,6 +38,8 @@ pub(crate) struct Routine {
     pub(crate) code: Code,
     /// Where its names are looked up, if it says so itself: as it stands behind `SET search_path TO`.
     pub(crate) path: Option<String>,
+    /// The mode that its text is read in, where the server keeps one with it (MySQL's `sql_mode`).
+    pub(crate) mode: Option<String>,
 }
 
 /// Everything that was looked up, by the name in lower case. A name with nothing behind it is one that the server does not have.
@@ -78,7 +80,9 @@ pub(in crate::meaning::sql) enum Unread {
 
 /// Says what a call does by what was looked up; `false` where nothing was, which is noted.
 pub(in crate::meaning::sql) fn judge(judge: &mut Judge<'_>, key: &str, name: &Name, unread: Unread) -> bool {
-    if judge.dialect != Dialect::PostgreSql {
+    // Of MySQL's what was looked up only makes a call stricter, and procedures stay opaque.
+    let is_mysql = judge.dialect == Dialect::MySql && unread == Unread::ByName;
+    if judge.dialect != Dialect::PostgreSql && !is_mysql {
         return false;
     }
     let Some(found) = judge.said.routines().map(|routines| routines.of(key, name)) else { return false };
@@ -91,6 +95,9 @@ pub(in crate::meaning::sql) fn judge(judge: &mut Judge<'_>, key: &str, name: &Na
     }
     for (at, routine) in &found {
         one(judge, key, name, (*at, routine), unread);
+    }
+    if is_mysql {
+        return false;
     }
     judge.lean(name::resource(judge.dialect, "function", name, &judge.said));
     true
@@ -117,6 +124,12 @@ fn one(judge: &mut Judge<'_>, key: &str, name: &Name, (at, routine): (usize, &Ro
     let before = judge.said.clone();
     if let Some(path) = &routine.path {
         judge.said.to_mut().search_path = session::path(judge.dialect, path);
+    }
+    if let Some(mode) = &routine.mode {
+        // Its names are of the database that it lies in.
+        let said = judge.said.to_mut();
+        said.set("sql_mode", mode);
+        said.database = Some(routine.schema.clone());
     }
     let inside = judge.apart(|judge| read(judge));
     judge.said = before;
