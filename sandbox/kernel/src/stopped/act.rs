@@ -50,11 +50,21 @@ enum Done {
     Value,
     /// The caller gets this.
     Opened(OwnedFd),
+    /// The caller gets this file, which has no right to be executed: it gets none before ours is gone, since that is done here, too.
+    OpenedForData(OwnedFd),
     /// The caller gets this, and then it is cut short, by the other one if it was not opened for writing itself.
     ToCut(OwnedFd, Option<OwnedFd>),
     /// See [`Performed`].
     Another(Act),
     Later(Act),
+}
+
+impl Done {
+    /// A file that has this mode, or less.
+    fn opened(fd: OwnedFd, mode: Mode) -> Self {
+        let runs = mode.intersects(Mode::S_IXUSR | Mode::S_IXGRP | Mode::S_IXOTH);
+        if runs { Self::Opened(fd) } else { Self::OpenedForData(fd) }
+    }
 }
 
 impl Notice {
@@ -97,6 +107,7 @@ impl Deed {
                 Performed::Answered(Ok(()))
             }
             Ok(Done::Opened(fd)) => Performed::Answered(notice.give(fd, on_exec)),
+            Ok(Done::OpenedForData(fd)) => Performed::Answered(notice.give_at_once(fd, on_exec)),
             Ok(Done::ToCut(fd, cut)) => Performed::Answered(notice.give_first(fd, on_exec, move |fd| ftruncate(cut.as_ref().unwrap_or(&fd), 0))),
             Ok(Done::Another(act)) => Performed::Another(notice, Self { act }),
             Ok(Done::Later(act)) => Performed::Later(notice, Self { act }),
@@ -213,7 +224,7 @@ fn opened(open: Open, tid: i32, world: &World) -> Result<Done, Errno> {
             match made {
                 Ok(fd) => {
                     world.remember(fd.as_fd());
-                    Ok(Done::Opened(fd))
+                    Ok(Done::opened(fd, mode))
                 }
                 Err(Errno::EEXIST) if exclusive == Exclusive::No => {
                     let target = newcomer(spot)?;
@@ -268,7 +279,13 @@ fn by_name(object: &Object, spot: &Spot, flags: OFlag) -> Result<Option<Done>, E
     let how = OpenHow::new().flags((flags - OFlag::O_TRUNC) | LARGE | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
     let fd = openat2(&spot.folder, spot.name.as_c_str(), how)?;
     let now = Stat::of(&fd)?;
-    if !now.is_of(&object.stat) { Ok(None) } else { cut(fd, None, now.size, flags).map(Some) }
+    if !now.is_of(&object.stat) {
+        return Ok(None);
+    }
+    Ok(Some(match cut(fd, None, now.size, flags)? {
+        Done::Opened(fd) => Done::opened(fd, Mode::from_bits_truncate(now.mode)),
+        other => other,
+    }))
 }
 
 fn file(object: &Object, flags: OFlag, world: &World) -> Result<Done, Errno> {

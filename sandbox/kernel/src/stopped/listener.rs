@@ -138,6 +138,17 @@ impl Notice {
         self.give_first(fd, on_exec, |_| Ok(()))
     }
 
+    /// It opened this, which nobody can run: ours may be gone a moment after the caller goes on, and one call does both.
+    pub(super) fn give_at_once(mut self, fd: OwnedFd, on_exec: OnExec) -> Result<(), Errno> {
+        let given = notify::give(self.listener.as_fd(), self.stopped.id, fd.as_fd(), on_exec);
+        match given {
+            Ok(()) => self.answered = Answered::Done,
+            // The caller has no room for one more, or is gone.
+            Err(errno) => self.finish(Answer::Failed(errno)),
+        }
+        given
+    }
+
     /// It opens this, and `then` cuts it short: a caller that has no room for one more descriptor loses nothing. Other threads of it can see
     /// the descriptor a moment earlier; where `then` fails, it stays with them.
     ///

@@ -16,6 +16,9 @@ nix::ioctl_write_int_bad!(notif_set_flags, nix::request_code_write!(b'!', 4, 8))
 /// SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, Linux 6.6.
 const SYNC_WAKE_UP: libc::c_int = 1;
 
+/// SECCOMP_ADDFD_FLAG_SEND, Linux 5.14.
+const ADDFD_SEND: u32 = 2;
+
 /// A call that was stopped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopped {
@@ -72,14 +75,23 @@ pub(crate) enum OnExec {
     Close,
 }
 
-/// Puts a copy of `fd` into the caller's table and tells its number there; the call is still to be answered.
+/// Puts a copy of `fd` into the caller's table and answers with its number there, in one step (Linux 5.14).
+pub(crate) fn give(listener: BorrowedFd<'_>, id: u64, fd: BorrowedFd<'_>, on_exec: OnExec) -> Result<(), Errno> {
+    add_fd(listener, id, fd, on_exec, ADDFD_SEND).map(drop)
+}
+
+/// Puts a copy of `fd` into the caller's table and tells its number there; the call is still to be answered. The caller wakes to do so, and sleeps again.
 pub(crate) fn put(listener: BorrowedFd<'_>, id: u64, fd: BorrowedFd<'_>, on_exec: OnExec) -> Result<i64, Errno> {
+    add_fd(listener, id, fd, on_exec, 0)
+}
+
+fn add_fd(listener: BorrowedFd<'_>, id: u64, fd: BorrowedFd<'_>, on_exec: OnExec, flags: u32) -> Result<i64, Errno> {
     let srcfd = u32::try_from(fd.as_raw_fd()).map_err(|_| Errno::EBADF)?;
     let newfd_flags = match on_exec {
         OnExec::Keep => 0,
         OnExec::Close => libc::O_CLOEXEC.cast_unsigned(),
     };
-    let request = libc::seccomp_notif_addfd { id, flags: 0, srcfd, newfd: 0, newfd_flags };
+    let request = libc::seccomp_notif_addfd { id, flags, srcfd, newfd: 0, newfd_flags };
     // SAFETY: as in `receive`; the kernel only reads it.
     unsafe { notif_addfd(listener.as_raw_fd(), &raw const request) }.map(i64::from)
 }

@@ -215,6 +215,8 @@ const SAME: &[&str] = &[
     "python3 -c \"import os\nfor d in ('a','b','c'):\n    os.mkdir(d); f=os.open(d,0); os.close(os.open('f',os.O_WRONLY|os.O_CREAT,dir_fd=f)); os.rename('f','g',src_dir_fd=f,dst_dir_fd=f); print(os.listdir(f)); os.close(f)\n    f=os.open('.',0); os.unlink(d+'/g',dir_fd=f); os.close(f)\"; ls -R",
     "mkdir -p a/x b/x; touch a/x/f b/x/f; ln -s b/x l; for n in 1 2 3; do chmod 60$n a/x/f; touch -d @$n l/f; touch -hd @9 l; (cd b; chmod 64$n x/f; cd ..; rm -f a/x/g; echo > a/x/g); done; stat -c '%a %n' a/x/f b/x/f l; stat -c %Y b/x/f l",
     "touch f; chmod 640 /proc/self/cwd/f $PWD/../w/f; exec 3<f 4>>f; python3 -c \"import os; os.fchmod(3,0o600); os.utime(4,(5,6)); p=os.open('f',os.O_PATH)\ntry: os.fchmod(p,0o7)\nexcept OSError as e: print(e.errno)\nos.chmod('/proc/self/fd/%d'%p,0o611)\"; stat -c '%a %Y' f",
+    // What has just been written is run at once: nobody may have it open for writing any more.
+    "for n in $(seq 20); do cp /bin/true p; ./p || echo $n; cp /bin/true q$n; ./q$n || echo $n; done; rm -f p q*; python3 -c \"import os, subprocess\nfor n in range(50):\n    f=os.open('r',os.O_WRONLY|os.O_CREAT|os.O_TRUNC,0o666); os.write(f,open('/bin/true','rb').read()); os.close(f); os.chmod('r',0o755); subprocess.run(['./r'],check=True); os.remove('r')\"",
     "bash -c 'ulimit -n 20; for i in $(seq 40); do eval \"exec $((i+2))>f$i\" 2>/dev/null || { echo full; break; }; done'",
 ];
 
