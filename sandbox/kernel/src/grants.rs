@@ -67,10 +67,11 @@ pub(crate) fn readable(fence: &FileFence, shown: &[PathBuf]) -> Result<Readable,
     grant(Path::new("/"), &hidden, &mut found)?;
     let kept: Vec<PathBuf> = KEPT.iter().map(PathBuf::from).filter(|path| path.exists()).collect();
     for place in fence.writable.iter().chain(&fence.read_only).chain(&fence.sockets).chain(&kept) {
-        grant(place, &secret, &mut found)?;
+        // The rules follow no link.
+        grant(&fs::canonicalize(place).unwrap_or_else(|_| place.clone()), &secret, &mut found)?;
     }
     // Ours lie in a folder that is hidden else.
-    found.extend(shown.iter().cloned());
+    found.extend(shown.iter().map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.clone())));
     found.sort();
     found.dedup();
     Ok(Readable { places: found, readings })

@@ -11,7 +11,7 @@
 use std::{
     fmt,
     fs::File,
-    os::fd::AsFd,
+    os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
 };
 
@@ -19,7 +19,10 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, PathFdError, Ruleset, RulesetAttr, RulesetCreated,
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
-use nix::errno::Errno;
+use nix::{
+    errno::Errno,
+    fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2},
+};
 use serde::Serialize;
 
 use crate::{
@@ -311,7 +314,7 @@ pub fn restrict(plan: &LandlockPlan) -> Result<LayerReport, LandlockError> {
     let rights = Rights::of(abi);
     let mut ruleset = rights.ruleset(plan.tcp)?;
     for path in &plan.readable {
-        ruleset = grant(ruleset, path, rights.read)?;
+        ruleset = grant_as_named(ruleset, path, rights.read)?;
     }
     for path in &plan.writable {
         ruleset = grant(ruleset, path, rights.write)?;
@@ -381,9 +384,25 @@ impl Rights {
 
 fn grant(ruleset: RulesetCreated, path: &Path, rights: BitFlags<AccessFs>) -> Result<RulesetCreated, LandlockError> {
     let fd = PathFd::new(path).map_err(|source| LandlockError::Place { path: path.to_owned(), source })?;
+    tie(ruleset, fd.as_fd(), path, rights)
+}
+
+/// What the path names, with no link on the way: the neighbours of a secret were listed before, and another box that may write there could put a link to
+/// the secret in the place of one.
+fn grant_as_named(ruleset: RulesetCreated, path: &Path, rights: BitFlags<AccessFs>) -> Result<RulesetCreated, LandlockError> {
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    match openat2(AT_FDCWD, path, how) {
+        Ok(fd) => tie(ruleset, fd.as_fd(), path, rights),
+        // Gone since it was listed, as files of a build are.
+        Err(Errno::ENOENT) => Ok(ruleset),
+        Err(errno) => Err(LandlockError::Look { path: path.to_owned(), source: errno.into() }),
+    }
+}
+
+fn tie(ruleset: RulesetCreated, fd: BorrowedFd<'_>, path: &Path, rights: BitFlags<AccessFs>) -> Result<RulesetCreated, LandlockError> {
     // Asked of the very descriptor that the rule will be tied to.
     let look = |source| LandlockError::Look { path: path.to_owned(), source };
-    let is_folder = fd.as_fd().try_clone_to_owned().and_then(|fd| File::from(fd).metadata()).map_err(look)?.is_dir();
+    let is_folder = fd.try_clone_to_owned().and_then(|fd| File::from(fd).metadata()).map_err(look)?.is_dir();
     let rights = if is_folder { rights } else { rights & AccessFs::from_file(ABI::V10) };
     Ok(ruleset.add_rule(PathBeneath::new(fd, rights))?)
 }

@@ -2,13 +2,10 @@
 //! programs of them.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     fs::{self, File},
     io::{self, Write as _},
-    os::unix::{
-        ffi::OsStrExt as _,
-        fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    },
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -31,10 +28,6 @@ const RESOLVING: &str = "use-vc timeout:10 attempts:2";
 
 /// Files that other boxes see instead of the machine's: there is no need to hide the machine's own, they only know nothing of the broker.
 const NO_SECRETS: &[&str] = &["/etc/resolv.conf", "/etc/hosts"];
-
-/// Files in the folder of a box that say where more of it lies, and how such a place is called.
-const NOTE: &str = "reserve-at-";
-const IN_TREE: &str = ".agentbox-reserve-";
 
 /// The folders of one box; removed when it is dropped, or by a later box where the supervisor was killed.
 #[derive(Debug)]
@@ -88,35 +81,19 @@ impl Place {
         Own { private: self.private(), shown: self.shown(), sockets: setting::sockets(), reserve: self.reserve.clone() }
     }
 
-    /// Makes what will be moved to names beside the secrets of writable trees. Where it cannot be made, what is made there can be read, and not
-    /// executed.
-    ///
-    /// # Errors
-    /// Where it lies cannot be written down for who has to remove it.
-    fn make_reserve(&mut self, fence: &mut FileFence) -> Result<(), String> {
+    /// Makes what will be moved to names beside the secrets of writable trees. Names move on one mount alone, and a tree itself is no place for what
+    /// another box must not reach: where our state lies on another one, what is made there can be read, and not executed.
+    fn make_reserve(&mut self, fence: &FileFence) {
         let hidden: Vec<PathBuf> = fence.masked.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
-        let trees: Vec<PathBuf> = fence.writable.iter().filter_map(|tree| fs::canonicalize(tree).ok()).collect();
-        for (number, tree) in trees.iter().enumerate().filter(|(_, tree)| hidden.iter().any(|secret| secret.starts_with(tree))) {
-            let own = self.folder.join(format!("reserve{number}"));
-            // Names move on one mount alone. In the tree it lies where git does not look, if there is such a place.
-            let folder = if Reserve::reaches(&self.folder, tree) {
-                own
-            } else {
-                let git = tree.join(".git");
-                let is_folder = git.symlink_metadata().is_ok_and(|meta| meta.is_dir()) && Reserve::reaches(&git, tree);
-                let above = if is_folder { git } else { tree.clone() };
-                let folder = above.join(format!("{IN_TREE}{}", self.folder.file_name().unwrap_or_default().display()));
-                let note = self.folder.join(format!("{NOTE}{number}"));
-                fs::write(&note, folder.as_os_str().as_bytes()).map_err(|error| format!("writing {}: {}", note.display(), chain(&error)))?;
-                fence.read_only.push(folder.clone());
-                folder
-            };
+        let trees = fence.writable.iter().filter_map(|tree| fs::canonicalize(tree).ok());
+        let beside = trees.filter(|tree| hidden.iter().any(|secret| secret.starts_with(tree)) && Reserve::reaches(&self.folder, tree)).count();
+        for number in 0..beside {
+            let folder = self.folder.join(format!("reserve{number}"));
             let made = fs::DirBuilder::new().mode(0o700).create(&folder).and_then(|()| Reserve::make(&folder));
             if let Ok(made) = made {
                 self.reserve = std::mem::take(&mut self.reserve).and(made);
             }
         }
-        Ok(())
     }
 
     /// Puts the files of ours where the box sees them, and tells it where.
@@ -125,7 +102,7 @@ impl Place {
     /// One cannot be written.
     pub(super) fn furnish(&mut self, fence: &mut FileFence, public: &[PathBuf], environment: &mut Vec<(OsString, OsString)>) -> Result<(), String> {
         self.provide(fence, public)?;
-        self.make_reserve(fence)?;
+        self.make_reserve(fence);
         self.tell(environment);
         Ok(())
     }
@@ -200,30 +177,9 @@ fn locked(folder: &Path) -> Option<File> {
 }
 
 fn remove(folder: &Path) {
-    for note in fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| entry.file_name().as_bytes().starts_with(NOTE.as_bytes())) {
-        if let Ok(path) = fs::read(note.path()) {
-            remove_reserve(Path::new(OsStr::from_bytes(&path)));
-        }
-    }
     // A box can make folders that their owner may not enter.
     let _ = open_up(folder, 0);
     let _ = fs::remove_dir_all(folder);
-}
-
-/// Removes what is left of a reserve in a tree; nothing that holds anything.
-fn remove_reserve(folder: &Path) {
-    if !folder.is_absolute() || !folder.file_name().is_some_and(|name| name.as_bytes().starts_with(IN_TREE.as_bytes())) {
-        return;
-    }
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let Ok(meta) = entry.metadata() else { continue };
-        let _ = match (meta.is_dir(), meta.is_file() && meta.len() == 0) {
-            (true, _) => fs::remove_dir(entry.path()),
-            (false, true) => fs::remove_file(entry.path()),
-            (false, false) => Ok(()),
-        };
-    }
-    let _ = fs::remove_dir(folder);
 }
 
 #[cfg(test)]

@@ -276,11 +276,20 @@ fn newcomer(spot: Spot) -> Result<Target, Errno> {
 /// Opens a plain file that was glanced at for writing. None: what was opened is another thing, which nobody has judged; it is closed again as it was.
 fn by_name(object: &Object, spot: &Spot, flags: OFlag) -> Result<Option<Done>, Errno> {
     // O_NOFOLLOW would stay among the flags that the caller can see; O_LARGEFILE is what `open` adds itself.
-    let how = OpenHow::new().flags((flags - OFlag::O_TRUNC) | LARGE | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
-    let fd = openat2(&spot.folder, spot.name.as_c_str(), how)?;
+    // Somebody outside can have put a pipe there by now, for whose other end this process must not wait.
+    let at_once = (flags - OFlag::O_TRUNC) | LARGE | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let fd = match openat2(&spot.folder, spot.name.as_c_str(), OpenHow::new().flags(at_once).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS)) {
+        Ok(fd) => fd,
+        // A pipe without a reader; a file on which somebody has a lease.
+        Err(Errno::ENXIO | Errno::EAGAIN) => return Ok(None),
+        Err(errno) => return Err(errno),
+    };
     let now = Stat::of(&fd)?;
     if !now.is_of(&object.stat) {
         return Ok(None);
+    }
+    if !flags.contains(OFlag::O_NONBLOCK) {
+        fcntl(&fd, FcntlArg::F_SETFL(flags - OFlag::O_TRUNC))?;
     }
     Ok(Some(match cut(fd, None, now.size, flags)? {
         Done::Opened(fd) => Done::opened(fd, Mode::from_bits_truncate(now.mode)),
@@ -360,4 +369,53 @@ fn terminal_of(tid: i32, world: &World) -> Result<OwnedFd, Errno> {
         }
     }
     Err(Errno::ENXIO)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{ffi::CString, rc::Rc, sync::mpsc, time::Duration};
+
+    use nix::{fcntl::open, unistd::mkfifo};
+
+    use super::*;
+    use crate::stopped::{resolve::Ground, world::Trailing};
+
+    fn opened_in(folder: &std::path::Path, change: fn(&std::path::Path), flags: OFlag) -> Result<Option<i32>, Errno> {
+        let path = folder.join("one");
+        let _ = std::fs::remove_file(&path);
+        std::fs::write(&path, "old").unwrap();
+        let at = open(folder, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty()).unwrap();
+        let object = Object::at(&at, c"one").unwrap();
+        let ground = Ground { mount: object.stat.mount, proc: false };
+        let spot = Spot { folder: Rc::new(at), name: CString::from(c"one"), object: None, trailing: Trailing::None, ground, scratch: false };
+        change(&path);
+        by_name(&object, &spot, flags).map(|done| {
+            done.map(|done| match done {
+                Done::Opened(fd) | Done::OpenedForData(fd) | Done::ToCut(fd, _) => fcntl(&fd, FcntlArg::F_GETFL).unwrap(),
+                _ => panic!("not opened"),
+            })
+        })
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_holds_nobody_up() {
+        let (done, ended) = mpsc::channel();
+        std::thread::spawn(move || {
+            let folder = tempfile::tempdir().unwrap();
+            let pipe: fn(&std::path::Path) = |path| {
+                std::fs::remove_file(path).unwrap();
+                mkfifo(path, Mode::S_IRWXU).unwrap();
+            };
+            let of_pipe = opened_in(folder.path(), pipe, OFlag::O_WRONLY);
+            let plain = opened_in(folder.path(), |_| {}, OFlag::O_WRONLY | OFlag::O_APPEND);
+            let at_once = opened_in(folder.path(), |_| {}, OFlag::O_RDWR | OFlag::O_NONBLOCK);
+            done.send((of_pipe, plain, at_once)).unwrap();
+        });
+        let (of_pipe, plain, at_once) = ended.recv_timeout(Duration::from_secs(60)).expect("it waits for nobody");
+        assert_eq!(of_pipe, Ok(None));
+        let has = |flags: Result<Option<i32>, Errno>, wanted: OFlag| {
+            OFlag::from_bits_retain(flags.unwrap().unwrap()) & (OFlag::O_APPEND | OFlag::O_NONBLOCK) == wanted
+        };
+        assert!(has(plain, OFlag::O_APPEND) && has(at_once, OFlag::O_NONBLOCK), "{plain:?} {at_once:?}");
+    }
 }
