@@ -70,12 +70,13 @@ pub(super) struct Judge<'p> {
 }
 
 impl<'p> Judge<'p> {
-    pub(super) fn new(policy: &'p Policy, session: &'p str) -> Self {
+    /// What was born before `since` was not made in this box.
+    pub(super) fn new(policy: &'p Policy, session: &'p str, since: SystemTime) -> Self {
         let files = &policy.settings().files;
         let places = files.gated.iter().chain(&files.read_only).chain(&files.masked).map(|path| path.pattern.clone());
         let (patterns, own): (Vec<PathBuf>, Vec<PathBuf>) = places.partition(|place| globs::is_glob(place));
         let patterns = patterns.iter().map(|pattern| literal(pattern)).collect();
-        let git = (!files.gated.is_empty()).then(|| RefCell::new(git::Judge::new(Some(SystemTime::now()))));
+        let git = (!files.gated.is_empty()).then(|| RefCell::new(git::Judge::new(Some(since))));
         Self { policy, session, own, patterns, git, names: RefCell::default() }
     }
 

@@ -14,7 +14,7 @@ use std::{
     },
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use agentbox_core::{Permit, Refusal, RefusalKind, look::Undo, policy::Policy};
@@ -44,6 +44,10 @@ pub(crate) const KEPT: u8 = 10;
 
 /// How often held calls are looked after: whether their callers are wanted elsewhere, whether a pipe's other end has come.
 const LOOK_AFTER: Duration = Duration::from_millis(20);
+
+/// How often, and how long at once, the first call waits for the clock by which files are stamped: its steps are 1 to 10 ms.
+const MOST_PAUSES: usize = 100;
+const PAUSE: Duration = Duration::from_micros(500);
 
 /// Calls that wait at once; more are refused.
 const MOST_WAITING: usize = 4096;
@@ -157,6 +161,7 @@ fn begin<'b>(brief: &'b Brief, handed: &Control, supervisor: UnixStream) -> Resu
     let vault = Vault::open(&brief.vault, Settings::default()).map_err(|error| chain(&error))?;
     let begin = Begin { name: &brief.session, roots: &brief.writable, about: &brief.about, undoes: None };
     let session = vault.begin(&begin, hands).map_err(|error| chain(&error))?;
+    let began = tick();
     let Some((stand, fds)) = handed.receive::<Handed>().map_err(|error| chain(&error))? else { return Ok(None) };
     let mut fds = fds.into_iter();
     let not_whole = || "the box was not handed over whole".to_owned();
@@ -173,11 +178,24 @@ fn begin<'b>(brief: &'b Brief, handed: &Control, supervisor: UnixStream) -> Resu
         }
         (Handed::Inside { .. }, Some(_)) | (Handed::Outside { .. }, None) => return Err(not_whole()),
     };
+    // What was born in the tick of the beginning stood there before, so nothing of the agent's may be born in it.
+    for _ in 0..MOST_PAUSES {
+        if tick() > began {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+    }
     selfguard::guard(Role::FileGate).map_err(|error| chain(&error))?;
     let line = Line::start(supervisor).map_err(|error| chain(&error))?;
     let keeper = Keeper::new(session).map_err(|error| chain(&error))?;
-    let judge = Judge::new(&brief.policy, &brief.session);
+    let judge = Judge::new(&brief.policy, &brief.session, began + Duration::from_nanos(1));
     Ok(Some(Gate { listener: Listener::from(listener), world, judge, keeper, line, asked: HashMap::new(), later: Vec::new(), looked: Instant::now() }))
+}
+
+/// The time by which the kernel stamps files: it moves on in steps of some milliseconds, and what is made now is born at the last one.
+fn tick() -> SystemTime {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_REALTIME_COARSE).map(Duration::from);
+    now.map_or_else(|_| SystemTime::now(), |now| SystemTime::UNIX_EPOCH + now)
 }
 
 /// A call that waits for an answer of the supervisor.
