@@ -1,27 +1,15 @@
 //! A notification on the approver's own desktop: a few lines, since others may look over the shoulder, and no button.
 
-use agentbox_core::safe;
-
-use crate::{Card, card::duration};
+use super::in_three_lines;
+use crate::Card;
 
 /// Its name in the policy's `approval.channels`.
 pub const NAME: &str = "desktop";
 
-/// Longest line, in characters.
-const LONGEST: usize = 200;
-
 /// Summary and lines of what is shown for `card`. In the summary stands nothing of the agent's: some desktops read markup there, too.
 #[must_use]
 pub fn note(card: &Card) -> (String, String) {
-    let body = format!(
-        "{} in {}\nbox {}, refused in {}\nagentbox show {}",
-        safe::line(&card.headline(), LONGEST),
-        safe::line(&card.place, LONGEST),
-        safe::line(&card.session, LONGEST),
-        duration(card.left),
-        card.id
-    );
-    (format!("agentbox: held {}", card.id), body)
+    (format!("agentbox: held {}", card.id), in_three_lines(card))
 }
 
 #[cfg(test)]

@@ -8,7 +8,12 @@ mod slack;
 pub mod web;
 mod webhook;
 
-use crate::{Card, card};
+use agentbox_core::safe;
+
+use crate::{
+    Card,
+    card::{self, duration},
+};
 
 /// Whose eyes the supervisor's stderr reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +40,21 @@ pub const CHANNELS: &[Channel] = &[Channel { name: "terminal", announce: termina
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static Channel> {
     CHANNELS.iter().find(|channel| channel.name == name)
+}
+
+/// Longest line of [`in_three_lines`], in characters.
+const LONGEST: usize = 200;
+
+/// What a small notification holds, for eyes that may be others': what and where, whose, and how to see more.
+fn in_three_lines(card: &Card) -> String {
+    format!(
+        "{} in {}\nbox {}, refused in {}\nagentbox show {}",
+        safe::line(&card.headline(), LONGEST),
+        safe::line(&card.place, LONGEST),
+        safe::line(&card.session, LONGEST),
+        duration(card.left),
+        card.id
+    )
 }
 
 /// The page shows it by itself.

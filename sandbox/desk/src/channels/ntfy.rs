@@ -1,12 +1,7 @@
 //! ntfy: one short notification, without what only the approver should read. A topic may be anybody's to read.
 
-use agentbox_core::safe;
-
-use super::courier::Post;
-use crate::{Card, card::duration};
-
-/// Longest line, in characters.
-const LONGEST: usize = 200;
+use super::{courier::Post, in_three_lines};
+use crate::Card;
 
 /// What is sent for `card`: the secret is an access token.
 #[must_use]
@@ -16,15 +11,7 @@ pub(super) fn post(card: &Card, secret: Option<&str>, _: u64) -> Post {
     if let Some(token) = secret {
         headers.push(("authorization", format!("Bearer {token}")));
     }
-    let body = format!(
-        "{} in {}\nbox {}, refused in {}\nagentbox show {}",
-        safe::line(&card.headline(), LONGEST),
-        safe::line(&card.place, LONGEST),
-        safe::line(&card.session, LONGEST),
-        duration(card.left),
-        card.id
-    );
-    Post { headers, body: body.into_bytes(), path: None }
+    Post { headers, body: in_three_lines(card).into_bytes(), path: None }
 }
 
 #[cfg(test)]
