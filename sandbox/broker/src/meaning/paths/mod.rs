@@ -318,10 +318,11 @@ pub(crate) fn deletes(call: &Call<'_>) -> Option<Found> {
 fn parts(call: &Call<'_>) -> Option<Found> {
     let mut segments = call.route.segments().rev();
     let (last, before) = (segments.next()?, segments.next()?);
-    // Below an object store anything may be a name.
-    let is_odata = last == "$ref" && call.route.segments().take(3).any(|segment| is_version(segment) || is_api_word(segment));
-    // A type and a member of it stand above.
     let above = segments.filter(|segment| !is_version(segment) && !is_api_word(segment)).count();
+    // Below an object store anything may be a name. And it is a member of something: `volumes/3/$ref` is the volume itself, if it is anything.
+    let is_api = || call.route.segments().take(3).any(|segment| is_version(segment) || is_api_word(segment));
+    let is_odata = last == "$ref" && is_api() && (above > 1 || !is_identifier(before));
+    // A type and a member of it stand above.
     let is_json_api = before == "relationships" && above > 1 && !is_identifier(last) && speaks_of_itself(call);
     (!is_store(call) && (is_odata || is_json_api)).then(|| (Effect::Write, "it parts two things that remain".to_owned()))
 }

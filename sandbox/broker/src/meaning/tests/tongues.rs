@@ -155,6 +155,8 @@ fn what_is_parted_or_taken_off_remains() {
     all(&[
         ("DELETE", "https://crm.acme.example/api/data/v9.2/accounts(1)/contacts(2)/$ref", "", Write),
         ("DELETE", "https://crm.acme.example/api/data/v9.2/accounts(1)", "", Destroy),
+        ("DELETE", "https://cloud.acme.example/v1/groups/7/members/5/$ref", "", Write),
+        ("DELETE", "https://cloud.acme.example/v1/volumes/3/$ref", "", Destroy),
         ("DELETE", "https://acme.s3.amazonaws.com/api/$ref", "", Destroy),
         ("DELETE", "https://cms.acme.example/jsonapi/node/article/a/relationships/tags", r#"{"data":[]}"#, Write),
         ("DELETE", "https://cms.acme.example/jsonapi/node/article/a", "", Destroy),
