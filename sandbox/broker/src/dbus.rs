@@ -4,7 +4,7 @@
 use std::{
     io::{self, Read as _, Write as _},
     os::{linux::net::SocketAddrExt as _, unix::net},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -161,16 +161,27 @@ fn unescaped(value: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Says who we are, which the kernel confirms, and takes a name on the bus.
+/// Says who we are, which the kernel confirms, and takes a name on the bus, all within the patience: a bus that says a little now and then is no bus.
 fn log_in(stream: &mut net::UnixStream) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let deadline = Instant::now() + PATIENCE;
+    let read = |stream: &mut net::UnixStream, piece: &mut [u8]| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(piece)? {
+            0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+            count => Ok(count),
+        }
+    };
     stream.set_write_timeout(Some(PATIENCE))?;
     let who: String = nix::unistd::geteuid().to_string().bytes().map(|digit| format!("{digit:02x}")).collect();
     stream.write_all(format!("\0AUTH EXTERNAL {who}\r\n").as_bytes())?;
     let mut line = Vec::new();
     while !line.ends_with(b"\r\n") {
         let mut byte = [0];
-        stream.read_exact(&mut byte)?;
+        read(stream, &mut byte)?;
         line.extend(byte);
         if line.len() > LONGEST_LINE {
             return Err(io::Error::other("a line without an end"));
@@ -189,11 +200,8 @@ fn log_in(stream: &mut net::UnixStream) -> io::Result<()> {
             Some(_) => {}
             None => {
                 let mut piece = [0; 1024];
-                let read = stream.read(&mut piece)?;
-                if read == 0 {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-                buffer.extend_from_slice(piece.get(..read).unwrap_or_default());
+                let count = read(stream, &mut piece)?;
+                buffer.extend_from_slice(piece.get(..count).unwrap_or_default());
             }
         }
     }
@@ -427,5 +435,37 @@ mod tests {
         let mut long = whole;
         long[12..16].copy_from_slice(&u32::MAX.to_le_bytes());
         assert!(Message::take(&mut long).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_is_read_or_refused(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200), plausible: bool, address: String) {
+            let mut bytes = bytes;
+            if plausible && bytes.len() >= 16 {
+                // A head that is believed, with lengths that may be.
+                bytes[..4].copy_from_slice(&[b'l', 2, 0, 1]);
+                bytes[5..8].fill(0);
+                bytes[13..16].fill(0);
+            }
+            let before = bytes.len();
+            if let Ok(Some(told)) = Message::take(&mut bytes) {
+                assert!(bytes.len() < before, "a message takes what it is made of");
+                let _ = (told.strings(), told.number());
+            }
+            let _ = (socket(&address), socket(&format!("unix:path={address}")));
+        }
+    }
+
+    #[test]
+    fn a_bus_that_says_a_little_now_and_then_is_left() {
+        let (mut ours, mut theirs) = net::UnixStream::pair().unwrap();
+        let trickle = std::thread::spawn(move || {
+            while theirs.write_all(b"O").is_ok() {
+                std::thread::sleep(PATIENCE / 40);
+            }
+        });
+        assert!(matches!(log_in(&mut ours).unwrap_err().kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock));
+        drop(ours);
+        trickle.join().unwrap();
     }
 }
