@@ -23,6 +23,9 @@ const LONGEST: usize = 64 << 10;
 /// Longest row of an answer to a question of our own: the body of a function in hexadecimal digits.
 const LONGEST_ROW: usize = 1 << 20;
 
+/// All that is kept of such an answer, in bytes.
+const LONGEST_ANSWER: usize = 8 << 20;
+
 /// Packets of one log-in: every question of a dialogue has one.
 const MOST: usize = 64;
 
@@ -137,17 +140,18 @@ pub(super) async fn own_question(far: &mut Reader<UpstreamStream>, text: &str, w
 /// The values of a row, of which some may be null.
 pub(super) type Row = Vec<Option<Vec<u8>>>;
 
-/// The same with all rows, or as many as are kept.
+/// The same with all rows, or as many as are kept. Of an answer that is too long the last ones are empty, so that nobody believes it.
 pub(super) async fn own_rows(far: &mut Reader<UpstreamStream>, text: &str, without_eof: bool, most: usize) -> io::Result<(Vec<Row>, results::Ended)> {
     far.write(&packet(0, &[b"\x03", text.as_bytes()].concat())).await?;
     timeout(FAREWELL, async {
         let mut answer = Answer::new(Asked::Query, without_eof);
-        let mut rows = Vec::new();
+        let (mut rows, mut kept) = (Vec::new(), 0_usize);
         // Each turn takes a packet; the deadline ends a server that does not.
         loop {
             let Some((head, body)) = far.packet(LONGEST_ROW).await? else { return Err(io::ErrorKind::UnexpectedEof.into()) };
             if answer.is_row(head, body.first().copied()) && rows.len() < most {
-                rows.push(row(&body)?);
+                kept = kept.saturating_add(body.len());
+                rows.push(if kept <= LONGEST_ANSWER { row(&body)? } else { Row::new() });
             }
             if let Then::Ended(ended) = answer.heard(head, &body)? {
                 return Ok((rows, ended));

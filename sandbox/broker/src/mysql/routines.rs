@@ -92,6 +92,7 @@ mod tests {
         assert_eq!(learn(&mut known, &names, &[row(Some(b"4G".to_vec()))]), None);
         assert_eq!(learn(&mut known, &names, &[row(Some(b"4".to_vec()))]), None);
         assert_eq!(learn(&mut known, &names, &[vec![hex("f")]]), None);
+        assert_eq!(learn(&mut known, &names, &[row(None), Vec::new()]), None, "an answer that was too long");
         assert_eq!(learn(&mut known, &names, &vec![row(hex("RETURN 1")); MOST_ROWS + 1]), None);
     }
 }
