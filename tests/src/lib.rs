@@ -9,6 +9,7 @@
 )]
 
 pub mod binary;
+pub mod browser;
 pub mod certificates;
 pub mod database;
 pub mod home;

@@ -1,5 +1,5 @@
 """A person's browser: Chromium, driven over its debugging pipe. One JSON command a line on standard input, one JSON answer a line on standard output."""
-import fcntl, json, os, select, subprocess, sys, tempfile, time
+import base64, fcntl, json, os, select, subprocess, sys, tempfile, time
 
 DEADLINE = 40
 down, up = os.pipe(), os.pipe()
@@ -100,8 +100,16 @@ for line in sys.stdin:
             answer = evaluate(f"document.querySelector({json.dumps(selector)}).value")
         elif "eval" in command:
             answer = evaluate(command["eval"])
+        elif "scheme" in command:
+            call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": command["scheme"]}])
+            answer = evaluate(f"matchMedia('(prefers-color-scheme: {command['scheme']})').matches")
+        elif "wide" in command:
+            call("Emulation.setDeviceMetricsOverride", width=command["wide"], height=command["high"], deviceScaleFactor=1, mobile=False)
+            answer = evaluate("innerWidth")
         elif "shot" in command:
-            answer = call("Page.captureScreenshot")["data"]
+            with open(command["shot"], "wb") as picture:
+                picture.write(base64.b64decode(call("Page.captureScreenshot", captureBeyondViewport=True)["data"]))
+            answer = command["shot"]
         else:
             evaluate("1")
             answer = {"requests": requests(), "complaints": complaints()}

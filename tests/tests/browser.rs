@@ -2,88 +2,20 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{Read as _, Write as _},
     net::TcpListener,
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     thread,
-    time::Instant,
 };
 
 use agentbox_tests::{
     Going, Home, Origin,
-    process::{DEADLINE, until},
+    browser::Browser,
+    process::{finish, until},
     skip,
 };
 use serde_json::{Value, json};
 
 const DELETE: &str = "curl -s -w ' %{http_code}\\n' -X DELETE http://held.example/volumes/";
-
-/// Chromium, with a person's hands. Each answer comes within the script's own deadline.
-struct Browser {
-    child: Child,
-    to: Option<ChildStdin>,
-    from: BufReader<ChildStdout>,
-    _folder: tempfile::TempDir,
-}
-
-impl Browser {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/stand-ins/browser.py");
-        let mut child = Command::new("python3").arg(script).current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python3");
-        let (to, from) = (child.stdin.take(), BufReader::new(child.stdout.take().expect("a pipe")));
-        let mut browser = Self { child, to, from, _folder: folder };
-        assert_eq!(browser.answer(), "ready");
-        browser
-    }
-
-    fn answer(&mut self) -> Value {
-        let mut line = String::new();
-        self.from.read_line(&mut line).expect("an answer");
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
-    }
-
-    #[track_caller]
-    fn tell(&mut self, command: &Value) -> Value {
-        writeln!(self.to.as_ref().expect("a pipe"), "{command}").expect("it listens");
-        let answer = self.answer();
-        assert!(answer.get("error").is_none(), "{command}: {answer}");
-        answer
-    }
-
-    #[track_caller]
-    fn text(&mut self, command: &Value) -> String {
-        let answer = self.tell(command);
-        answer.as_str().unwrap_or_else(|| panic!("{command}: {answer}")).to_owned()
-    }
-
-    #[track_caller]
-    fn comes_to_show(&mut self, words: &str) {
-        let mut seen = String::new();
-        // While a page loads itself again there may be no body for a moment.
-        until(
-            &format!("it shows {words:?}"),
-            || {
-                seen = self.tell(&json!({"eval": "document.body ? document.body.innerText : ''"})).as_str().unwrap_or_default().to_owned();
-                seen.contains(words)
-            },
-            String::new,
-        );
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        // The driver ends at the end of its input, and the browser with it: killed first, it would leave the browser behind.
-        drop(self.to.take());
-        let deadline = Instant::now() + DEADLINE;
-        while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
-            thread::sleep(std::time::Duration::from_millis(20));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// A page of somebody else's, on another port of the same host: it frames ours, and sends a form to it.
 fn attacker(target: String) -> String {
@@ -109,6 +41,161 @@ fn attacker(target: String) -> String {
     format!("http://{address}")
 }
 
+/// The page of a home, with the person logged in.
+fn logged_in(home: &Home) -> (Going, Browser, String) {
+    let web = Going::start(&mut home.agentbox(&["web"]));
+    web.says("/login?link=");
+    let link = web.out().lines().find(|line| line.starts_with("http://")).expect("a link").to_owned();
+    let mut browser = Browser::start();
+    assert!(browser.text(&json!({"goto": link})).contains("Open the approvals desk"));
+    browser.text(&json!({"click": "button"}));
+    browser.comes_to_show("Nothing waits.");
+    (web, browser, link)
+}
+
+/// What a reader with weak eyes, a keyboard or a screen reader would stumble over: text that stands out too little (WCAG 2, level AA), fields and
+/// tables without names, ids twice, headings that skip a level, what is clickable and cannot be reached, text that runs out of the window.
+const OBSTACLES: &str = include_str!("../stand-ins/obstacles.js");
+
+/// Looks for obstacles by day and by night, on a desk and on a telephone. `AGENTBOX_PICTURES` names a folder for pictures of what was looked at.
+#[track_caller]
+fn can_be_read(browser: &mut Browser, name: &str) {
+    for scheme in ["dark", "light"] {
+        assert_eq!(browser.tell(&json!({"scheme": scheme})), json!(true));
+        for (wide, high) in [(360, 900), (1024, 860)] {
+            browser.tell(&json!({"wide": wide, "high": high}));
+            let obstacles = browser.tell(&json!({"eval": OBSTACLES}));
+            assert_eq!(obstacles, json!([]), "{name}, {scheme}, {wide} wide");
+            if let Some(folder) = std::env::var_os("AGENTBOX_PICTURES") {
+                let file = std::path::Path::new(&folder).join(format!("{name}-{scheme}-{wide}.png"));
+                browser.tell(&json!({"shot": file}));
+            }
+        }
+    }
+}
+
+#[test]
+fn everybody_can_read_the_page() {
+    let Some(origin) = Origin::start() else { return };
+    if !skip::have(&["chromium", "python3"]) {
+        return;
+    }
+    let home = Home::new(&origin.policy_with("destroy = \"hold\"\nconfirm = \"name\"", ""));
+    let (_web, mut browser, _) = logged_in(&home);
+    let going = home.start(&format!(
+        "$AGENTBOX ask 'The volume looks unused; I would like to remove it.'; {DELETE}1 -H 'Authorization: Bearer 0123456789abcdef0123456789abcdef'; {DELETE}2; echo end"
+    ));
+    let id = home.hold();
+    browser.comes_to_show(&id);
+    can_be_read(&mut browser, "list");
+    browser.tell(&json!({"click": format!("a[href$='{id}']")}));
+    browser.comes_to_show("FOREIGN credential");
+    can_be_read(&mut browser, "card");
+    // All that the terminal's card says stands here too, in its order: the same words, drawn otherwise.
+    browser.tell(&json!({"eval": "document.querySelector('details').open = true"}));
+    can_be_read(&mut browser, "card-open");
+    let page = browser.text(&json!({"eval": "document.querySelector('article').textContent"}));
+    let page: String = page.split_whitespace().collect();
+    let card = home.outside(&["show", &id]).ended(0).out();
+    let mut from = 0;
+    for line in card.lines().skip(2).filter(|line| !line.starts_with("---")) {
+        let words: String = line.split_whitespace().collect();
+        let at = page[from..].find(&words).unwrap_or_else(|| panic!("{line:?} is not on the page, or not in its place: {page}"));
+        from += at + words.len();
+    }
+    browser.text(&json!({"type": ["input[name=because]", "it is in use"]}));
+    home.outside(&["deny", &id]).ended(0);
+    let second = home.hold();
+    home.outside(&["deny", &second]).ended(0);
+    going.finish().ended(0);
+    browser.comes_to_show("Something has changed: load the page again");
+    can_be_read(&mut browser, "changed");
+}
+
+/// A signature of the text that the page shows, by a key that is not in the browser.
+fn signed(home: &Home, browser: &mut Browser, key: &str) -> String {
+    let text = browser.text(&json!({"eval": "document.querySelector('pre[aria-label=\"The text to sign\"]').textContent"}));
+    home.write("home/statement", &text);
+    let line = format!("ssh-keygen -Y sign -n agentbox-approval -f ../home/{key} <../home/statement");
+    finish(home.program("bash").args(["-c", &line])).ended(0).out()
+}
+
+#[test]
+fn two_people_approve_on_the_page_and_what_has_run_out_is_gone() {
+    let Some(origin) = Origin::start() else { return };
+    if !skip::have(&["chromium", "python3", "ssh-keygen"]) {
+        return;
+    }
+    let home = Home::new("");
+    for name in ["anna", "bela"] {
+        finish(home.program("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f", &format!("../home/{name}")])).ended(0);
+    }
+    let keys = ["anna", "bela"].map(|name| format!("{:?}", home.path(&format!("home/{name}.pub")))).join(", ");
+    let approval = format!("[approval]\napprover = [{keys}]\npatience = \"40s\"");
+    home.write("policy.toml", &origin.policy_with("destroy = \"hold\"\napprovers = 2\nconfirm = \"name\"", &approval));
+    let (_web, mut browser, _) = logged_in(&home);
+    let going = home.start(&format!("{DELETE}1; echo first; {DELETE}2; echo end"));
+    let id = home.hold();
+    browser.comes_to_show(&id);
+    browser.tell(&json!({"click": format!("a[href$='{id}']")}));
+    browser.comes_to_show("2 different people must approve. So far: nobody.");
+    let here = browser.text(&json!({"eval": "location.href"}));
+    let word = browser.text(&json!({"eval": "document.querySelector('form[action$=approve] label b').textContent"}));
+    assert_eq!(word, "guarded/1");
+    let approve = |browser: &mut Browser, key: &str, typed: &str| {
+        browser.text(&json!({"goto": here}));
+        let signature = signed(&home, browser, key);
+        browser.text(&json!({"type": ["input[name=typed]", typed]}));
+        browser.text(&json!({"type": ["textarea", signature]}));
+        browser.text(&json!({"click": "form[action$=approve] button"}))
+    };
+    let said = approve(&mut browser, "anna", "yes");
+    assert!(said.contains("Not approved: to approve it, type"), "{said}");
+    let said = approve(&mut browser, "anna", &word);
+    assert!(said.contains("1 of 2 people have approved"), "{said}");
+    // The same person again is still one person.
+    let said = approve(&mut browser, "anna", &word);
+    assert!(!said.contains("is approved") && origin.count("DELETE") == 0, "{said}");
+    let said = browser.text(&json!({"goto": here}));
+    assert!(said.contains("So far: ") && said.contains("(anna)") && !said.contains("(bela)"), "{said}");
+    can_be_read(&mut browser, "two");
+    let said = approve(&mut browser, "bela", &word);
+    assert!(said.contains("is approved"), "{said}");
+    going.says("first");
+    origin.hears("DELETE /volumes/1");
+    // The second is left to run out: the page says so by itself, and its form has nothing to approve any more.
+    let second = home.hold();
+    browser.text(&json!({"goto": here.replace(&id, &second)}));
+    browser.text(&json!({"type": ["input[name=typed]", "whatever"]}));
+    browser.comes_to_show("Something has changed");
+    let said = browser.text(&json!({"click": "form[action$=approve] button"}));
+    assert!(said.contains("Nothing waits under this name any more."), "{said}");
+    going.says("end");
+    assert_eq!(origin.count("DELETE"), 1);
+}
+
+#[test]
+fn a_flood_is_one_line_on_the_page() {
+    let Some(origin) = Origin::start() else { return };
+    if !skip::have(&["chromium", "python3"]) {
+        return;
+    }
+    let home = Home::new(&origin.policy());
+    let (_web, mut browser, _) = logged_in(&home);
+    let going = home.start("for i in $(seq 60); do curl -s -o /dev/null -X DELETE http://held.example/volumes/$i & done; wait; echo end");
+    // Eight of a kind are shown, the others are counted on the last of them.
+    browser.comes_to_show("(and 52 more of this kind refused)");
+    let rows = browser.tell(&json!({"eval": "document.querySelectorAll('tbody tr').length"}));
+    assert_eq!(rows, json!(8));
+    can_be_read(&mut browser, "flood");
+    for card in home.waiting(8) {
+        home.outside(&["deny", card["id"].as_str().expect("an id")]).ended(0);
+    }
+    going.says("end");
+    browser.comes_to_show("Nothing waits.");
+    assert_eq!(origin.count("DELETE"), 0);
+}
+
 #[test]
 fn a_person_rules_in_a_real_browser() {
     let Some(origin) = Origin::start() else { return };
@@ -116,14 +203,8 @@ fn a_person_rules_in_a_real_browser() {
         return;
     }
     let home = Home::new(&origin.policy());
-    let web = Going::start(&mut home.agentbox(&["web"]));
-    web.says("/login?link=");
-    let link = web.out().lines().find(|line| line.starts_with("http://")).expect("a link").to_owned();
+    let (_web, mut browser, link) = logged_in(&home);
     let ours = link[..link.find("/login").expect("its path")].to_owned();
-    let mut browser = Browser::start();
-    assert!(browser.text(&json!({"goto": link})).contains("Open the approvals desk"));
-    browser.text(&json!({"click": "button"}));
-    browser.comes_to_show("Nothing waits.");
     // The live view: nobody loads anything again.
     let going = home.start(&format!("$AGENTBOX ask '<img src=http://127.0.0.1:1/x onerror=alert(1)>'; {DELETE}1; {DELETE}2; echo end"));
     let first = home.hold();

@@ -3,6 +3,7 @@
 //! Every text on it that came from the agent or from a provider is made safe when the card is made, and again when it is drawn.
 
 mod draw;
+pub(crate) mod lines;
 
 #[cfg(test)]
 mod tests;

@@ -188,6 +188,9 @@ impl Web {
         if post && !self.door().is_our_origin(request.headers()) {
             return said(StatusCode::FORBIDDEN, "This did not come from this page.");
         }
+        if path == "/style.css" && !post {
+            return file("text/css; charset=utf-8", include_str!("style.css"));
+        }
         if path == "/login" {
             return if post { self.login(request).await } else { self.welcome(&request) };
         }
@@ -201,15 +204,18 @@ impl Web {
         match (post, words.as_slice()) {
             (false, [""]) => {
                 let (rows, more) = self.aside(|desk| desk.rows()).await.unwrap_or_default();
-                html(StatusCode::OK, page::list(&rows, more, &guest))
+                html(StatusCode::OK, page::list(&rows, more, &seen(&rows, more), &guest))
             }
-            (false, ["style.css"]) => file("text/css; charset=utf-8", include_str!("style.css")),
             (false, ["script.js"] | ["hold", "script.js"]) => file("text/javascript; charset=utf-8", include_str!("script.js")),
             (false, ["events"] | ["hold", "events"]) => self.events(),
-            (false, ["hold", id]) => match self.card(id).await {
-                Some(card) => html(StatusCode::OK, page::card(&card, &guest)),
-                None => gone(&guest),
-            },
+            (false, ["hold", id]) => {
+                // Before the card: what changes in between is then told.
+                let (rows, more) = self.aside(|desk| desk.rows()).await.unwrap_or_default();
+                match self.card(id).await {
+                    Some(card) => html(StatusCode::OK, page::card(&card, &seen(&rows, more), &guest)),
+                    None => gone(&guest),
+                }
+            }
             (true, ["hold", id, deed @ ("approve" | "deny")]) => {
                 let (id, deed) = ((*id).to_owned(), (*deed).to_owned());
                 self.rule(request, &guest, &id, &deed).await
@@ -293,8 +299,7 @@ impl Web {
             let mut last = String::new();
             while Instant::now() < end && !to.is_closed() {
                 let (rows, more) = web.aside(|desk| desk.rows()).await.unwrap_or_default();
-                let still: Vec<_> = rows.iter().map(|row| format!("{}{:?}{}{}", row.id, row.phase, row.askers, row.folded)).collect();
-                let now = agentbox_core::Digest::of([still.join(" ").as_bytes(), more.to_string().as_bytes()]).to_hex();
+                let now = seen(&rows, more);
                 // A comment keeps the line: where nobody reads it any more, sending fails.
                 let event = if now == last { ": still\n\n".to_owned() } else { format!("data: {now}\n\n") };
                 last = now;
@@ -308,6 +313,12 @@ impl Web {
         answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         answer
     }
+}
+
+/// What waits, as one word: a page has that of the moment when it was made, and the live view says when it is another.
+fn seen(rows: &[Row], more: usize) -> String {
+    let still: Vec<_> = rows.iter().map(|row| format!("{}{:?}{}{}", row.id, row.phase, row.askers, row.folded)).collect();
+    agentbox_core::Digest::of([still.join(" ").as_bytes(), more.to_string().as_bytes()]).to_hex()
 }
 
 /// A body that comes as events do.
