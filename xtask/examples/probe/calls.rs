@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{Seek as _, SeekFrom, Write as _},
+    net::{TcpListener, TcpStream},
     process::Command,
     time::Instant,
 };
@@ -19,6 +20,8 @@ pub(crate) fn measure() -> Result<Figures> {
     let here = folder.join("probe-file");
     fs::write(&here, "x")?;
     let mut sink = File::create(folder.join("probe-sink"))?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
     let figures = [
         (
             "getpid",
@@ -34,6 +37,17 @@ pub(crate) fn measure() -> Result<Figures> {
             batches(5_000, &mut || {
                 sink.seek(SeekFrom::Start(0))?;
                 Ok(sink.write_all(&[0; 64])?)
+            })?,
+        ),
+        (
+            "connect+accept",
+            batches(200, &mut || {
+                let near = TcpStream::connect(address)?;
+                let (far, _) = listener.accept()?;
+                // The side that closes first keeps the port for a minute.
+                drop(far);
+                drop(near);
+                Ok(())
             })?,
         ),
         (

@@ -41,7 +41,7 @@ pub(crate) fn loops() -> Result<Figures> {
     Ok(figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
-/// Whole commands, in nanoseconds each. `stock` holds `files.tar`, `repository` and `sources`.
+/// Whole commands, in nanoseconds each. `stock` holds `files.tar`, `repository`, `sources` and `packages`.
 pub(crate) fn work(stock: &Path) -> Result<Figures> {
     let mut figures = Figures::new();
     let mut timed = |name: &str, words: &[&str]| -> Result<()> {
@@ -62,6 +62,16 @@ pub(crate) fn work(stock: &Path) -> Result<Figures> {
     timed("cp -r 100 sources", &["cp", "-r", &at("sources"), "build"])?;
     timed("make of 100 files", &["make", "--quiet", "-j2", "-C", "build"])?;
     timed("python start", &["python3", "-S", "-c", "pass"])?;
+    // Not everybody has it; the bench then says so.
+    if Command::new("npm").arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        fs::create_dir("project")?;
+        fs::copy(stock.join("packages/package.json"), "project/package.json")?;
+        let words = "npm install --offline --no-audit --no-fund --ignore-scripts --silent --cache npm-cache --prefix project";
+        timed("npm install offline", &words.split(' ').collect::<Vec<_>>())?;
+        for left in ["project", "npm-cache"] {
+            fs::remove_dir_all(left)?;
+        }
+    }
     for left in ["clone", "build"] {
         fs::remove_dir_all(left)?;
     }

@@ -31,7 +31,11 @@ const WORK: &[(&str, f64)] = &[
     ("cp -r 100 sources", 1.5),
     ("make of 100 files", 1.1),
     ("python start", 1.1),
+    (NPM, 1.5),
 ];
+
+/// Not every machine has npm.
+const NPM: &str = "npm install offline";
 
 type Found = BTreeMap<String, Vec<Series>>;
 
@@ -56,9 +60,10 @@ pub(crate) fn work(ground: &Ground, rounds: usize) -> Result<Table> {
     let mut commands = Vec::new();
     let words = [ground.probe.as_os_str(), "work".as_ref(), stock.as_os_str()];
     let found = gathered(ground, rounds.div_ceil(2), &words, &[], &mut commands)?;
+    let npm = if found.contains_key(NPM) { "npm installs 40 packages of 20 files each from archives on this machine." } else { "npm is not on this machine." };
     Ok(Table {
         title: "Whole commands",
-        how: "Run one after the other in the workspace; the box stands already.".to_owned(),
+        how: format!("Run one after the other in the workspace; the box stands already. {npm}"),
         ways: Way::ALL.map(Way::name).to_vec(),
         rows: rows(found, WORK, "", |most| Some(Aim::TimesAtMost(most))),
         commands,
@@ -111,16 +116,23 @@ fn prefixed(before: &[&str], command: Command) -> Command {
     whole
 }
 
-/// What the commands work on: a tar archive, a repository, sources.
+/// What the commands work on: a tar archive, a repository, sources, packages.
 fn stock(folder: &Path) -> Result<std::path::PathBuf> {
     let stock = folder.join("stock");
-    let script = r"set -e
+    let script = r#"set -e
 mkdir files sources repository
 for folder in $(seq 100); do mkdir files/$folder; for file in $(seq 200); do echo $file > files/$folder/$file; done; done
 tar cf files.tar files; rm -rf files
 git -C repository init --quiet
 for file in $(seq 500); do echo $file > repository/file-$file; done
-git -C repository add .; git -C repository -c user.name=b -c user.email=b@example.com commit --quiet --message all";
+git -C repository add .; git -C repository -c user.name=b -c user.email=b@example.com commit --quiet --message all
+mkdir -p packages/package
+for file in $(seq 19); do echo "exports.n = $file;" > packages/package/$file.js; done
+for number in $(seq 40); do
+    echo "{\"name\": \"p$number\", \"version\": \"1.0.0\"}" > packages/package/package.json
+    tar czf packages/p$number.tgz -C packages package
+done
+rm -r packages/package"#;
     fs::create_dir(&stock)?;
     succeed(Command::new("sh").args(["-c", script]).current_dir(&stock))?;
     let mut makefile = "all:".to_owned();
@@ -129,5 +141,9 @@ git -C repository add .; git -C repository -c user.name=b -c user.email=b@exampl
         let _ = write!(makefile, " f{number}.o");
     }
     fs::write(stock.join("sources/Makefile"), makefile + "\n")?;
+    let packages =
+        (1..=40).map(|number| (format!("p{number}"), serde_json::json!(format!("file:{}", stock.join(format!("packages/p{number}.tgz")).display()))));
+    let project = serde_json::json!({"name": "project", "version": "1.0.0", "dependencies": packages.collect::<serde_json::Map<_, _>>()});
+    fs::write(stock.join("packages/package.json"), project.to_string())?;
     Ok(stock)
 }
