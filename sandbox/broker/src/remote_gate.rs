@@ -209,15 +209,15 @@ impl RemoteGate {
 
 /// The drafts as messages, each short enough for the line.
 fn records(drafts: Vec<Draft>) -> Result<Vec<u8>, wire::BadMessage> {
-    match wire::encode(&ToSupervisor::Record { drafts: drafts.clone() }) {
-        Err(wire::BadMessage::TooLong(_)) if drafts.len() > 1 => {
-            let mut first = drafts;
+    let message = ToSupervisor::Record { drafts };
+    match (wire::encode(&message), message) {
+        (Err(wire::BadMessage::TooLong(_)), ToSupervisor::Record { drafts: mut first }) if first.len() > 1 => {
             let second = first.split_off(first.len() / 2);
             let mut bytes = records(first)?;
             bytes.extend_from_slice(&records(second)?);
             Ok(bytes)
         }
-        encoded => encoded,
+        (encoded, _) => encoded,
     }
 }
 

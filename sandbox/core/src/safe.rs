@@ -29,6 +29,10 @@ fn escape_into(out: &mut String, c: char) {
 /// One line of at most `longest` characters; line breaks, control, bidi and invisible characters are shown as escapes.
 #[must_use]
 pub fn line(text: &str, longest: usize) -> String {
+    // Nearly all are.
+    if text.len() <= longest && text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+        return text.to_owned();
+    }
     let mut out = String::new();
     for (shown, c) in text.chars().enumerate() {
         if shown >= longest {

@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,18 +21,37 @@ pub(crate) const NAMES: &[&str] = &["far.example", "held.example"];
 /// Bytes of one piece of a download.
 const PIECE: usize = 64 << 10;
 
+struct Issued {
+    root: Certificate,
+    leaf: Certificate,
+    key: KeyPair,
+}
+
+/// An authority, written as `ca.pem` into the folder, and a certificate of it.
+fn issue(folder: &Path, names: &[&str]) -> Result<Issued> {
+    let authority = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let root = params.self_signed(&authority)?;
+    fs::write(folder.join("ca.pem"), root.pem())?;
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let leaf = CertificateParams::new(names)?.signed_by(&key, &Issuer::new(params, authority))?;
+    Ok(Issued { root, leaf, key })
+}
+
+/// For another server: `ca.pem`, `cert.pem` and `key.pem` into the folder.
+pub(crate) fn certificate(folder: &Path, name: &str) -> Result<()> {
+    let Issued { leaf, key, .. } = issue(folder, &[name])?;
+    fs::write(folder.join("cert.pem"), leaf.pem())?;
+    Ok(fs::write(folder.join("key.pem"), key.serialize_pem())?)
+}
+
 /// Writes `ca.pem` into the folder, and two ports to stdout: of the server, and of the relay that leads to it.
 pub(crate) fn serve(folder: &Path) -> Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let authority = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let root = params.self_signed(&authority)?;
-        fs::write(folder.join("ca.pem"), root.pem())?;
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let names: Vec<String> = NAMES.iter().map(|name| (*name).to_owned()).collect();
-        let leaf = CertificateParams::new(names)?.signed_by(&key, &Issuer::new(params, authority))?;
+        let Issued { root, leaf, key } = issue(folder, NAMES)?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![leaf.der().clone()], key)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];

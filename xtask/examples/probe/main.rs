@@ -4,6 +4,7 @@ mod calls;
 mod far;
 mod files;
 mod near;
+mod relay;
 
 use std::{collections::BTreeMap, io::Write as _};
 
@@ -20,8 +21,12 @@ fn main() -> Result<()> {
         ["files"] => files::loops()?,
         ["work", stock] => files::work(stock.as_ref())?,
         ["far", folder] => return far::serve(folder.as_ref()),
+        ["certificate", folder, name] => return far::certificate(folder.as_ref(), name),
+        ["relay", to] => return relay::serve(to),
         ["near", address, name, authority, what @ ..] => near::measure(address, name, authority.as_ref(), what)?,
-        _ => bail!("probe calls | files | work STOCK | far FOLDER | near ADDRESS NAME CA (new N | keep N | download BYTES | upload BYTES | delete)…"),
+        _ => bail!(
+            "probe calls | files | work STOCK | far FOLDER | certificate FOLDER NAME | relay ADDRESS | near ADDRESS NAME CA (new N | keep N | download BYTES | upload BYTES | delete)…"
+        ),
     };
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, &figures)?;

@@ -8,6 +8,7 @@ mod meaning;
 mod memory;
 mod page;
 mod plot;
+mod postgres;
 mod series;
 mod start;
 mod table;
@@ -36,6 +37,7 @@ const PARTS: &[(&str, Part)] = &[
     ("files", files::calls),
     ("work", files::work),
     ("wire", wire::measure),
+    ("postgres", postgres::measure),
     ("meaning", meaning::measure),
     ("approval", approval::measure),
 ];

@@ -61,7 +61,9 @@ fn bar(row: &Row) -> Option<Bar> {
     let ratio = row.ratio()?;
     Some(match row.unit {
         Unit::Nanoseconds => Bar { name: row.what.replace('`', ""), lower: ratio.lower, median: ratio.median, upper: ratio.upper },
-        Unit::BytesPerSecond => Bar { name: row.what.clone(), lower: 1.0 / ratio.upper, median: 1.0 / ratio.median, upper: 1.0 / ratio.lower },
+        Unit::BytesPerSecond | Unit::PerSecond => {
+            Bar { name: row.what.clone(), lower: 1.0 / ratio.upper, median: 1.0 / ratio.median, upper: 1.0 / ratio.lower }
+        }
         Unit::Bytes => return None,
     })
 }

@@ -31,6 +31,8 @@ pub(crate) enum Unit {
     Nanoseconds,
     Bytes,
     BytesPerSecond,
+    /// Transactions.
+    PerSecond,
 }
 
 /// What is aimed at. The last way is ours.
@@ -40,6 +42,8 @@ pub(crate) enum Aim {
     AtMost(f64),
     /// Ours over the first way.
     TimesAtMost(f64),
+    /// Ours over the first way, where more is better.
+    TimesAtLeast(f64),
     /// Ours over the first way, by difference and not by ratio.
     AddedAtMost(f64),
     /// Not more than the second way.
@@ -56,6 +60,7 @@ impl Unit {
             Unit::Nanoseconds => format!("{:.2} ms", value / 1e6),
             Unit::Bytes => format!("{:.1} MiB", value / f64::from(1 << 20)),
             Unit::BytesPerSecond => format!("{:.0} MB/s", value / 1e6),
+            Unit::PerSecond => format!("{value:.0}/s"),
         }
     }
 }
@@ -82,6 +87,7 @@ impl Row {
         Some(match aim {
             Aim::AtMost(most) => (format!("≤ {}", self.unit.show(most)), ours.map(|ours| ours <= most)),
             Aim::TimesAtMost(most) => (format!("≤ {most}×"), self.ratio().map(|ratio| ratio.median <= most)),
+            Aim::TimesAtLeast(least) => (format!("≥ {least}×"), self.ratio().map(|ratio| ratio.median >= least)),
             Aim::AddedAtMost(most) => (format!("≤ {} more", self.unit.show(most)), ours.zip(first).map(|(ours, first)| ours - first <= most)),
             Aim::NotMoreThanPeer => ("≤ the second column".to_owned(), ours.zip(peer).map(|(ours, peer)| ours <= peer)),
             Aim::OfPeerAtLeast(least) => (format!("≥ {least}× the second column"), of_peer.map(|times| times >= least)),
@@ -102,6 +108,8 @@ mod tests {
         let met = |row: Row| row.verdict().unwrap().1;
         assert_eq!(met(row(&[&[10.0], &[20.0], &[30.0]], Aim::AtMost(30.0))), Some(true));
         assert_eq!(met(row(&[&[10.0], &[20.0], &[30.0]], Aim::TimesAtMost(2.9))), Some(false));
+        assert_eq!(met(row(&[&[10.0], &[20.0], &[8.0]], Aim::TimesAtLeast(0.8))), Some(true));
+        assert_eq!(met(row(&[&[10.0], &[20.0], &[7.0]], Aim::TimesAtLeast(0.8))), Some(false));
         assert_eq!(met(row(&[&[10.0], &[20.0], &[30.0]], Aim::AddedAtMost(20.0))), Some(true));
         assert_eq!(met(row(&[&[10.0], &[20.0], &[30.0]], Aim::NotMoreThanPeer)), Some(false));
         assert_eq!(met(row(&[&[10.0], &[20.0], &[30.0]], Aim::OfPeerAtLeast(1.5))), Some(true));

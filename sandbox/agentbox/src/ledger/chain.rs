@@ -62,7 +62,7 @@ impl Chain {
     }
 
     /// Appends entries, in order; they are in the file, not yet surely on disk. All or none.
-    pub(super) fn append(&mut self, drafts: &[Draft]) -> Result<Vec<u64>, NotWritten> {
+    pub(super) fn append(&mut self, drafts: Vec<Draft>) -> Result<Vec<u64>, NotWritten> {
         if let Some(spoilt) = &self.spoilt {
             return Err(NotWritten(spoilt.clone()));
         }
@@ -73,12 +73,16 @@ impl Chain {
         let mut numbers = Vec::new();
         let session = drafts.first().map_or("", |draft| draft.session.as_str());
         let note = set_aside.map(|note| Draft { note, ..Draft::new(Event::Noted, session) });
-        for (index, draft) in note.iter().chain(drafts).enumerate() {
-            let entry = Entry::seal(draft.clone(), head.count + 1, now(), &head.seal);
-            let line = line_of(&entry)?;
-            head = Anchor { count: entry.sequence, length: head.length + line.len() as u64, seal: entry.seal };
+        let notes = usize::from(note.is_some());
+        for (index, draft) in note.into_iter().chain(drafts).enumerate() {
+            let (entry, line) = Entry::seal_line(draft, head.count + 1, now(), &head.seal);
+            if line.len() >= LONGEST_LINE {
+                return Err(NotWritten(format!("an entry of {} bytes is longer than {LONGEST_LINE}", line.len() + 1)));
+            }
             bytes.extend_from_slice(&line);
-            if index >= usize::from(note.is_some()) {
+            bytes.push(b'\n');
+            head = Anchor { count: entry.sequence, length: head.length + line.len() as u64 + 1, seal: entry.seal };
+            if index >= notes {
                 numbers.push(head.count);
             }
         }
@@ -161,13 +165,6 @@ fn set_aside(folder: &Path, entries: &File, head: &Anchor, length: u64) -> Resul
     entries.set_len(head.length).map_err(not_written("cutting off what a crash left"))?;
     let name = kept.file_name().unwrap_or_default().to_string_lossy();
     Ok(format!("{garbage} bytes after entry {} were no entries (a crash while writing); set aside in {name}", head.count))
-}
-
-/// One line of the file.
-fn line_of(entry: &Entry) -> Result<Vec<u8>, NotWritten> {
-    let mut line = serde_json::to_vec(entry).map_err(|error| NotWritten(error.to_string()))?;
-    line.push(b'\n');
-    if line.len() > LONGEST_LINE { Err(NotWritten(format!("an entry of {} bytes is longer than {LONGEST_LINE}", line.len()))) } else { Ok(line) }
 }
 
 /// Whether an entry is the one that comes after a head.

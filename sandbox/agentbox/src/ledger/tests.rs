@@ -57,6 +57,26 @@ fn entries_follow_each_other_and_outlive_their_writer() {
 }
 
 #[test]
+fn a_group_is_written_in_order_and_as_one() {
+    let (_dir, folder) = small(1);
+    let ledger = Ledger::open(&folder).unwrap();
+    let notes: Vec<String> = (0..700).map(|number| format!("of a group {number} \u{1f} \"quoted\"")).collect();
+    ledger.write_group(notes.iter().map(|note| draft(note)).collect()).unwrap();
+    assert_eq!(ledger.write(draft("after it"), Durability::Synced).unwrap(), 702);
+    // One that is too long takes its group with it, and nobody else's.
+    let long = "x".repeat(LONGEST_LINE);
+    assert!(ledger.write_group(vec![draft("beside a long one"), draft(&long)]).is_err());
+    assert_eq!(ledger.write(draft("and after that"), Durability::Synced).unwrap(), 703);
+    ledger.write_group(Vec::new()).unwrap();
+    drop(ledger);
+    good(&folder, 703);
+    let text = fs::read_to_string(folder.join(ENTRIES)).unwrap();
+    let told: Vec<String> = text.lines().map(|line| serde_json::from_str::<agentbox_core::ledger::Entry>(line).unwrap().draft.note).collect();
+    assert_eq!(told[1..701], notes);
+    assert!(!text.contains("beside a long one"));
+}
+
+#[test]
 fn no_ledger_is_an_empty_one() {
     let dir = tempfile::tempdir().unwrap();
     good(&dir.path().join("none"), 0);

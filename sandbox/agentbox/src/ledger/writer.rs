@@ -33,7 +33,8 @@ const LONGEST_TAIL: u64 = 8 << 10;
 type Answer = SyncSender<Result<u64, String>>;
 
 struct Write {
-    draft: Draft,
+    /// In order; never empty.
+    drafts: Vec<Draft>,
     durability: Durability,
     order: Order,
     answer: Answer,
@@ -78,7 +79,19 @@ impl Ledger {
     /// It is not written, or nobody knows whether it is: nothing may happen.
     pub(crate) fn write(&self, draft: Draft, durability: Durability) -> Result<u64, NotWritten> {
         self.0.settled.store(false, Ordering::Relaxed);
-        self.send(draft, durability, Order::More)
+        self.send(vec![draft], durability, Order::More)
+    }
+
+    /// Appends many that need not be on disk yet, in order, at the price of one.
+    ///
+    /// # Errors
+    /// As [`Ledger::write`]; none of them is written.
+    pub(crate) fn write_group(&self, drafts: Vec<Draft>) -> Result<(), NotWritten> {
+        if drafts.is_empty() {
+            return Ok(());
+        }
+        self.0.settled.store(false, Ordering::Relaxed);
+        self.send(drafts, Durability::Grouped, Order::More).map(drop)
     }
 
     /// Appends the box's last entry, and comes back when all that tells of deeds is on disk.
@@ -86,15 +99,16 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::write`].
     pub(crate) fn close(&self, draft: Draft) -> Result<u64, NotWritten> {
-        let number = self.send(draft, Durability::Grouped, Order::Last)?;
+        let number = self.send(vec![draft], Durability::Grouped, Order::Last)?;
         self.0.settled.store(true, Ordering::Relaxed);
         Ok(number)
     }
 
-    fn send(&self, draft: Draft, durability: Durability, order: Order) -> Result<u64, NotWritten> {
+    /// Gives the number of the last one.
+    fn send(&self, drafts: Vec<Draft>, durability: Durability, order: Order) -> Result<u64, NotWritten> {
         let gone = || NotWritten("its writer has ended".to_owned());
         let (answer, answered) = mpsc::sync_channel(1);
-        self.0.to.as_ref().ok_or_else(gone)?.send(Write { draft, durability, order, answer }).map_err(|_| gone())?;
+        self.0.to.as_ref().ok_or_else(gone)?.send(Write { drafts, durability, order, answer }).map_err(|_| gone())?;
         match answered.recv_timeout(PATIENCE) {
             Ok(result) => result.map_err(NotWritten),
             Err(RecvTimeoutError::Timeout) => Err(NotWritten(format!("the disk did not answer within {} s", PATIENCE.as_secs()))),
@@ -166,47 +180,59 @@ enum Written {
     Nothing,
 }
 
+/// Whether an entry's line is surely, or was found to be, short enough.
+fn fits(draft: &Draft) -> bool {
+    // A byte becomes six at most (`\u001f`).
+    let texts = draft.operations.iter().chain(&draft.rulings).chain([&draft.session, &draft.summary, &draft.note]).map(String::len).sum::<usize>();
+    let because = draft.because.as_ref().map_or(0, |because| [&because.action, &because.place, &because.rule, &because.reason].map(String::len).iter().sum());
+    let names = 8 * (draft.operations.len() + draft.rulings.len());
+    let surely = draft.signatures.is_empty() && draft.hold.is_none() && 6 * (texts + because) + names + 2 * FRAME <= LONGEST_LINE;
+    surely || serde_json::to_vec(draft).is_ok_and(|json| json.len() + FRAME <= LONGEST_LINE)
+}
+
 /// Appends them all, and syncs where one of them waits for that, or is the last and `unsynced` ones tell of deeds.
 fn write_batch(chain: &mut Chain, batch: Vec<Write>, unsynced: bool) -> Written {
     // One that is too long must not take the others with it.
-    let fits = |write: &Write| serde_json::to_vec(&write.draft).is_ok_and(|json| json.len() + FRAME <= LONGEST_LINE);
-    let (batch, too_long): (Vec<Write>, Vec<Write>) = batch.into_iter().partition(fits);
+    let (batch, too_long): (Vec<Write>, Vec<Write>) = batch.into_iter().partition(|write| write.drafts.iter().all(fits));
     for write in too_long {
         let _ = write.answer.send(Err(format!("an entry is longer than {LONGEST_LINE} bytes")));
     }
     if batch.is_empty() {
         return Written::Nothing;
     }
-    let only_marks = batch.iter().all(|write| matches!(write.draft.event, Event::SessionStarted | Event::SessionEnded));
+    let is_mark = |draft: &Draft| matches!(draft.event, Event::SessionStarted | Event::SessionEnded);
+    let only_marks = batch.iter().flat_map(|write| &write.drafts).all(is_mark);
     // That a box began or ended tells of no deed: the end of a short one does not wait for the disk, and comes there with whatever follows.
     let last_syncs = unsynced || !only_marks || chain.tail() > LONGEST_TAIL;
     let waits = |write: &Write| write.durability == Durability::Synced || (write.order == Order::Last && last_syncs);
-    let (drafts, waiting): (Vec<Draft>, Vec<(bool, Answer)>) = batch
-        .into_iter()
-        .map(|write| {
-            let waits = waits(&write);
-            (write.draft, (waits, write.answer))
-        })
-        .unzip();
-    let numbers = match chain.append(&drafts) {
+    let mut drafts = Vec::new();
+    let mut waiting = Vec::with_capacity(batch.len());
+    for write in batch {
+        let waits = waits(&write);
+        drafts.extend(write.drafts);
+        // Its last one is the one before this.
+        waiting.push((drafts.len(), waits, write.answer));
+    }
+    let numbers = match chain.append(drafts) {
         Ok(numbers) => numbers,
         Err(NotWritten(why)) => {
-            for (_, answer) in waiting {
+            for (.., answer) in waiting {
                 let _ = answer.send(Err(why.clone()));
             }
             return Written::Nothing;
         }
     };
-    let (synced, grouped): (Vec<_>, Vec<_>) = numbers.into_iter().zip(waiting).partition(|(_, (waits, _))| *waits);
-    for (number, (_, answer)) in grouped {
-        let _ = answer.send(Ok(number));
+    let number = |until: usize| until.checked_sub(1).and_then(|last| numbers.get(last)).copied().ok_or_else(|| "it was not counted".to_owned());
+    let (synced, grouped): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(_, waits, _)| *waits);
+    for (until, _, answer) in grouped {
+        let _ = answer.send(number(until));
     }
     if synced.is_empty() {
         return Written::InFile { only_marks };
     }
     let result = chain.sync().map_err(|NotWritten(why)| why);
-    for (number, (_, answer)) in synced {
-        let _ = answer.send(result.clone().map(|()| number));
+    for (until, _, answer) in synced {
+        let _ = answer.send(result.clone().and_then(|()| number(until)));
     }
     Written::Synced
 }

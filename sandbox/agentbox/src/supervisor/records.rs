@@ -1,7 +1,7 @@
 //! What the broker allowed by itself, on its way to the ledger. Its word is checked: it may tell only of plain allowances.
 
 use agentbox_core::{
-    ledger::{Draft, Durability, Event},
+    ledger::{Draft, Event},
     safe,
     verdict::Because,
 };
@@ -39,12 +39,7 @@ pub(super) fn start(ledger: Ledger, session: String, to_loop: mpsc::Sender<Inner
                 let _ = to_loop.send(Inner::Destroyed(losses)).await;
             }
             let ledger = ledger.clone();
-            let written = tokio::task::spawn_blocking(move || {
-                for draft in checked {
-                    ledger.write(draft, Durability::Grouped)?;
-                }
-                Ok::<(), agentbox_core::ledger::NotWritten>(())
-            });
+            let written = tokio::task::spawn_blocking(move || ledger.write_group(checked));
             let failed = match written.await {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),

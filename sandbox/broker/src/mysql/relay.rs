@@ -242,7 +242,7 @@ impl Session {
 
     async fn is_plain(&mut self, text: &[u8]) -> Result<bool, End> {
         let operations = self.look_through(text).await?;
-        Ok(self.asking.is_plain(&self.asking.request(Question { operations, parts: &[], what: "", excerpt: String::new() })))
+        Ok(self.asking.is_plain(&self.asking.sketch(operations)))
     }
 
     async fn change_user(&mut self, whole: &Whole) -> Result<bool, End> {
@@ -314,8 +314,7 @@ impl Session {
     /// Whether anything that the functions do could change the judgement: not where everything is allowed.
     fn could_matter(&self, operations: &[Operation]) -> bool {
         let worst = operations.iter().cloned().map(|operation| Operation { effect: Effect::Destroy, ..operation });
-        let question = Question { operations: worst.collect(), parts: &[], what: "", excerpt: String::new() };
-        !self.asking.is_allowed(&self.asking.request(question))
+        !self.asking.is_allowed(&self.asking.sketch(worst.collect()))
     }
 
     /// Whether a command that is no text may be done.

@@ -59,11 +59,7 @@ pub(super) async fn down(asking: &Asking, shared: &Shared, mut far: Wire<ReadHal
         }
         let mut left = head.whole();
         while left > 0 {
-            let some = far.take(left);
-            left -= some.len();
-            if heard == Heard::Pass {
-                out.extend_from_slice(&some);
-            }
+            left -= far.pass(left, (heard == Heard::Pass).then_some(&mut out));
             if out.len() >= BLOCK {
                 write(shared, &mut out).await?;
             }

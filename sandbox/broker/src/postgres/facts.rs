@@ -53,7 +53,6 @@ pub(super) struct Facts {
     prepared_unsettled: bool,
     /// A single statement outside any transaction, with the path that it sets.
     sets_path: Option<Vec<String>>,
-    transaction: Transaction,
     /// It may act as another role than the one that logged in: nobody knows what `"$user"` is then.
     acts_as_other: bool,
 }
@@ -72,7 +71,6 @@ impl Facts {
             encoding_unsettled: false,
             prepared_unsettled: false,
             sets_path: None,
-            transaction: Transaction::Idle,
             acts_as_other: false,
         }
     }
@@ -151,11 +149,12 @@ impl Facts {
         found
     }
 
-    /// A text goes to the server. Gives the names of prepared statements that may no longer be what they were.
-    pub(super) fn sent(&mut self, text: &[u8], on_its_way: bool) -> Vec<String> {
+    /// A text goes to the server, where the session stood in this `transaction` when all was answered. Gives the names of prepared statements that may no
+    /// longer be what they were.
+    pub(super) fn sent(&mut self, text: &[u8], on_its_way: bool, transaction: Transaction) -> Vec<String> {
         self.encoding_unsettled |= has_words(text, ENCODING_WORDS);
         if has_words(text, SCHEMA_WORDS) {
-            self.path_may_become(text, on_its_way);
+            self.path_may_become(text, on_its_way, transaction);
         }
         if has_words(text, &["role", "authorization"]) && has_words(text, &["set", "set_config"]) {
             self.acts_as_other = true;
@@ -175,7 +174,7 @@ impl Facts {
     }
 
     /// Names may from now on be looked up where this text says, and still where they were before.
-    fn path_may_become(&mut self, text: &[u8], on_its_way: bool) {
+    fn path_may_become(&mut self, text: &[u8], on_its_way: bool, transaction: Transaction) {
         let unknown = vec!["?".to_owned()];
         let mut heard = Said::new();
         heard.search_path = Some(unknown.clone());
@@ -191,7 +190,7 @@ impl Facts {
             Some(path) if path == unknown => return,
             Some(path) => path,
         };
-        let alone = self.transaction == Transaction::Idle
+        let alone = transaction == Transaction::Idle
             && !on_its_way
             && !has_words(text, &["local", "begin", "start", "set_config"])
             && !text.trim_ascii_end().trim_suffix_semicolon().contains(&b';');
@@ -249,12 +248,16 @@ impl Facts {
         }
     }
 
+    /// Whether something on its way may still change what is known.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.encoding_unsettled || self.prepared_unsettled || self.sets_path.is_some()
+    }
+
     /// Everything is answered.
-    pub(super) fn settled(&mut self, transaction: Transaction) {
+    pub(super) fn settled(&mut self) {
         self.encoding_unsettled = false;
         self.prepared_unsettled = false;
         self.sets_path = None;
-        self.transaction = transaction;
     }
 }
 
@@ -344,29 +347,29 @@ mod tests {
     #[test]
     fn a_path_grows_until_a_statement_alone_has_set_it() {
         let mut facts = Facts::new("shop", "u");
-        facts.sent(b"SET search_path = live", false);
+        facts.sent(b"SET search_path = live", false, Transaction::Idle);
         assert_eq!(facts.path(), ["$user", "public", "live"]);
         facts.succeeded(b"SET search_path = live", |_| true);
-        facts.settled(Transaction::Idle);
+        facts.settled();
         assert_eq!(facts.path(), ["live"]);
-        facts.settled(Transaction::Open);
-        facts.sent(b"SET search_path TO test", false);
+        facts.settled();
+        facts.sent(b"SET search_path TO test", false, Transaction::Open);
         facts.succeeded(b"SET search_path TO test", |_| true);
-        facts.settled(Transaction::Idle);
+        facts.settled();
         assert_eq!(facts.path(), ["live", "test"], "the transaction may have been rolled back");
-        facts.sent(b"CREATE FUNCTION f() RETURNS int LANGUAGE sql SET search_path = '' AS 'SELECT 1'", false);
+        facts.sent(b"CREATE FUNCTION f() RETURNS int LANGUAGE sql SET search_path = '' AS 'SELECT 1'", false, Transaction::Idle);
         assert_eq!(facts.path(), ["live", "test"], "the function's own");
-        facts.sent(b"SELECT set_config('search_path', current_setting('x'), false)", false);
+        facts.sent(b"SELECT set_config('search_path', current_setting('x'), false)", false, Transaction::Idle);
         assert!(facts.path().is_empty(), "nobody can say");
         facts.reported("search_path", "app");
-        facts.sent(b"SELECT set_config('application_name', 'x', false)", false);
+        facts.sent(b"SELECT set_config('application_name', 'x', false)", false, Transaction::Idle);
         assert_eq!(facts.path(), ["app"]);
-        facts.sent(b"SELECT set_config('search_' || $1, 'live', false)", false);
+        facts.sent(b"SELECT set_config('search_' || $1, 'live', false)", false, Transaction::Idle);
         assert!(facts.path().is_empty(), "it may be that one");
         facts.reported("search_path", "app");
         assert_eq!(facts.path(), ["app"]);
         facts.reported("search_path", "\"$user\", app");
-        facts.sent(b"SET ROLE other", false);
+        facts.sent(b"SET ROLE other", false, Transaction::Idle);
         assert!(facts.path().is_empty(), "nobody can say who the user is");
     }
 
@@ -381,20 +384,20 @@ mod tests {
         assert_eq!(worst(&facts, text, true), Effect::Destroy);
         facts.reported("client_encoding", "UTF8");
         assert_eq!(worst(&facts, "SELECT 'ü'", true), Effect::Read);
-        facts.sent(b"SET NAMES 'SJIS'", false);
+        facts.sent(b"SET NAMES 'SJIS'", false, Transaction::Idle);
         assert_eq!(worst(&facts, "SELECT 'ü'", true), Effect::Opaque);
     }
 
     #[test]
     fn prepared_statements_are_followed_and_hidden_ones_are_not() {
         let mut facts = Facts::new("shop", "u");
-        facts.sent(b"PREPARE x AS SELECT 1", false);
+        facts.sent(b"PREPARE x AS SELECT 1", false, Transaction::Idle);
         assert_eq!(worst(&facts, "EXECUTE x", true), Effect::Opaque);
         facts.succeeded(b"PREPARE x AS SELECT 1", |_| true);
-        facts.settled(Transaction::Idle);
+        facts.settled();
         assert_eq!(worst(&facts, "EXECUTE x", false), Effect::Read);
-        assert_eq!(facts.sent(b"DEALLOCATE x; PREPARE x AS DELETE FROM t", false), ["x"]);
-        facts.settled(Transaction::Idle);
+        assert_eq!(facts.sent(b"DEALLOCATE x; PREPARE x AS DELETE FROM t", false, Transaction::Idle), ["x"]);
+        facts.settled();
         assert_eq!(worst(&facts, "EXECUTE x", false), Effect::Opaque, "it failed, but may have been prepared");
         assert_eq!(worst(&facts, "DO $$ BEGIN DEALLOCATE x; PREPARE x AS SELECT 1; END $$", false), Effect::Opaque);
         assert_eq!(worst(&facts, "UPDATE pg_settings SET setting = 'replica' WHERE name LIKE 'session_rep%'", false), Effect::Opaque);

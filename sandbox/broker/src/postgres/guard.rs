@@ -16,7 +16,7 @@ use super::{
 use crate::{
     http::refusal,
     meaning::sql::Considered,
-    session::{Question, Value, excerpt, has_words},
+    session::{Value, excerpt, has_words},
 };
 
 /// For the answer to our own question.
@@ -114,7 +114,7 @@ impl Up<'_> {
     }
 
     /// What the statement would do. Functions that it calls are looked up, where that could change the answer.
-    pub(super) async fn consider(&mut self, statement: &Statement) -> Result<Considered, End> {
+    pub(super) async fn consider(&mut self, statement: &Statement) -> Result<Arc<Considered>, End> {
         if self.own.known.as_ref().is_none_or(Known::is_old) {
             self.know(Known::new());
         }
@@ -138,15 +138,14 @@ impl Up<'_> {
     }
 
     fn know(&mut self, known: Known) {
-        self.shared.session().facts.look_up(Arc::new(known.routines.clone()));
+        self.shared.session().facts.change().look_up(Arc::new(known.routines.clone()));
         self.own.known = Some(known);
     }
 
     /// Whether anything that the functions do could change the judgement: not where everything is allowed.
     fn could_matter(&self, considered: &Considered) -> bool {
         let worst = considered.operations.iter().cloned().map(|operation| Operation { effect: Effect::Destroy, ..operation });
-        let question = Question { operations: worst.collect(), parts: &[], what: "", excerpt: String::new() };
-        !self.asking.is_allowed(&self.asking.request(question))
+        !self.asking.is_allowed(&self.asking.sketch(worst.collect()))
     }
 
     /// Judges a statement whose meaning was looked up: as it stands where writes are welcome; where only reading is granted and it only
@@ -168,7 +167,7 @@ impl Up<'_> {
         let mut reads = found.clone();
         reads.extend(leaned.into_iter().map(|operation| Operation { effect: Effect::Read, reason: READS.to_owned(), ..operation }));
         let had_guard = self.own.guard.is_some();
-        if self.asking.is_plain(&question(&reads, String::new())) && self.enter(statement).await? {
+        if self.asking.is_plain(&self.asking.sketch(reads.clone())) && self.enter(statement).await? {
             let answer = self.asking.at_once(&|| question(&reads, String::new())).await.map(decided).transpose()?;
             if let Some(Decided::Send(yes)) = answer {
                 return Ok(Decided::Inside(yes));

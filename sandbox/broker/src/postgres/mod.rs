@@ -7,6 +7,7 @@ mod facts;
 mod frames;
 mod functions;
 mod guard;
+mod kept;
 pub(crate) mod keyed;
 mod keys;
 mod login;

@@ -18,6 +18,7 @@ use super::{
     frames::{self, HEADER, Head, LONGEST_WHOLE, Malformed, Thing, Wire},
     functions,
     guard::{Own, is_one_query},
+    kept::Texts,
     refusal::Refused,
     session::{Awaited, CopyIn, Fate, MOST_PORTALS, MOST_STATEMENTS, MOST_TEXT, Session, Statement},
     startup::violation,
@@ -59,6 +60,7 @@ pub(super) async fn relay(asking: Asking, session: Session, client: Wire<Box<dyn
         far: far_writer,
         out: Vec::new(),
         kept: Kept::default(),
+        texts: Texts::default(),
         own: Own::default(),
     };
     let mut down = std::pin::pin!(down(&asking, &shared, Wire::with(far_reader, far_ahead)));
@@ -99,6 +101,8 @@ pub(super) struct Up<'r> {
     far: WriteHalf<UpstreamStream>,
     out: Vec<u8>,
     kept: Kept,
+    /// Texts that were prepared.
+    texts: Texts,
     pub(super) own: Own,
 }
 
@@ -182,9 +186,7 @@ impl Up<'_> {
     async fn stream(&mut self, head: Head) -> Result<(), End> {
         let mut left = head.whole();
         while left > 0 {
-            let some = self.client.take(left);
-            left -= some.len();
-            self.out.extend_from_slice(&some);
+            left -= self.client.pass(left, Some(&mut self.out));
             if self.out.len() >= BLOCK {
                 self.flush().await?;
             }
@@ -327,7 +329,9 @@ impl Up<'_> {
     }
 
     async fn query(&mut self, bytes: &Bytes, body: &Bytes) -> Result<(), End> {
-        let statement = Statement::new(body.slice_ref(frames::query(body)?));
+        let text = frames::query(body)?;
+        // A short one is copied: what was read with it can then be used again for what comes next.
+        let statement = Statement::new(if text.len() <= SMALL { Bytes::copy_from_slice(text) } else { body.slice_ref(text) });
         self.send_kept();
         match self.judge(&statement, &[b"query", &statement.text], &[]).await? {
             Decided::Send(yes) | Decided::Inside(yes) => {
@@ -346,13 +350,12 @@ impl Up<'_> {
 
     async fn parse(&mut self, bytes: &Bytes, body: &Bytes) -> Result<(), End> {
         let (name, text) = frames::parse(body)?;
-        // A copy: it is kept for long, and must not keep all that was read with it.
-        let (name, text) = (name.to_owned(), Bytes::copy_from_slice(text));
-        if !self.shared.session().has_room(&name, &text) {
+        let name = name.to_owned();
+        if !self.shared.session().has_room(&name, text) {
             let why = format!("a session may have {MOST_STATEMENTS} prepared statements with {} MiB of text here", MOST_TEXT >> 20);
             return self.refuse_extended(&no(RefusalKind::Failed, "postgres.prepare", "", &why, "Close those that are not needed."));
         }
-        let statement = Statement::new(text);
+        let statement = self.texts.statement(text);
         let plain = self.is_plain(&statement);
         let awaited = Awaited::Parse(name, statement);
         if plain {
@@ -465,7 +468,7 @@ impl Up<'_> {
     async fn skip(&mut self, head: Head) -> Result<(), End> {
         let mut left = head.whole();
         while left > 0 {
-            left -= self.client.take(left).len();
+            left -= self.client.pass(left, None);
             if left > 0 {
                 self.more().await?;
             }
@@ -491,13 +494,13 @@ impl Up<'_> {
     }
 
     fn is_plain(&self, statement: &Statement) -> bool {
-        let Considered { mut operations, leaned, .. } = self.shared.session().consider(statement);
-        operations.extend(leaned);
-        self.asking.is_plain(&self.asking.request(Question { operations, parts: &[], what: "", excerpt: String::new() }))
+        let considered = self.shared.session().consider(statement);
+        self.asking.is_plain(&self.asking.sketch(considered.operations.iter().chain(&considered.leaned).cloned().collect()))
     }
 
     async fn judge(&mut self, statement: &Statement, parts: &[&[u8]], values: &[Value<'_>]) -> Result<Decided, End> {
-        let Considered { operations, leaned, .. } = self.consider(statement).await?;
+        let considered = self.consider(statement).await?;
+        let Considered { operations, leaned, .. } = &*considered;
         let path = self.shared.session().facts.path().join(",");
         // A function that does something else by now makes it another statement.
         let does = if leaned.is_empty() { String::new() } else { format!("{operations:?}") };
@@ -510,14 +513,14 @@ impl Up<'_> {
             return Ok(Decided::Refuse(no(RefusalKind::Failed, "postgres.batch", "", why, "Send it in a batch of its own, behind a Sync.")));
         }
         if leaned.is_empty() {
-            if let Some(answer) = asking.at_once(&|| question(&operations, String::new())).await {
+            if let Some(answer) = asking.at_once(&|| question(operations, String::new())).await {
                 return decided(answer);
             }
             let held = self.held().await?;
-            let request = question(&operations, excerpt(&statement.text, values, self.locks(), &held));
+            let request = question(operations, excerpt(&statement.text, values, self.locks(), &held));
             return self.ask(request).await;
         }
-        self.judge_leaning(statement, operations, leaned, values, &question).await
+        self.judge_leaning(statement, operations.clone(), leaned.clone(), values, &question).await
     }
 
     /// A statement that was prepared in a way that nobody could follow.

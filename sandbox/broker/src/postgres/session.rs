@@ -5,7 +5,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::{
     facts::{Facts, STEERING_WORDS},
     frames::{self, Malformed, Thing},
+    kept::Numbered,
     refusal::Refused,
 };
 use crate::{meaning::sql::Considered, session::has_words};
@@ -29,6 +30,10 @@ pub(super) const MOST_PORTALS: usize = 4096;
 /// All their texts together, in bytes.
 pub(super) const MOST_TEXT: usize = 64 << 20;
 
+/// What a text was found to do is kept beside it where it is short: so many operations of a text of so many bytes.
+const MOST_FOUND: usize = 8;
+const LONGEST_FOUND: usize = 16 << 10;
+
 /// Most that one question of our own is answered, in bytes.
 const MOST_LEARNED: usize = 4 << 20;
 
@@ -40,13 +45,18 @@ pub(super) struct Statement {
     pub(super) copies_in: bool,
     /// It has a word that may change how later texts are read.
     pub(super) steers: bool,
+    /// While nothing is on its way, and while something is.
+    found: Mutex<[Found; 2]>,
 }
+
+/// What a text was found to do, with the facts of that number.
+type Found = Option<(u64, Arc<Considered>)>;
 
 impl Statement {
     pub(super) fn new(text: Bytes) -> Arc<Self> {
         let copies_in = has_words(&text, &["stdin"]) && has_words(&text, &["copy"]);
         let steers = has_words(&text, STEERING_WORDS);
-        Arc::new(Self { text, copies_in, steers })
+        Arc::new(Self { text, copies_in, steers, found: Mutex::default() })
     }
 }
 
@@ -145,7 +155,7 @@ pub(super) enum Transaction {
 /// One session.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub(super) facts: Facts,
+    pub(super) facts: Numbered<Facts>,
     awaited: VecDeque<Entry>,
     /// How many of them prepare a statement.
     parsing: usize,
@@ -156,6 +166,8 @@ pub(super) struct Session {
     /// An error was answered and the `Sync` that ends the skipping was not sent yet.
     skipping: bool,
     transaction: Transaction,
+    /// The same when all was answered last.
+    rested_in: Transaction,
     /// Messages of the extended protocol since the last `Sync`, skipped ones as well.
     in_batch: usize,
     copy_in: CopyIn,
@@ -184,7 +196,8 @@ struct Own {
 impl Session {
     pub(super) fn new(facts: Facts) -> Self {
         Self {
-            facts,
+            facts: Numbered::new(facts),
+            rested_in: Transaction::Idle,
             awaited: VecDeque::new(),
             parsing: 0,
             number: 0,
@@ -282,9 +295,18 @@ impl Session {
         found
     }
 
-    /// What the text would do, after all that was said.
-    pub(super) fn consider(&self, statement: &Statement) -> Considered {
-        self.facts.consider(&statement.text, statement.steers, !self.is_settled())
+    /// What the text would do, after all that was said. A text that was read with these very facts need not be read again.
+    pub(super) fn consider(&self, statement: &Statement) -> Arc<Considered> {
+        let (number, on_its_way) = (self.facts.number(), !self.is_settled());
+        let [settled, unsettled] = &mut *statement.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = if on_its_way { unsettled } else { settled };
+        if let Some((_, considered)) = found.as_ref().filter(|(known, _)| *known == number) {
+            return considered.clone();
+        }
+        let considered = Arc::new(self.facts.consider(&statement.text, statement.steers, on_its_way));
+        let is_short = considered.operations.len() + considered.leaned.len() <= MOST_FOUND && statement.text.len() <= LONGEST_FOUND;
+        *found = is_short.then(|| (number, considered.clone()));
+        considered
     }
 
     /// The state of the client's transaction.
@@ -322,7 +344,9 @@ impl Session {
                 if self.skipping {
                     return;
                 }
-                self.facts.forget(name);
+                if !name.is_empty() {
+                    self.facts.change().forget(name);
+                }
             }
             Awaited::Execute(statement) => {
                 self.in_batch += 1;
@@ -353,7 +377,7 @@ impl Session {
             return;
         }
         let on_its_way = !self.is_settled();
-        for name in self.facts.sent(&statement.text, on_its_way) {
+        for name in self.facts.change().sent(&statement.text, on_its_way, self.rested_in) {
             self.let_go(&name);
             self.unsure.insert(name, self.number);
         }
@@ -383,7 +407,9 @@ impl Session {
         if let Some(old) = self.statements.remove(name) {
             self.text -= old.text.len();
         }
-        self.facts.forget(name);
+        if !name.is_empty() {
+            self.facts.change().forget(name);
+        }
     }
 
     /// Whether the body of a message of this kind must be handed to [`Session::heard`]; all others are only counted.
@@ -397,7 +423,7 @@ impl Session {
         match kind {
             b'S' => {
                 let (name, value) = frames::setting(body)?;
-                self.facts.reported(&name, &value);
+                self.facts.change().reported(&name, &value);
                 return Ok(Heard::Pass);
             }
             b'N' | b'A' => return Ok(Heard::Pass),
@@ -495,7 +521,7 @@ impl Session {
             return;
         }
         let unsure = &self.unsure;
-        self.facts.succeeded(&statement.text, |name| unsure.get(name).is_none_or(|last| *last <= number));
+        self.facts.change().succeeded(&statement.text, |name| unsure.get(name).is_none_or(|last| *last <= number));
     }
 
     fn prepared(&mut self, name: String, statement: Arc<Statement>, number: u64) {
@@ -504,7 +530,9 @@ impl Session {
             return;
         }
         self.text += statement.text.len();
-        self.facts.prepared(&name, &statement.text);
+        if !name.is_empty() {
+            self.facts.change().prepared(&name, &statement.text);
+        }
         self.statements.insert(name, statement);
     }
 
@@ -523,7 +551,10 @@ impl Session {
         }
         if self.is_settled() {
             self.unsure.clear();
-            self.facts.settled(self.transaction);
+            self.rested_in = self.transaction;
+            if self.facts.is_unsettled() {
+                self.facts.change().settled();
+            }
         }
         Ok(())
     }

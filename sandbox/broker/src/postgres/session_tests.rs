@@ -118,3 +118,53 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_found_counts_only_with_the_facts_that_it_was_found_with() {
+    let mut session = session();
+    let found = |session: &Session, statement: &Statement| {
+        let considered = session.consider(statement);
+        // Whatever is remembered, it is what reading it anew tells.
+        let anew = session.facts.consider(&statement.text, statement.steers, !session.is_settled());
+        assert_eq!(considered.operations, anew.operations);
+        considered
+    };
+    let delete = Statement::new(Bytes::from_static(b"DELETE FROM t WHERE id = 1"));
+    let first = found(&session, &delete);
+    assert!(Arc::ptr_eq(&first, &found(&session, &delete)), "nothing has changed");
+    // A transaction changes nothing of what a text means.
+    session.sent(Awaited::Query(Statement::new(Bytes::from_static(b"BEGIN"))), Fate::Pass);
+    let under_way = found(&session, &delete);
+    session.heard(b'C', b"BEGIN\0").unwrap();
+    session.heard(b'Z', b"T").unwrap();
+    assert!(Arc::ptr_eq(&first, &found(&session, &delete)) && !Arc::ptr_eq(&first, &under_way));
+    // Where names are looked up decides which table it is.
+    session.heard(b'S', b"search_path\0live\0").unwrap();
+    let moved = found(&session, &delete);
+    assert_ne!(moved.operations, first.operations);
+    // What a name was prepared for, and what a function does, likewise.
+    let execute = Statement::new(Bytes::from_static(b"EXECUTE x"));
+    let unknown = found(&session, &execute);
+    for text in [&b"PREPARE x AS SELECT 1"[..], b"DEALLOCATE x", b"PREPARE x AS DROP TABLE t"] {
+        session.sent(Awaited::Query(Statement::new(Bytes::from_static(text))), Fate::Pass);
+        found(&session, &execute);
+        session.heard(b'C', b"PREPARE\0").unwrap();
+        session.heard(b'Z', b"T").unwrap();
+        found(&session, &execute);
+    }
+    assert_ne!(found(&session, &execute).operations, unknown.operations);
+    let call = Statement::new(Bytes::from_static(b"SELECT archive()"));
+    let by_name = found(&session, &call);
+    session.facts.change().look_up(Arc::new(crate::meaning::sql::Routines::default()));
+    assert!(!Arc::ptr_eq(&by_name, &found(&session, &call)));
+    // A backslash has two readings while a setting could change, and one afterwards.
+    let quoted = Statement::new(Bytes::from_static(br"SELECT 'a\', '; DROP TABLE t; --'"));
+    session.heard(b'S', b"standard_conforming_strings\0on\0").unwrap();
+    let worst = |considered: &Considered| considered.operations.iter().map(|operation| operation.effect).max().unwrap();
+    assert_eq!(worst(&found(&session, &quoted)), agentbox_core::Effect::Read);
+    session.sent(Awaited::Query(Statement::new(Bytes::from_static(b"SELECT 1"))), Fate::Pass);
+    assert_eq!(worst(&found(&session, &quoted)), agentbox_core::Effect::Destroy);
+    session.heard(b'C', b"SELECT\0").unwrap();
+    session.heard(b'Z', b"T").unwrap();
+    assert_eq!(worst(&found(&session, &quoted)), agentbox_core::Effect::Read);
+}

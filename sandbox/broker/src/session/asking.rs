@@ -121,14 +121,20 @@ impl Asking {
         }
     }
 
+    /// A request that is only looked at: nothing is done with it, and nobody sees it.
+    pub(crate) fn sketch(&self, operations: Vec<Operation>) -> Request {
+        let evidence = Evidence { credentials: self.credentials.clone(), ..Evidence::default() };
+        Request { operations, destination: Some(self.destination.clone()), digest: Digest::of([]), evidence }
+    }
+
     /// Whether the policy plainly allows it.
     pub(crate) fn is_plain(&self, request: &Request) -> bool {
-        self.broker.policy.preview(request).0 == Verdict::Allow && request.operations.iter().all(|operation| operation.effect <= Effect::Write)
+        self.is_allowed(request) && request.operations.iter().all(|operation| operation.effect <= Effect::Write)
     }
 
     /// Whether the policy allows it, whatever it is.
     pub(crate) fn is_allowed(&self, request: &Request) -> bool {
-        self.broker.policy.preview(request).0 == Verdict::Allow
+        self.broker.policy.verdict(request) == Verdict::Allow
     }
 
     /// Asks, and uses the right up. The message must be sent directly afterwards.

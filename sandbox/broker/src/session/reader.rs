@@ -1,6 +1,6 @@
 //! Reads ahead from a stream, and gives what was read in pieces of the caller's choice.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// Room that is made for what is read at once.
@@ -33,6 +33,16 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     pub(crate) fn take(&mut self, most: usize) -> Bytes {
         let count = most.min(self.buffer.len());
         self.buffer.split_to(count).freeze()
+    }
+
+    /// Lets up to `most` bytes that are there go, into `out` where there is one; how many they were.
+    pub(crate) fn pass(&mut self, most: usize, out: Option<&mut Vec<u8>>) -> usize {
+        let count = most.min(self.buffer.len());
+        if let Some(out) = out {
+            out.extend_from_slice(self.buffer.get(..count).unwrap_or_default());
+        }
+        self.buffer.advance(count);
+        count
     }
 
     /// What it reads from, to write to it.

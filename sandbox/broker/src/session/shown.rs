@@ -39,7 +39,8 @@ fn shown(text: &[u8]) -> String {
 
 fn masked(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text).into_owned();
-    let find = |wanted: &[u8]| text.as_bytes().windows(wanted.len()).position(|word| word.eq_ignore_ascii_case(wanted));
+    let begins = |word: &[u8], wanted: &[u8]| word.first().map(u8::to_ascii_lowercase) == wanted.first().copied();
+    let find = |wanted: &[u8]| text.as_bytes().windows(wanted.len()).position(|word| begins(word, wanted) && word.eq_ignore_ascii_case(wanted));
     // ALTER ROLE … PASSWORD '…', CREATE USER MAPPING … OPTIONS (password '…'), CREATE USER … IDENTIFIED BY '…'.
     let Some(at) = [find(b"password"), find(b"identified")].into_iter().flatten().min() else { return text };
     let (before, after) = text.split_at_checked(at).unwrap_or((&text, ""));

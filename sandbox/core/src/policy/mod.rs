@@ -184,6 +184,12 @@ impl Policy {
         (outcome.voice.verdict, outcome.because())
     }
 
+    /// As [`Policy::preview`], without why.
+    #[must_use]
+    pub fn verdict(&self, request: &Request) -> Verdict {
+        self.outcome(request, now()).voice.verdict
+    }
+
     fn outcome<'t>(&'t self, request: &'t Request, now: u64) -> Outcome<'t> {
         let mapped = request.destination.as_ref().is_some_and(|destination| self.settings.names.contains_key(&destination.host));
         let circumstances =
