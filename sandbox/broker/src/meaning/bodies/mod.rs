@@ -159,6 +159,12 @@ fn whole(value: &Value, around: &Around) -> Option<Found> {
     {
         return Some((effect, format!("{why}: the whole body")));
     }
+    if let Value::Array(items) = value
+        && around.words.last().is_some_and(|last| matches!(last.as_str(), "execute" | "query" | "request" | "sql" | "statements"))
+        && let Some(found) = statements::in_list(items)
+    {
+        return Some(found);
+    }
     in_value(value, around, above).or_else(|| match value {
         Value::Object(fields) => settings::capacity(fields).or_else(|| settings::goes_back(fields, around)),
         _ => None,

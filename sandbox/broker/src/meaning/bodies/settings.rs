@@ -67,6 +67,9 @@ pub(super) fn judge(name: &str, value: &Value, around: &Around, above: Above) ->
     if name == "$out" {
         return found("its result replaces a collection");
     }
+    if accepts_loss(&all, value) {
+        return found("it accepts that data is lost");
+    }
     if around.changes && all.last().is_some_and(|last| last == "finalizers") && is_no(value) {
         return found("it takes away what holds a deletion back");
     }
@@ -263,6 +266,20 @@ pub(super) fn goes_back(fields: &Map<String, Value>, around: &Around) -> Option<
     let is_older = fields.keys().any(|name| words::split(name).first().is_some_and(|first| OLDER.contains(&first.as_str())));
     (is_older && !says(&["new", "target", "destination", "name"]))
         .then(|| (Effect::Destroy, "it puts an older state in the place of the present one".to_owned()))
+}
+
+/// `accept_data_loss: true`, `dataProtectionMode: FORCE_DATA_LOSS`.
+fn accepts_loss(all: &[String], value: &Value) -> bool {
+    let speaks = |words: &[String]| words.windows(2).any(|pair| matches!(pair, [data, loss] if data == "data" && matches!(loss.as_str(), "loss" | "losses")));
+    let of_own_will = |words: &[String]| words.iter().any(|word| matches!(word.as_str(), "accept" | "allow" | "force" | "ignore" | "permit"));
+    match value {
+        // A sentence orders nothing.
+        Value::String(text) if text.len() <= 40 && !text.contains(' ') && !is_yes(value) => {
+            let words = words::split(text);
+            speaks(&words) && of_own_will(&words)
+        }
+        value => speaks(all) && of_own_will(all) && is_yes(value),
+    }
 }
 
 /// `{"nodeCount": 0}`, at any depth.

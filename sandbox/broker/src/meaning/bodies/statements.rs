@@ -66,6 +66,19 @@ pub(crate) fn in_field(lower: &str, value: &Value, is_search: bool) -> Option<Fo
     }
 }
 
+/// rqlite's `["SELECT 1", ["DELETE FROM a WHERE b = ?", 7]]`: a body that is nothing but statements, each with its parameters.
+#[must_use]
+pub(super) fn in_list(items: &[Value]) -> Option<Found> {
+    if items.len() > MOST {
+        return Some((Effect::Opaque, "more statements than are read".to_owned()));
+    }
+    let texts = items.iter().filter_map(|item| match item {
+        Value::Array(parts) => parts.first()?.as_str(),
+        other => other.as_str(),
+    });
+    texts.filter_map(|text| sql(text, Where::MayBeSearch)).max_by_key(|(effect, _)| *effect)
+}
+
 /// A search whose last step removes what was found.
 fn pipeline(text: &str) -> Option<Found> {
     let (_, last) = text.rsplit_once('|').filter(|_| text.len() <= LONGEST)?;

@@ -48,6 +48,8 @@ fn guards_switched_off() {
         json!({ "disableBackups": true }),
         json!({ "settings": { "backupConfiguration": { "enabled": false } } }),
         json!({ "logging": "off" }),
+        json!({ "commands": [{ "allocate_empty_primary": { "index": "a", "accept_data_loss": true } }] }),
+        json!({ "dataProtectionMode": "FORCE_DATA_LOSS" }),
     ] {
         assert!(says(value.clone()), "{value}");
     }
@@ -57,6 +59,8 @@ fn guards_switched_off() {
         json!({ "versioning": { "enabled": true } }),
         json!({ "disableBackups": false }),
         json!({ "clock": false }),
+        json!({ "accept_data_loss": false }),
+        json!({ "title": "How to allow no data loss", "dataLossWindow": "5m" }),
     ] {
         assert!(!says(value.clone()), "{value}");
     }

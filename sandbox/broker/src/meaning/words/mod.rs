@@ -139,7 +139,8 @@ fn loses(verb: &str, object: &[String], before: &[String]) -> bool {
         let parts_from = object.iter().any(|word| word == "from");
         let removable = REMOVABLE.contains(&singular(head_of(object))) || object.first().is_some_and(|first| REMOVABLE.contains(&singular(first)));
         // `firewallPolicies.removeRule`: what is taken out guarded.
-        let guards = worth == Worth::Guard || before.iter().any(|word| is_guard(word));
+        // `RemoveRegionsFromReplication`: the second copy is what goes.
+        let guards = worth == Worth::Guard || before.iter().any(|word| is_guard(word)) || object.iter().any(|word| word == "replication");
         // A member of a cluster is a machine with its part of the data.
         let is_server = matches!(singular(head), "member" | "peer" | "node" | "voter" | "replica")
             && object
@@ -335,6 +336,7 @@ mod tests {
                 "disableDeletionProtection",
                 "rebuildServer",
                 "StopReplication",
+                "RemoveRegionsFromReplication",
                 "disable_snapshot_plan",
                 "DisassociateFirewallRuleGroup",
                 "restoreBackup",
