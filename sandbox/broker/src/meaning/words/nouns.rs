@@ -125,7 +125,10 @@ pub(crate) fn guard_together(words: &[String]) -> bool {
 
 /// What is made again at will.
 const LIGHT: &[&str] = &[
+    "accesstoken",
     "acknowledgement",
+    "apikey",
+    "apitoken",
     "approval",
     "approve",
     "archived",
@@ -137,6 +140,7 @@ const LIGHT: &[&str] = &[
     "cookie",
     "credential",
     "cursor",
+    "deploykey",
     "downtime",
     "downvote",
     "favorite",

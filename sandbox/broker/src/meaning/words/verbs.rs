@@ -208,6 +208,8 @@ pub(super) const CLOSING: &[(&str, &[&str])] = &[
     ("deregister", &["image", "ami", "type", "domain"]),
     ("cancel", &["account", "number"]),
     ("abandon", &["instances", "workspace"]),
+    // Redfish's `Volume.Initialize`; a drive is formatted.
+    ("initialize", &["volume", "drive", "disk", "partition"]),
 ];
 
 /// Verbs after which nothing has changed, in names of RPC calls.

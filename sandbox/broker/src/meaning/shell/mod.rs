@@ -1,5 +1,7 @@
 //! What a command line for a shell does, as far as its programs' names tell: for orders to run something elsewhere.
 
+mod subcommands;
+
 use agentbox_core::{Effect, safe};
 
 use super::sql::{Dialect, Said, understand};
@@ -304,7 +306,10 @@ fn program(words: &[String], depth: usize) -> (Effect, String) {
         _ if READERS.contains(&name) => runs(Effect::Read, ""),
         _ if WRITERS.contains(&name) => runs(Effect::Write, ""),
         "kill" | "pkill" | "killall" => runs(Effect::Write, ""),
-        _ => runs(Effect::Opaque, "of which nothing is known"),
+        _ => match subcommands::losing(name, arguments) {
+            Some(what) => runs(Effect::Destroy, &safe::line(&what, 60)),
+            None => runs(Effect::Opaque, "of which nothing is known"),
+        },
     }
 }
 
@@ -474,6 +479,7 @@ mod tests {
             ("kubectl -n prod delete pod x", Effect::Destroy),
             ("kubectl get pods", Effect::Read),
             ("/opt/acme/do-it", Effect::Opaque),
+            ("cd shop && php artisan migrate:fresh --force", Effect::Destroy),
             ("git push --force origin main", Effect::Destroy),
             ("echo 'unfinished", Effect::Opaque),
             ("awk 'BEGIN { system(\"rm x\") }'", Effect::Opaque),
