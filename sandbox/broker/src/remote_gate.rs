@@ -191,6 +191,11 @@ impl RemoteGate {
         self.send(&ToSupervisor::Done { ask, outcome: agentbox_core::safe::line(outcome, LONGEST_OUTCOME) });
     }
 
+    /// Tells the supervisor why calls are refused that it was not asked about.
+    pub fn hindered(&self, why: &str) {
+        self.send(&ToSupervisor::Hindered { why: agentbox_core::safe::line(why, LONGEST_OUTCOME) });
+    }
+
     async fn exchange(&self, ask: u64, message: ToSupervisor) -> Option<ToBroker> {
         let (sender, receiver) = oneshot::channel();
         // A question that is too long for the line is never asked, and so refused.

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Raised whenever a message changes its shape; both ends are the same binary, so a difference is a fault.
-pub const VERSION: u8 = 5;
+pub const VERSION: u8 = 6;
 
 /// Longest message in bytes. The longest honest one is a request with a full excerpt and 256 operations.
 pub const LONGEST: usize = 1 << 20;
@@ -66,6 +66,11 @@ pub enum ToSupervisor {
     Named {
         /// A host's name.
         name: String,
+    },
+    /// File gate alone: calls are refused that nobody was asked about, since nothing can be done at this time.
+    Hindered {
+        /// What is in the way; made safe.
+        why: String,
     },
     /// A deed ended: for the ledger and for who else waits on the same hold.
     Done {

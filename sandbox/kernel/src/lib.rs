@@ -33,3 +33,4 @@ pub mod survey;
 mod sys;
 pub mod terminal;
 mod trial;
+pub mod turns;

@@ -100,6 +100,9 @@ pub enum Why {
     /// Somebody writes to it all the time.
     #[error("it changes while it is read")]
     Changing,
+    /// It would have to be copied, and whoever asked cannot wait for that.
+    #[error("it would take long to copy it")]
+    TakesLong,
     /// Kinds of file that cannot be kept.
     #[error("{0}")]
     Kind(&'static str),

@@ -168,6 +168,18 @@ impl Session {
     /// # Errors
     /// It could not be kept, and why. Nothing is left behind then, and nothing is recorded: see [`Session::lost`].
     pub fn keep(&self, subject: &Subject<'_>) -> Result<Kept<'_>, NotKept> {
+        self.keep_within(subject, u64::MAX)
+    }
+
+    /// As [`Session::keep`], where it takes no copy of more than so many bytes: for whoever holds others up meanwhile.
+    ///
+    /// # Errors
+    /// [`Why::TakesLong`]: it would. And as there.
+    pub fn keep_quickly(&self, subject: &Subject<'_>, most: u64) -> Result<Kept<'_>, NotKept> {
+        self.keep_within(subject, most)
+    }
+
+    fn keep_within(&self, subject: &Subject<'_>, most: u64) -> Result<Kept<'_>, NotKept> {
         let (id, mut facts) = facts::look(subject.object).map_err(Why::io("looking at it"))?;
         if self.born(id) {
             return Ok(Kept { session: self, outcome: Outcome::Born, mark: None, _lease: None });
@@ -181,6 +193,9 @@ impl Session {
         if let Some(known) = state.known.get_mut(&id) {
             known.asked += 1;
             if let (Some(number), Loss::Content) = (known.linked, subject.loss) {
+                if facts.size > most {
+                    return Err(Why::TakesLong.into());
+                }
                 self.unshare(number, &facts)?;
                 known.linked = None;
             }
@@ -192,7 +207,7 @@ impl Session {
         if facts.links == 0 || written_to {
             return Ok(Kept { session: self, outcome: Outcome::Nothing, mark: None, _lease: None });
         }
-        let (body, lease) = self.body(&mut state, subject, id, &mut facts)?;
+        let (body, lease) = self.body(&mut state, (subject, most), id, &mut facts)?;
         let (way, number) = match body {
             Body::Object { number, way, .. } => (Some(way), Some(number)),
             Body::None | Body::Target(_) => (None, None),
@@ -380,7 +395,7 @@ impl Session {
         Ok(())
     }
 
-    fn body(&self, state: &mut State, subject: &Subject<'_>, id: Identity, facts: &mut Facts) -> Result<(Body, Option<OwnedFd>), Why> {
+    fn body(&self, state: &mut State, (subject, most): (&Subject<'_>, u64), id: Identity, facts: &mut Facts) -> Result<(Body, Option<OwnedFd>), Why> {
         match facts.kind {
             Kind::Link => {
                 let target = fs::readlinkat(subject.object, c"", Vec::new()).map_err(Why::io("reading the link"))?;
@@ -396,7 +411,7 @@ impl Session {
                 let file = self.opened(subject.object, facts);
                 match (file, facts.size) {
                     (Ok(_), 0) | (Err(Errno::ACCESS | Errno::PERM), 0) => Ok((Body::None, None)),
-                    (Ok(file), _) => self.content(state, subject, id, facts, file),
+                    (Ok(file), _) => self.content(state, (subject, most), id, facts, file),
                     (Err(error), _) => Err(Why::Unreadable(error)),
                 }
             }
@@ -414,14 +429,28 @@ impl Session {
         Ok(file)
     }
 
-    fn content(&self, state: &mut State, subject: &Subject<'_>, id: Identity, facts: &Facts, file: OwnedFd) -> Result<(Body, Option<OwnedFd>), Why> {
+    fn content(
+        &self,
+        state: &mut State,
+        (subject, most): (&Subject<'_>, u64),
+        id: Identity,
+        facts: &Facts,
+        file: OwnedFd,
+    ) -> Result<(Body, Option<OwnedFd>), Why> {
+        // Making room removes what other sessions kept.
+        if most != u64::MAX && !self.room.has(facts.stored)? {
+            return Err(Why::TakesLong);
+        }
         if let Some(gone) = self.room.make(facts.stored)? {
             state.write(&Record::Room { at: now(), sessions: gone })?;
         }
         let number = state.next;
         state.next += 1;
         let name = object_name(number);
-        let (way, Held { digest, leased }) = first_way(&mut self.task(state, subject, id, facts, &file, &name), |keeper, task| (keeper.keep)(task))?;
+        let (way, Held { digest, leased }) = first_way(&mut self.task(state, subject, id, facts, &file, &name), |keeper, task| match keeper.way {
+            Way::Copy if facts.size > most => Err(Pass::Stop(Why::TakesLong)),
+            Way::Reflink | Way::Link | Way::Copy => (keeper.keep)(task),
+        })?;
         self.room.take(facts.stored);
         if way == Way::Copy {
             state.copied = state.copied.saturating_add(facts.stored);

@@ -28,6 +28,8 @@ enum Word {
     Gone(Number),
     /// How a permitted deed ended.
     Done(u64, String),
+    /// Why calls are refused that nobody was asked about.
+    Hindered(String),
 }
 
 /// What comes back.
@@ -98,6 +100,11 @@ impl Line {
         let _ = self.words.try_send(Word::Done(deed, outcome));
     }
 
+    /// Why calls are refused that nobody was asked about.
+    pub(super) fn hindered(&self, why: String) {
+        let _ = self.words.try_send(Word::Hindered(why));
+    }
+
     /// The next answer, if there is one now.
     ///
     /// # Errors
@@ -144,6 +151,7 @@ async fn serve(gate: Arc<RemoteGate>, mut words: asynchronous::Receiver<Word>, a
             // Dropping the promise tells the supervisor.
             Word::Gone(number) => drop(open.remove(&number).map(|task| task.abort())),
             Word::Done(deed, outcome) => gate.done(deed, &outcome),
+            Word::Hindered(why) => gate.hindered(&why),
         }
     }
 }

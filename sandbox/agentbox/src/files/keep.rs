@@ -13,6 +13,18 @@ use nix::{errno::Errno, sys::stat::SFlag};
 
 use super::judge::Since;
 
+/// What is not larger, in bytes, is copied in a moment.
+const QUICK: u64 = 4 << 20;
+
+/// How long keeping may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Time {
+    /// A moment: other boxes wait for their turn.
+    Short,
+    /// Whatever it takes.
+    Any,
+}
+
 /// What becomes of a deed whose loss the vault does not take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unkept {
@@ -84,29 +96,33 @@ impl Keeper {
         if sure { Undo::Yes("the vault keeps the first version, and `agentbox undo` brings it back".to_owned()) } else { Undo::Unknown }
     }
 
-    /// Keeps all that the touches would lose. The proofs are held until the deed is done.
+    /// Keeps all that the touches would lose. The proofs are held until the deed is done. None: there is no time for it.
     ///
     /// # Errors
     /// Nothing may happen: the vault itself does not work. What it only does not take (too large, of a kind that has no content) is recorded as
     /// lost, unless somebody was told that it would be kept.
-    pub(super) fn keep(&self, touches: &[(Touched<'_>, Since)], unkept: Unkept) -> Result<Vec<Kept<'_>>, Errno> {
+    pub(super) fn keep(&self, touches: &[(Touched<'_>, Since)], unkept: Unkept, time: Time) -> Result<Option<Vec<Kept<'_>>>, Errno> {
         let wanted = touches.iter().any(|(touch, since)| *since == Since::Before || may_hold_older(touch.what, &touch.stat, touch.own));
         // Two names of one thing: nothing happens to it.
         let same = matches!(touches, [(one, _), (other, _)] if one.stat.id() == other.stat.id());
         if !wanted || same {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         }
         self.used.set(true);
         let mut proofs = Vec::with_capacity(touches.len());
         // What stands at a rename's target is kept before the move is told.
         for (touch, _) in touches.iter().rev() {
             // An agent that makes a file unreadable before it removes it must not get it past the vault.
-            if let Some(proof) = with_reading(|| kept(&self.session, touch, touches, unkept))? {
-                proofs.push(proof);
+            match with_reading(|| kept(&self.session, touch, touches, (unkept, time))) {
+                Ok(proof) => proofs.extend(proof),
+                Err(not) => {
+                    proofs.into_iter().for_each(Kept::failed);
+                    return if not.why == Why::TakesLong { Ok(None) } else { Err(refused(&not)) };
+                }
             }
         }
         let _ = self.dirty.try_send(());
-        Ok(proofs)
+        Ok(Some(proofs))
     }
 }
 
@@ -126,37 +142,39 @@ fn subject<'t>(touch: &'t Touched<'_>) -> Option<Subject<'t>> {
     Some(Subject { object: touch.object, folder, path: &touch.path, loss })
 }
 
-fn kept<'s>(session: &'s Session, touch: &Touched<'_>, all: &[(Touched<'_>, Since)], unkept: Unkept) -> Result<Option<Kept<'s>>, Errno> {
+fn kept<'s>(session: &'s Session, touch: &Touched<'_>, all: &[(Touched<'_>, Since)], (unkept, time): (Unkept, Time)) -> Result<Option<Kept<'s>>, NotKept> {
     let moved = || {
         let (Some(from_folder), Some((to, to_folder))) = (touch.folder, &touch.to) else { return None };
         Some(Move { object: touch.object, from_folder, to_folder: to_folder.as_fd(), from: &touch.path, to })
     };
     match touch.what {
-        What::Move => moved().map(|moved| session.moved(&moved)).transpose().map_err(|why| refused(&why)),
+        What::Move => moved().map(|moved| session.moved(&moved)).transpose(),
         What::Exchange => {
             // Told once, with both.
-            let [(first, _), (second, _)] = all else { return Err(Errno::EINVAL) };
+            let [(first, _), (second, _)] = all else { return Err(Why::Kind("what it is exchanged with is not known").into()) };
             if !std::ptr::eq(first, touch) {
                 return Ok(None);
             }
-            moved().map(|moved| session.exchanged(&moved, second.object)).transpose().map_err(|why| refused(&why))
+            moved().map(|moved| session.exchanged(&moved, second.object)).transpose()
         }
         What::Link => {
             let Some((to, folder)) = &touch.to else { return Ok(None) };
-            session.linked(touch.object, folder.as_fd(), to).map(Some).map_err(|why| refused(&why))
+            session.linked(touch.object, folder.as_fd(), to).map(Some)
         }
-        What::Attributes => session.changed_metadata(touch.object, &touch.path).map(Some).map_err(|why| refused(&why)),
+        What::Attributes => session.changed_metadata(touch.object, &touch.path).map(Some),
         What::Remove | What::RemoveFolder | What::Replace | What::Overwrite | What::Append | What::Truncate => {
             let Some(subject) = subject(touch) else { return Ok(None) };
-            let kept = match unkept {
-                Unkept::Told => keep_or_tell(session, &subject),
-                Unkept::Refused => match session.keep(&subject) {
-                    // Another deed has lost it meanwhile.
-                    Ok(kept) if kept.outcome() == Outcome::LostBefore => return Err(Errno::EIO),
+            let kept = match time {
+                Time::Short => session.keep_quickly(&subject, QUICK),
+                Time::Any => session.keep(&subject),
+            };
+            match unkept {
+                Unkept::Told => or_told(kept, session, &subject),
+                Unkept::Refused => match kept {
+                    Ok(kept) if kept.outcome() == Outcome::LostBefore => Err(Why::Kind("another deed has lost it meanwhile").into()),
                     kept => kept.map(Some),
                 },
-            };
-            kept.map_err(|why| refused(&why))
+            }
         }
     }
 }
@@ -166,7 +184,11 @@ fn kept<'s>(session: &'s Session, touch: &Touched<'_>, all: &[(Touched<'_>, Sinc
 /// # Errors
 /// The vault itself does not work: nothing may be lost now.
 pub(crate) fn keep_or_tell<'s>(session: &'s Session, subject: &Subject<'_>) -> Result<Option<Kept<'s>>, NotKept> {
-    match session.keep(subject) {
+    or_told(session.keep(subject), session, subject)
+}
+
+fn or_told<'s>(kept: Result<Kept<'s>, NotKept>, session: &'s Session, subject: &Subject<'_>) -> Result<Option<Kept<'s>>, NotKept> {
+    match kept {
         Ok(proof) => Ok(Some(proof)),
         Err(not) if is_too_much(&not) => session.lost(subject, &not).map(|()| None),
         Err(not) => Err(not),
@@ -179,7 +201,7 @@ fn is_too_much(not: &NotKept) -> bool {
         // Somebody outside has a lease on it, and will let go of it.
         Why::Unreadable(errno) => *errno != rustix::io::Errno::AGAIN,
         Why::TooBig { .. } | Why::CopiesUsedUp { .. } | Why::OverBudget { .. } | Why::Changing | Why::Kind(_) => true,
-        Why::DiskFull { .. } | Why::Io { .. } | Why::Journal(_) => false,
+        Why::DiskFull { .. } | Why::Io { .. } | Why::Journal(_) | Why::TakesLong => false,
     }
 }
 
@@ -193,6 +215,7 @@ fn refused(not: &NotKept) -> Errno {
         | Why::OverBudget { .. }
         | Why::Unreadable(_)
         | Why::Changing
+        | Why::TakesLong
         | Why::Kind(_)
         | Why::Io { .. }
         | Why::Journal(_) => Errno::EIO,

@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
     io::{self, Write as _},
     os::{
-        fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
     path::PathBuf,
@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use agentbox_core::{Permit, Refusal, RefusalKind, look::Undo, policy::Policy};
+use agentbox_core::{Digest, Permit, Refusal, RefusalKind, look::Undo, policy::Policy};
 use agentbox_kernel::{
     control::Control,
     launch::{GateHandles, Stand},
@@ -25,6 +25,7 @@ use agentbox_kernel::{
     selfguard::{self, Role},
     setting::Outside,
     stopped::{Bounds, Deed, Listener, Notice, Performed, Reading, Received, Roots, Stat, Touched, Ways, World},
+    turns::{Busy, Turns},
 };
 use agentbox_vault::{Begin, Hands, Kept, Settings, Vault};
 use nix::{
@@ -35,7 +36,7 @@ use nix::{
 use self::{
     ask::{Answer, Dead, Line, Number},
     judge::{Judge, Since, Word},
-    keep::{Keeper, Unkept},
+    keep::{Keeper, Time, Unkept},
 };
 use crate::commands::run::chain;
 
@@ -52,6 +53,9 @@ const PAUSE: Duration = Duration::from_micros(500);
 /// Calls that wait at once; more are refused.
 const MOST_WAITING: usize = 4096;
 
+/// How often it is told that turns do not come; each of the agent's calls could be one.
+const TOLD_AGAIN: Duration = Duration::from_secs(10);
+
 /// How often one call is judged again because another thread was faster.
 const MOST_TURNS: usize = 16;
 
@@ -66,6 +70,8 @@ pub(crate) struct Brief {
     pub(crate) writable: Vec<PathBuf>,
     /// Where the vault lies.
     pub(crate) vault: PathBuf,
+    /// Where the boxes of this user take turns.
+    pub(crate) turns: PathBuf,
     /// What runs, for people.
     pub(crate) about: String,
     /// Where the box has no namespaces: what no mount says.
@@ -161,6 +167,7 @@ fn begin<'b>(brief: &'b Brief, handed: &Control, supervisor: UnixStream) -> Resu
     let vault = Vault::open(&brief.vault, Settings::default()).map_err(|error| chain(&error))?;
     let begin = Begin { name: &brief.session, roots: &brief.writable, about: &brief.about, undoes: None };
     let session = vault.begin(&begin, hands).map_err(|error| chain(&error))?;
+    let turns = Turns::join(&brief.turns, proc.as_fd(), &brief.session, &brief.writable).map_err(|error| chain(&error))?;
     let began = tick();
     let Some((stand, fds)) = handed.receive::<Handed>().map_err(|error| chain(&error))? else { return Ok(None) };
     let mut fds = fds.into_iter();
@@ -188,8 +195,19 @@ fn begin<'b>(brief: &'b Brief, handed: &Control, supervisor: UnixStream) -> Resu
     selfguard::guard(Role::FileGate).map_err(|error| chain(&error))?;
     let line = Line::start(supervisor).map_err(|error| chain(&error))?;
     let keeper = Keeper::new(session).map_err(|error| chain(&error))?;
+    let world = world.taking(turns);
     let judge = Judge::new(&brief.policy, &brief.session, began + Duration::from_nanos(1));
-    Ok(Some(Gate { listener: Listener::from(listener), world, judge, keeper, line, asked: HashMap::new(), later: Vec::new(), looked: Instant::now() }))
+    Ok(Some(Gate {
+        listener: Listener::from(listener),
+        world,
+        judge,
+        keeper,
+        line,
+        asked: HashMap::new(),
+        later: Vec::new(),
+        looked: Instant::now(),
+        told: None,
+    }))
 }
 
 /// The time by which the kernel stamps files: it moves on in steps of some milliseconds, and what is made now is born at the last one.
@@ -216,6 +234,16 @@ struct Gate<'b> {
     /// Openings of pipes whose other end is not there.
     later: Vec<(Notice, Deed)>,
     looked: Instant,
+    /// When a turn that did not come was told of last.
+    told: Option<Instant>,
+}
+
+/// Who let a deed pass.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Policy,
+    /// A person, who was told what would be kept.
+    People(Unkept),
 }
 
 /// Whether the box's processes are still there.
@@ -247,7 +275,10 @@ impl Gate<'_> {
             if rung {
                 loop {
                     match self.line.answer() {
-                        Ok(Some(answer)) => self.answered(answer),
+                        Ok(Some(answer)) => {
+                            self.answered(answer);
+                            self.end_turn();
+                        }
                         Ok(None) => break,
                         // Whatever waits is refused by being dropped.
                         Err(Dead) => return Ok(self.keeper),
@@ -263,6 +294,7 @@ impl Gate<'_> {
             }
             if busy && self.looked.elapsed() >= LOOK_AFTER {
                 self.look_after();
+                self.end_turn();
             }
         }
     }
@@ -272,12 +304,28 @@ impl Gate<'_> {
             Reading::Answered => {}
             Reading::Deed(notice, deed) => self.decide(notice, deed),
         }
+        self.end_turn();
+    }
+
+    /// Whatever was done with the turn, it is over.
+    fn end_turn(&mut self) {
+        self.world.give_turn();
+        if let Some(busy) = self.world.was_busy()
+            && self.told.is_none_or(|told| told.elapsed() >= TOLD_AGAIN)
+        {
+            self.told = Some(Instant::now());
+            self.line.hindered(why(&busy));
+        }
     }
 
     fn decide(&mut self, notice: Notice, deed: Deed) {
         let mut next = Some((notice, deed));
         for _ in 0..MOST_TURNS {
             let Some((notice, mut deed)) = next.take() else { return };
+            // All that is judged hangs together with what other boxes do in the same trees.
+            if let Err(errno) = self.world.take_turn() {
+                return notice.refuse(errno);
+            }
             if deed.things(&self.world).all(|thing| self.judge.is_free(&thing, self.since(thing.object, &thing.stat, thing.own))) {
                 next = self.performed(deed.perform(notice, &self.world));
                 continue;
@@ -288,10 +336,21 @@ impl Gate<'_> {
             };
             match self.judge.judge(&touches, notice.tid(), &self.world) {
                 Word::Yes(still) => {
-                    let kept = self.keeper.keep(&touches, Unkept::Told);
-                    drop(touches);
-                    next = self.performed(Self::done_with(kept, notice, deed, &self.world));
-                    drop(still);
+                    let performed = {
+                        let kept = self.keeper.keep(&touches, Unkept::Told, Time::Short);
+                        if let Ok(None) = kept {
+                            drop(still);
+                            let (seen, _) = self.judge.digest(&touches, &self.world);
+                            drop(touches);
+                            self.keep_at_leisure(notice, deed, &seen, By::Policy)
+                        } else {
+                            drop(touches);
+                            let performed = Self::done_with(kept.map(Option::unwrap_or_default), notice, deed, &self.world);
+                            drop(still);
+                            performed
+                        }
+                    };
+                    next = self.performed(performed);
                 }
                 Word::Ask(mut request) => {
                     let undo = self.keeper.foretell(&touches);
@@ -347,11 +406,69 @@ impl Gate<'_> {
         }
     }
 
-    /// Does what a person said yes to: it is not lost with the machine's power either.
-    fn keep_and_do(&self, notice: Notice, deed: Deed, unkept: Unkept) -> Performed {
-        let kept = self.touches(&deed).and_then(|touches| self.keeper.keep(&touches, unkept));
-        let kept = kept.and_then(|proofs| self.keeper.sync().map(|()| proofs));
-        Self::done_with(kept, notice, deed, &self.world)
+    /// Does what a person said yes to, in a turn that was begun with the last look: it is not lost with the machine's power either.
+    fn keep_and_do(&self, notice: Notice, deed: Deed, seen: &Digest, unkept: Unkept) -> Performed {
+        let kept = self.touches(&deed).and_then(|touches| self.keeper.keep(&touches, unkept, Time::Short));
+        match kept {
+            Ok(None) => self.keep_at_leisure(notice, deed, seen, By::People(unkept)),
+            kept => {
+                let kept = kept.map(Option::unwrap_or_default).and_then(|proofs| self.synced(proofs));
+                Self::done_with(kept, notice, deed, &self.world)
+            }
+        }
+    }
+
+    fn synced<'k>(&'k self, proofs: Vec<Kept<'k>>) -> Result<Vec<Kept<'k>>, Errno> {
+        match self.keeper.sync() {
+            Ok(()) => Ok(proofs),
+            Err(errno) => {
+                proofs.into_iter().for_each(Kept::failed);
+                Err(errno)
+            }
+        }
+    }
+
+    /// Keeps what takes long while it is nobody's turn, and then does what was judged, if in the new turn all is as it was seen.
+    fn keep_at_leisure(&self, notice: Notice, deed: Deed, seen: &Digest, by: By) -> Performed {
+        self.world.give_turn();
+        let unkept = match by {
+            By::Policy => Unkept::Told,
+            By::People(unkept) => unkept,
+        };
+        let kept = self.touches(&deed).and_then(|touches| self.keeper.keep(&touches, unkept, Time::Any)).map(Option::unwrap_or_default);
+        let proofs = match kept.and_then(|proofs| if by == By::Policy { Ok(proofs) } else { self.synced(proofs) }) {
+            Ok(proofs) => proofs,
+            failed @ Err(_) => return Self::done_with(failed, notice, deed, &self.world),
+        };
+        let new_look = self.world.take_turn().and_then(|()| self.touches(&deed)).and_then(|touches| self.is_as_seen(&touches, seen, by, notice.tid()));
+        match new_look {
+            Ok(still) => {
+                let performed = Self::done_with(Ok(proofs), notice, deed, &self.world);
+                drop(still);
+                performed
+            }
+            Err(errno) => {
+                proofs.into_iter().for_each(Kept::failed);
+                notice.refuse(errno);
+                Performed::Answered(Err(errno))
+            }
+        }
+    }
+
+    /// Whether the things are those that were judged, with the contents that were, which stay while the descriptors are open. What the policy allows
+    /// is judged again by all else: whether something has another name, say.
+    fn is_as_seen(&self, touches: &[(Touched<'_>, Since)], seen: &Digest, by: By, tid: i32) -> Result<Vec<OwnedFd>, Errno> {
+        let (now, still) = self.judge.digest(touches, &self.world);
+        if now != *seen {
+            return Err(Errno::EBUSY);
+        }
+        match by {
+            By::People(_) => Ok(still),
+            By::Policy => match self.judge.judge(touches, tid, &self.world) {
+                Word::Yes(still) => Ok(still),
+                Word::Ask(_) | Word::No(_) => Err(Errno::EBUSY),
+            },
+        }
     }
 
     /// Does it, unless what it would lose could not be kept.
@@ -391,14 +508,15 @@ impl Gate<'_> {
             gate.line.done(number, format!("nothing was done: {why}"));
             notice.refuse(Errno::EPERM);
         };
-        let (digest, still) = match self.touches(&deed) {
+        // Nobody was kept from anything while a person was asked: the turn is taken now, and with it the last look.
+        let (digest, still) = match self.world.take_turn().and_then(|()| self.touches(&deed)) {
             Ok(touches) => self.judge.digest(&touches, &self.world),
             Err(errno) => return void(self, notice, &errno.to_string()),
         };
-        if let Err(unfit) = permit.consume(&digest, std::time::SystemTime::now()) {
+        if let Err(unfit) = permit.consume(&digest, SystemTime::now()) {
             return void(self, notice, &unfit.to_string());
         }
-        let outcome = match self.keep_and_do(notice, deed, unkept) {
+        let outcome = match self.keep_and_do(notice, deed, &digest, unkept) {
             Performed::Answered(Ok(())) => "done".to_owned(),
             Performed::Answered(Err(errno)) => format!("it failed: {errno}"),
             // Another thing than the one that was shown: it is not done, and whoever wants it asks anew.
@@ -433,6 +551,12 @@ impl Gate<'_> {
             }
         }
     }
+}
+
+/// Why a call was refused for want of its turn, for people.
+fn why(busy: &Busy) -> String {
+    let whose = busy.session.as_ref().map_or_else(|| "another box".to_owned(), |session| format!("the box {session}"));
+    format!("{whose}, which writes the same files, is in the midst of a deed and does not end it: its file gate is stopped, or its disk hangs")
 }
 
 /// What the agent's program is told.

@@ -44,7 +44,7 @@ use super::{
     launchable::{self, Found, Why},
     reins::Bridle,
     traces, trust, variables, without,
-    writes::{Files, Used},
+    writes::{self, Files, Used},
 };
 use crate::{
     caches,
@@ -331,7 +331,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     let screen = if shares_terminal { Screen::SharedWithAgent } else { Screen::Apart };
     let name = session.clone();
     let deputies = [Some(&broker), files.process()].into_iter().flatten().map(Child::leash).collect::<Result<_, _>>().map_err(|error| own(&error))?;
-    let bridle = Bridle::new(running.reins().map_err(|error| own(&error))?, deputies);
+    let bridle = Bridle::new(running.reins().map_err(|error| own(&error))?, deputies, (controls.path().join(writes::TURNS), name.clone()));
     let required = if must_probe { attend::Required::Yes } else { attend::Required::No };
     let alarm = prober.as_ref().ok().and_then(|prober| prober.breaches().ok()).map(|line| attend::Alarm { line, required });
     let setup = Setup {

@@ -12,6 +12,7 @@ use std::{
 };
 
 use agentbox_core::policy::Policy;
+use agentbox_desk::control::Folder;
 use agentbox_kernel::{
     control::Control,
     launch::{FileGate, GateHandles},
@@ -26,6 +27,9 @@ use crate::{
     files,
     scratch::{self, Layers},
 };
+
+/// Where the boxes of this user take turns, beside their control sockets.
+pub(super) const TURNS: &str = "turns";
 
 /// How long the file gate may take for the deed that it is at when the box has ended.
 const LAST_KEEPING: Duration = Duration::from_secs(10);
@@ -60,8 +64,9 @@ impl Files {
         }
         let (line, gates_end) = Control::pair().map_err(|error| own(&error))?;
         let vault = site.folder;
+        let turns = Folder::of_this_user().map_err(|error| own(&error))?.path().join(TURNS);
         let (policy, session) = (policy.clone(), session.to_owned());
-        let brief = files::Brief { policy, session, writable: fence.writable.clone(), vault: vault.clone(), about, without: None };
+        let brief = files::Brief { policy, session, writable: fence.writable.clone(), vault: vault.clone(), turns, about, without: None };
         if is_above {
             return Ok(Self::Gate { process: None, waiting: Some((brief, gates_end)), line, vault });
         }

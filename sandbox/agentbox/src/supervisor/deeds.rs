@@ -87,9 +87,21 @@ impl Supervisor {
             ToSupervisor::Said { text } => self.said(&text),
             ToSupervisor::Done { ask, outcome } => self.done(ask, &outcome),
             ToSupervisor::Named { name } => self.names.add(&name),
+            ToSupervisor::Hindered { why } => self.hindered(&why),
             // The reader sends these another way.
             ToSupervisor::Record { .. } => {}
         }
+    }
+
+    /// The file gate refuses by itself.
+    fn hindered(&mut self, why: &str) {
+        let why = safe::line(why, 300);
+        let summary = "changes of files".to_owned();
+        let guidance = "Nothing was done. Wait, and try it again; if it stays so, say it in your report.".to_owned();
+        let refusal = Refusal { guidance, ..failed(&format!("It was not done: {why}.")) };
+        self.write(Draft { note: format!("{summary}: {why}"), ..Draft::new(Event::Denied, &self.session) }, Durability::Grouped);
+        let _ = self.to_broker.try_send(ToBroker::Told { summary: summary.clone(), refusal: refusal.clone() });
+        self.remember(summary, "turns", &refusal);
     }
 
     fn asked(&mut self, ask: u64, mut request: Box<Request>) {

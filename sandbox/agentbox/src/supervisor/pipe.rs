@@ -92,6 +92,9 @@ async fn read(who: Who, reader: &mut OwnedReadHalf, heard: &mpsc::Sender<ToSuper
         while let Some(message) = wire::decode::<ToSupervisor>(&mut buffer).map_err(bad)? {
             let sent = match message {
                 ToSupervisor::Named { .. } if who != Who::Broker => return Err(io::Error::new(io::ErrorKind::InvalidData, "names are the broker's")),
+                ToSupervisor::Hindered { .. } if who != Who::FileGate => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "what hinders deeds is told by the file gate"));
+                }
                 ToSupervisor::Record { drafts } => records.send(drafts).await.is_ok(),
                 ToSupervisor::Ask { ask, .. } | ToSupervisor::Gone { ask } | ToSupervisor::Redeem { ask, .. } | ToSupervisor::Done { ask, .. }
                     if Who::of(ask) != who =>
@@ -103,6 +106,7 @@ async fn read(who: Who, reader: &mut OwnedReadHalf, heard: &mpsc::Sender<ToSuper
                 | ToSupervisor::Redeem { .. }
                 | ToSupervisor::Done { .. }
                 | ToSupervisor::Named { .. }
+                | ToSupervisor::Hindered { .. }
                 | ToSupervisor::Said { .. }) => heard.send(other).await.is_ok(),
             };
             if !sent {

@@ -1,4 +1,4 @@
-//! Where something is mounted.
+//! What is mounted, and where.
 
 use std::{
     ffi::OsString,
@@ -17,13 +17,38 @@ use nix::{
 /// The list of a machine with many containers, in bytes.
 const LONGEST: u64 = 4 << 20;
 
+/// A mount.
+#[derive(Debug)]
+pub(crate) struct Mounted {
+    /// Its number, as `statx` has it.
+    pub(crate) id: u64,
+    /// Its file system's device, `8:1`.
+    pub(crate) device: String,
+    /// The folder of its file system that is mounted.
+    pub(crate) root: PathBuf,
+    /// Where.
+    pub(crate) at: PathBuf,
+}
+
 /// Every mount of this process's view; `proc` is a `/proc` that shows this process.
-pub(crate) fn mounted(proc: BorrowedFd<'_>) -> Result<Vec<PathBuf>, Errno> {
+pub(crate) fn all(proc: BorrowedFd<'_>) -> Result<Vec<Mounted>, Errno> {
     let mut text = Vec::new();
     let list = openat(proc, "self/mountinfo", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     File::from(list).take(LONGEST).read_to_end(&mut text).map_err(|_| Errno::EIO)?;
-    let at = |line: &[u8]| line.split(|byte| *byte == b' ').nth(4).map(|field| PathBuf::from(OsString::from_vec(unescaped(field))));
-    Ok(text.split(|byte| *byte == b'\n').filter_map(at).collect())
+    let path = |field: &[u8]| PathBuf::from(OsString::from_vec(unescaped(field)));
+    let mount = |line: &[u8]| {
+        // Number, parent's number, device, root, place.
+        let mut fields = line.split(|byte| *byte == b' ');
+        let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+        let device = String::from_utf8_lossy(fields.nth(1)?).into_owned();
+        Some(Mounted { id, device, root: path(fields.next()?), at: path(fields.next()?) })
+    };
+    Ok(text.split(|byte| *byte == b'\n').filter_map(mount).collect())
+}
+
+/// Where something is mounted, of the same.
+pub(crate) fn mounted(proc: BorrowedFd<'_>) -> Result<Vec<PathBuf>, Errno> {
+    Ok(all(proc)?.into_iter().map(|mount| mount.at).collect())
 }
 
 /// The kernel writes spaces, tabs, newlines and backslashes in octal.

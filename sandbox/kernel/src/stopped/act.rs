@@ -77,8 +77,21 @@ impl Notice {
 }
 
 impl Deed {
-    /// Does it, and answers the caller.
+    /// Does it, and answers the caller, in this gate's turn: the one in which it was read and judged, or a new one if all that it names is held
+    /// ([`Deed::hold`]), and looked at again here.
     pub fn perform(self, notice: Notice, world: &World) -> Performed {
+        let performed = self.done(notice, world);
+        if !matches!(performed, Performed::Another(..)) {
+            world.give_turn();
+        }
+        performed
+    }
+
+    fn done(self, notice: Notice, world: &World) -> Performed {
+        if let Err(errno) = world.take_turn() {
+            notice.refuse(errno);
+            return Performed::Answered(Err(errno));
+        }
         // Whoever has gone, or was answered by a signal, is not acted for.
         if !notice.is_waiting() {
             return Performed::Answered(Err(Errno::EINTR));
@@ -101,7 +114,12 @@ impl Deed {
             notice.refuse(errno);
             return Performed::Answered(Err(errno));
         }
-        match perform(self.act, notice.tid(), world) {
+        let done = perform(self.act, notice.tid(), world);
+        // A caller that goes on does not do so in our turn; what is cut short is so in it.
+        if !matches!(done, Ok(Done::ToCut(..) | Done::Another(_))) {
+            world.give_turn();
+        }
+        match done {
             Ok(Done::Value) => {
                 notice.answer(0);
                 Performed::Answered(Ok(()))

@@ -168,8 +168,14 @@ pub enum Reading {
 
 impl Deed {
     /// Reads a call. Whatever fails as it would have failed without us is answered at once.
+    ///
+    /// Of a deed it leaves the turn taken ([`World::take_turn`]), for judging and doing it.
     pub fn read(notice: Notice, world: &World) -> Reading {
-        match read::read(&notice, world) {
+        let read = read::read(&notice, world);
+        if !matches!(read, Ok(Read::Act(_))) {
+            world.give_turn();
+        }
+        match read {
             Ok(Read::Act(act)) => Reading::Deed(notice, Self { act }),
             Ok(Read::GoOn) => {
                 notice.go_on();

@@ -194,6 +194,8 @@ impl From<'_> {
         if path.to_bytes().is_empty() {
             return Err(Errno::ENOENT);
         }
+        // The first look.
+        self.world.take_turn()?;
         let (before, last, trailing) = split(path);
         let words = self.words(before);
         let mut walk = Walk { from: self, links: 0 };
@@ -213,6 +215,7 @@ impl From<'_> {
         if matches!(last, b"" | b"." | b"..") || trailing == Trailing::Slash {
             return None;
         }
+        self.world.take_turn().ok()?;
         let end = if follow == Follow::Yes { OFlag::empty() } else { OFlag::O_NOFOLLOW };
         let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC | end).resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
         let base = self.base_again(path.to_bytes()).ok()?;

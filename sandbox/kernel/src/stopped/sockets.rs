@@ -351,6 +351,8 @@ fn unix_connect(ways: &Ways, socket: &OwnedFd, name: Vec<u8>, notice: &Notice, w
     if !is_born_here && !ways.named.contains(&world.path_of(object.held()?)?) {
         return Err(Errno::EACCES);
     }
+    // The socket's file is held, and who listens there may take long.
+    world.give_turn();
     joined(ways, socket, &UnixAddr::new(&PathBuf::from(format!("/proc/self/fd/{}", object.held()?.as_raw_fd())))?)
 }
 

@@ -31,7 +31,11 @@ use super::{
     sockets::Ways,
     stat::Stat,
 };
-use crate::{capabilities, lease, mounts, sys::foreign};
+use crate::{
+    capabilities, lease, mounts,
+    sys::foreign,
+    turns::{Busy, Turns},
+};
 
 /// For how long a mask that was read counts: a number of a process can be another's after that.
 const MASK_LASTS: Duration = Duration::from_millis(50);
@@ -84,6 +88,10 @@ pub struct World {
     reserve: Left,
     /// What was made here for the box, where all that it makes is: see [`World::has_made`].
     made: RefCell<HashSet<Made>>,
+    /// With the gates of other boxes on the same trees; none in tests of one.
+    turns: Option<Turns>,
+    /// The last turn that was waited for in vain, until somebody tells of it.
+    busy: RefCell<Option<Busy>>,
 }
 
 /// A thing by its device, inode and birth: an inode that has been let go of is soon another thing's.
@@ -188,7 +196,39 @@ impl World {
             without: None,
             reserve: Left::from(Reserve::default()),
             made: RefCell::default(),
+            turns: None,
+            busy: RefCell::default(),
         })
+    }
+
+    /// The same, where the gates of other boxes do deeds in the same trees.
+    #[must_use]
+    pub fn taking(self, turns: Turns) -> Self {
+        Self { turns: Some(turns), ..self }
+    }
+
+    /// Waits for this gate's turn, from which on no other gate changes what is looked at, until [`World::give_turn`]. Had already, it is kept. To be
+    /// taken when the caller's memory has been read, which it can make take long.
+    ///
+    /// # Errors
+    /// EBUSY: another gate does not give it back, as [`World::was_busy`] tells.
+    pub fn take_turn(&self) -> Result<(), Errno> {
+        self.turns.as_ref().map_or(Ok(()), Turns::take).map_err(|busy| {
+            *self.busy.borrow_mut() = Some(busy);
+            Errno::EBUSY
+        })
+    }
+
+    /// Ends the turn, if it is had: before a caller is answered, who would else go on in it, and before what may take long.
+    pub fn give_turn(&self) {
+        if let Some(turns) = &self.turns {
+            turns.give();
+        }
+    }
+
+    /// Whether a turn was waited for in vain since this was asked last.
+    pub fn was_busy(&self) -> Option<Busy> {
+        self.busy.take()
     }
 
     pub(super) fn files(&self) -> Files {

@@ -17,6 +17,7 @@ pub(crate) mod prctl;
 #[cfg(test)]
 pub(crate) mod raw;
 pub(crate) mod seccomp;
+pub(crate) mod shared;
 pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod terminal;

@@ -310,3 +310,28 @@ fn what_is_foretold_comes_true_and_leaves_nothing_behind() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn whoever_has_no_time_gets_no_copy_and_leaves_nothing_behind() {
+    let scene = Scene::new();
+    let path = scene.write("f", vec![7; 20_000]);
+    let gate = scene.begin("s1");
+    let (object, folder) = (object(&path).unwrap(), super::object(path.parent().unwrap()).unwrap());
+    let subject = |loss| Subject { object: object.as_fd(), folder: Some(folder.as_fd()), path: &path, loss };
+    match gate.0.keep_quickly(&subject(Loss::Content), 8192) {
+        Ok(kept) if kept.outcome() == Outcome::First(Some(Way::Reflink)) => {
+            println!("SKIPPED: this file system reflinks, so nothing is copied");
+            return;
+        }
+        other => assert_eq!(other.unwrap_err().why, Why::TakesLong),
+    }
+    let in_vault =
+        || std::fs::read_dir(scene.vault.path().join("sessions/s1")).unwrap().flatten().filter(|entry| entry.metadata().unwrap().len() == 20_000).count();
+    assert_eq!(in_vault(), 0);
+    // A link takes no time, and neither does what is small enough.
+    let kept = gate.0.keep_quickly(&subject(Loss::Name), 8192).unwrap();
+    assert_eq!(kept.outcome(), Outcome::First(Some(Way::Link)));
+    kept.failed();
+    assert_eq!(gate.0.keep_quickly(&subject(Loss::Content), 20_000).unwrap().outcome(), Outcome::First(Some(Way::Copy)));
+    assert_eq!(in_vault(), 1);
+}

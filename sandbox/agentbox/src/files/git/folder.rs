@@ -26,6 +26,9 @@ use super::trouble::Trouble;
 /// Most names read from one folder: more than git puts in any.
 const MOST_NAMES: usize = 200_000;
 
+/// Longer than a step of the clock by which files are stamped: those are 1 to 10 ms.
+const STEP: Duration = Duration::from_millis(20);
+
 /// An open folder.
 #[derive(Debug)]
 pub(crate) struct Folder {
@@ -80,6 +83,14 @@ impl Facts {
     pub(crate) const fn stamp(&self) -> Stamp {
         let s = &self.0;
         Stamp(s.stx_dev_major, s.stx_dev_minor, s.stx_ino, s.stx_ctime.tv_sec, s.stx_ctime.tv_nsec, s.stx_size)
+    }
+
+    /// Whether the stamp will be another one after the next change: that by which files are stamped goes in steps of some milliseconds, and what
+    /// another process changes in the same step does not show.
+    pub(crate) fn is_settled(&self) -> bool {
+        let seconds = u64::try_from(self.0.stx_ctime.tv_sec).unwrap_or(u64::MAX >> 1);
+        let changed = SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, self.0.stx_ctime.tv_nsec));
+        changed.is_some_and(|changed| SystemTime::now().duration_since(changed).is_ok_and(|since| since > STEP))
     }
 
     fn kind(&self) -> FileType {

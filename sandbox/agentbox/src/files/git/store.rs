@@ -33,7 +33,8 @@ pub(crate) enum Without<'a> {
 /// What is remembered of one repository between judgements.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    packs: Option<(Stamp, Vec<Pack>)>,
+    /// By the folder that they lie in; none where a change of it may not have shown yet.
+    packs: Option<(Option<Stamp>, Vec<Pack>)>,
     nodes: HashMap<Id, Arc<Node>>,
     closure: Option<(Vec<Id>, Arc<HashSet<Id>>)>,
 }
@@ -71,6 +72,8 @@ pub(crate) struct Store<'a> {
     git: &'a Folder,
     hash: Hash,
     memory: &'a mut Memory,
+    /// Whether the packs were looked at in this judgement already.
+    looked: bool,
     /// What is left of the work this judgement may take.
     pub(crate) budget: &'a mut Budget,
 }
@@ -78,7 +81,7 @@ pub(crate) struct Store<'a> {
 impl<'a> Store<'a> {
     /// Opens the objects below a git directory.
     pub(crate) fn new(git: &'a Folder, hash: Hash, memory: &'a mut Memory, budget: &'a mut Budget) -> Self {
-        Self { git, hash, memory, budget }
+        Self { git, hash, memory, looked: false, budget }
     }
 
     /// What is remembered.
@@ -158,13 +161,18 @@ impl<'a> Store<'a> {
     }
 
     fn load_packs(&mut self) -> Result<(), Trouble> {
+        if self.looked && self.memory.packs.is_some() {
+            return Ok(());
+        }
+        self.looked = true;
         let folder = Path::new("objects/pack");
         let facts = self.git.facts(folder).map_err(|error| Trouble::Unreadable("the folder of packs", error))?;
-        let Some(stamp) = facts.map(|facts| facts.stamp()) else {
+        let Some(facts) = facts else {
             self.memory.packs = None;
             return Ok(());
         };
-        if self.memory.packs.as_ref().is_some_and(|(of, _)| *of == stamp) {
+        let stamp = facts.is_settled().then(|| facts.stamp());
+        if self.memory.packs.as_ref().is_some_and(|(of, _)| of.is_some() && *of == stamp) {
             return Ok(());
         }
         self.memory.packs = None;
