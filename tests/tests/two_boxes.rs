@@ -179,6 +179,33 @@ fn a_gate_that_is_stopped_or_killed_hangs_no_other_box() {
 }
 
 #[test]
+fn what_two_boxes_lose_together_comes_back() {
+    const FILES: usize = 300;
+    let Some(home) = ground(Home::new(POLICY)) else { return };
+    let path = |number: usize| home.path(&format!("work/free/p{number}"));
+    let content = |number: usize| format!("precious {number}\n");
+    for number in 0..FILES {
+        home.write(&format!("work/free/p{number}"), &content(number));
+    }
+    let loser = Going::start(&mut home.script(&["--unattended"], "echo up; ./race unlink free/mine - 1000000000"));
+    loser.says("up");
+    finish(&mut home.script(&["--unattended"], &format!("./race sweep free/mine free/p {FILES}; touch over"))).ended(0);
+    loser.finish().ended(0);
+    let is_back = |number: &usize| fs::read_to_string(path(*number)).is_ok_and(|found| found == content(*number));
+    assert!((0..FILES).filter(is_back).count() < FILES / 2, "each was moved, and most were lost");
+    let listed = home.outside(&["undo", "--list", "--json"]).ended(0).out();
+    let sessions: Vec<String> =
+        listed.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()?["session"].as_str().map(str::to_owned)).collect();
+    assert_eq!(sessions.len(), 2, "{listed}");
+    let told: String = sessions.iter().map(|session| home.outside(&["undo", session])).map(|undone| undone.out() + &undone.err()).collect();
+    for number in (0..FILES).filter(|number| !is_back(number)) {
+        // Where it cannot come back, that is said by its name.
+        assert!(told.contains(&format!("free/p{number}:")), "{number}:\n{told}");
+    }
+    assert!((0..FILES).filter(is_back).count() > FILES * 9 / 10, "{told}");
+}
+
+#[test]
 fn what_takes_long_to_keep_is_kept_and_done_all_the_same() {
     let Some(home) = ground(Home::new(POLICY)) else { return };
     let large = "twelve bytes".repeat(1 << 20);

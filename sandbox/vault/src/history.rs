@@ -30,6 +30,16 @@ pub(crate) struct Inode {
     pub(crate) object: (u64, Stamp),
     /// The record that gave the body was for a deed that did not happen, and its object may be gone.
     pub(crate) doubtful: bool,
+    /// The session that keeps the body, where it is another one: what one moved away a second one has lost.
+    pub(crate) by: Option<String>,
+}
+
+/// A thing from before the session that was lost under a name under which another one stood first: somebody else brought it there.
+#[derive(Clone, Debug)]
+pub(crate) struct Second {
+    pub(crate) path: PathBuf,
+    pub(crate) kind: Kind,
+    pub(crate) at: u64,
 }
 
 /// A name from before the session that something was done to.
@@ -49,6 +59,8 @@ pub(crate) struct History {
     pub(crate) inodes: HashMap<Identity, Inode>,
     /// By the path in the beginning.
     pub(crate) names: BTreeMap<PathBuf, Name>,
+    /// What has no such path that could be its own.
+    pub(crate) seconds: HashMap<Identity, Second>,
     /// Folders in which something was lost, by the path in the beginning.
     pub(crate) folders: BTreeMap<PathBuf, Identity>,
     pub(crate) digests: HashMap<u64, Digest>,
@@ -151,7 +163,7 @@ impl History {
 
     fn learn(&mut self, id: Identity, facts: &Facts, body: Option<Result<Body, String>>, doubtful: bool) {
         let object = (facts.size, facts.mtime);
-        let inode = self.inodes.entry(id).or_insert_with(|| Inode { facts: facts.clone(), body: None, object, doubtful: true });
+        let inode = self.inodes.entry(id).or_insert_with(|| Inode { facts: facts.clone(), body: None, object, doubtful: true, by: None });
         if let Some(body) = body
             && (inode.body.is_none() || inode.doubtful)
         {
@@ -179,6 +191,8 @@ impl History {
         if name.id == id {
             name.now = now;
             name.at = at;
+        } else {
+            self.seconds.entry(id).or_insert_with(|| Second { path: path.to_owned(), kind, at });
         }
     }
 
@@ -241,7 +255,7 @@ fn stamp(millis: u64) -> Stamp {
 }
 
 /// The numbers of the records whose deed did not happen: each `Undone` calls off the last one before it that fits.
-fn called_off(records: &[Record]) -> HashSet<usize> {
+pub(crate) fn called_off(records: &[Record]) -> HashSet<usize> {
     let mut standing: HashMap<(&[u8], Identity), Vec<usize>> = HashMap::new();
     let mut off = HashSet::new();
     for (number, record) in records.iter().enumerate() {

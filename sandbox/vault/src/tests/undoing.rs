@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use super::*;
 use crate::{
     State,
-    undo::{Deed, Standing},
+    undo::{Choice, Deed, Standing, Undo},
 };
 
 #[test]
@@ -358,4 +358,76 @@ fn a_session_that_runs_can_be_undone_where_nothing_stands() {
     assert_eq!(std::fs::read(&gone).unwrap(), b"1");
     // What came back is old for the running session? It was born after its beginning: its own, and gone for good when it goes again.
     drop(gate);
+}
+
+/// What `agentbox undo` says that it cannot bring back.
+fn hopeless(scene: &Scene, session: &str) -> Vec<(std::path::PathBuf, String)> {
+    Undo::of(&scene.vault, session, Choice::default()).unwrap().plan().hopeless
+}
+
+#[test]
+fn two_things_that_had_one_name_one_after_the_other_are_both_told() {
+    let scene = Scene::new();
+    let (mine, one, other) = (scene.write("mine", "first"), scene.write("one", "second"), scene.write("other", "third"));
+    let gate = scene.begin("s1");
+    gate.unlink(&mine).unwrap();
+    // By another program, or a second box.
+    std::fs::rename(&one, &mine).unwrap();
+    gate.unlink(&mine).unwrap();
+    std::fs::rename(&other, &mine).unwrap();
+    gate.overwrite(&mine, b"spoilt");
+    drop(gate);
+    scene.vault.finish("s1", std::time::Duration::from_secs(60)).unwrap();
+    let told = hopeless(&scene, "s1");
+    let contents: Vec<Vec<u8>> = told
+        .iter()
+        .map(|(path, why)| {
+            assert_eq!(*path, mine, "{why}");
+            std::fs::read(why.rsplit_once("kept in ").expect("where it is kept").1).unwrap()
+        })
+        .collect();
+    assert!(contents.len() == 2 && contents.contains(&b"second".to_vec()) && contents.contains(&b"third".to_vec()), "{told:?}");
+    let _ = scene.undo("s1", Made::Stays);
+    assert_eq!(std::fs::read(&mine).unwrap(), b"first");
+}
+
+#[test]
+fn what_stands_where_another_thing_was_gets_its_content_back() {
+    let scene = Scene::new();
+    let (mine, one) = (scene.write("mine", "first"), scene.write("one", "second"));
+    let gate = scene.begin("s1");
+    gate.rename(&mine, &scene.path("away")).unwrap();
+    std::fs::rename(&one, &mine).unwrap();
+    gate.overwrite(&mine, b"spoilt");
+    drop(gate);
+    scene.vault.finish("s1", std::time::Duration::from_secs(60)).unwrap();
+    // Its place is another one's: the first one comes back there, and the second one is told.
+    assert_eq!(hopeless(&scene, "s1").len(), 1);
+}
+
+#[test]
+fn what_one_session_moved_and_another_one_lost_comes_back() {
+    let scene = Scene::new();
+    for number in 0..20 {
+        scene.write(&format!("p{number}"), format!("precious {number}"));
+    }
+    let before = scene.picture();
+    let (mover, loser) = (scene.begin("mover"), scene.begin("loser"));
+    let mine = scene.path("mine");
+    for number in 0..20 {
+        std::fs::write(&mine, "mine").unwrap();
+        mover.exchange(&mine, &scene.path(&format!("p{number}"))).unwrap();
+        loser.unlink(&mine).unwrap();
+    }
+    drop((mover, loser));
+    for session in ["mover", "loser"] {
+        scene.vault.finish(session, std::time::Duration::from_secs(60)).unwrap();
+    }
+    // The one that lost them knows not where they belong, and says so of each but the one that it can put where it was lost.
+    assert_eq!(hopeless(&scene, "loser").len(), 19);
+    let report = scene.undo("mover", Made::Stays);
+    assert_eq!((report.refused, report.lacking), (Vec::new(), Vec::new()));
+    for (path, thing) in before.iter().filter(|(path, _)| path.is_file()) {
+        assert_eq!(std::fs::read(path).unwrap(), thing.content, "{}", path.display());
+    }
 }

@@ -39,7 +39,7 @@ impl Undo {
             Body::None => return Ok(Content { object: None, size: 0, digest: None }),
             Body::Target(_) => return Err("it was a link".to_owned()),
         };
-        let session = self.vault.session_folder(&self.told.start.session).map_err(|error| error.to_string())?;
+        let session = self.vault.session_folder(inode.by.as_deref().unwrap_or(&self.told.start.session)).map_err(|error| error.to_string())?;
         let name = object_name(number);
         let object = opened(session.as_fd(), &name).map_err(|error| format!("the kept copy cannot be opened: {error}"))?;
         let changed = || "the kept copy is not what was kept: it was changed or damaged, and is left alone".to_owned();

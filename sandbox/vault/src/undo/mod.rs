@@ -6,6 +6,7 @@
 mod apply;
 mod clear;
 mod content;
+mod elsewhere;
 mod place;
 mod plan;
 mod scan;
@@ -171,7 +172,9 @@ impl Undo {
         }
         let root = fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(errno("opening /", vault.path()))?;
         let history = History::of(&told, choice.since);
-        Ok(Self { vault: vault.clone(), told, root, history, choice })
+        let mut undo = Self { vault: vault.clone(), told, root, history, choice };
+        undo.look_elsewhere();
+        Ok(undo)
     }
 
     /// How the session began.

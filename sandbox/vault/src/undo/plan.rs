@@ -109,6 +109,7 @@ impl Undo {
         for (path, name) in gone {
             self.plan_gone(&mut plan, &mut ground, path, name);
         }
+        self.plan_seconds(&mut plan, &mut ground);
         // What will have been taken away by then is in nobody's way.
         for step in plan.steps.iter_mut().filter(|step| step.makes()) {
             if step.standing != Standing::Nothing && (ground.moves.from.contains(&step.at) || ground.moves.still_at(&step.path).is_none()) {
@@ -187,6 +188,24 @@ impl Undo {
             return;
         }
         plan.steps.push(self.step(path, at.as_deref(), name, Deed::Restore { kind: wanted.facts.kind, way }));
+    }
+
+    /// What was lost under a name that is another thing's.
+    fn plan_seconds(&self, plan: &mut Plan, ground: &mut Ground) {
+        let has_name: HashSet<Identity> = self.history.names.values().map(|name| name.id).collect();
+        let mut seconds: Vec<_> = self.history.seconds.iter().filter(|(id, second)| !has_name.contains(id) && self.choice.has(&second.path)).collect();
+        seconds.sort_by(|(_, one), (_, other)| one.path.cmp(&other.path));
+        for (id, second) in seconds {
+            let is_free = !plan.steps.iter().any(|step| step.makes() && step.path == second.path);
+            if let Some(here) = self.found(&second.path).filter(|here| is_free && here.id == *id) {
+                // It stands there still.
+                ground.taken.insert(second.path.clone());
+                let name = Name { id: *id, kind: second.kind, now: Some(second.path.clone()), at: second.at };
+                self.plan_change(plan, &second.path, &name, &here, &second.path);
+            } else if let Some(why) = self.told_of(*id, second) {
+                plan.hopeless.push((second.path.clone(), why));
+            }
+        }
     }
 
     /// The thing itself is there, or will be: what of it changed?
