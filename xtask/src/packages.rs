@@ -156,6 +156,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         why: "what drizzle-kit reads schemas with",
     },
     Tool { name: "node-postgres", there: There::Runs(&["sh", "-c", "test -d \"$(npm root -g)/pg\""]), package: "npm:pg@8.16.0", why: "as drizzle-orm" },
+    Tool {
+        name: "Apollo Client",
+        there: There::Runs(&["sh", "-c", "test -d \"$(npm root -g)/@apollo/client\""]),
+        package: "npm:@apollo/client@4.3.8",
+        why: "persisted queries as an app sends them",
+    },
     Tool { name: "bwrap", there: There::Program("bwrap"), package: "bubblewrap", why: "what `cargo xtask bench` compares with" },
 ];
 

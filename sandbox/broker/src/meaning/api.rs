@@ -9,6 +9,7 @@ use super::{
     graphql::{self, Documents},
     http_rules::{self, HttpRules},
     override_methods,
+    refusal::GRAPHQL_RESPONSE,
     route::Route,
     rpc,
 };
@@ -84,7 +85,13 @@ pub(super) fn understand(head: &Head<'_>, body: Body<'_>, documents: Option<&Doc
     } else {
         None
     };
+    let reply = if reply == ReplyStyle::GraphQl && takes_graphql_response(head) { ReplyStyle::GraphQlResponse } else { reply };
     Meaning { operations, excerpt: excerpt::of(&call), reply, credentials: credentials::seen(head), unknown_document }
+}
+
+/// Whether the client says that it reads the media type of GraphQL's answers.
+fn takes_graphql_response(head: &Head<'_>) -> bool {
+    head.headers.get_all(http::header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| value.contains(GRAPHQL_RESPONSE))
 }
 
 /// An operation that cannot be understood.

@@ -14,6 +14,8 @@ pub enum ReplyStyle {
     Json,
     /// The same object, which is a GraphQL answer with one error too.
     GraphQl,
+    /// The same by the media type of GraphQL over HTTP: clients read its errors whatever the status is, where they otherwise show the status alone.
+    GraphQlResponse,
     /// An `ERR` pkt-line that git prints as `fatal: remote error: …`.
     Git(GitAnswer),
     /// Status 7 in the head of an answer without a body, as gRPC and gRPC-web have it.
@@ -57,6 +59,9 @@ impl GitAnswer {
 /// Longest message that git is sent, in characters: a terminal's few lines, far below a pkt-line's 65,516 bytes.
 const LONGEST_MESSAGE: usize = 900;
 
+/// The media type of GraphQL over HTTP's answers.
+pub(super) const GRAPHQL_RESPONSE: &str = "application/graphql-response+json";
+
 /// gRPC's number for it.
 const PERMISSION_DENIED: &str = "7";
 
@@ -69,6 +74,7 @@ pub fn refusal_response(style: ReplyStyle, refusal: &Refusal) -> Response<Bytes>
     match style {
         ReplyStyle::Json => answer(status(refusal.kind), "application/json", object(refusal).to_string().into_bytes()),
         ReplyStyle::GraphQl => answer(status(refusal.kind), "application/json", graphql(refusal).to_string().into_bytes()),
+        ReplyStyle::GraphQlResponse => answer(status(refusal.kind), GRAPHQL_RESPONSE, graphql(refusal).to_string().into_bytes()),
         // git reads a body only behind status 200; with 403 it would say nothing but the number.
         ReplyStyle::Git(which) => answer(StatusCode::OK, which.content_type(), git(which, refusal)),
         ReplyStyle::Grpc => {
@@ -244,7 +250,10 @@ mod tests {
 
     #[test]
     fn graphql_has_errors_with_extensions_and_the_plain_object() {
+        let response = refusal_response(ReplyStyle::GraphQlResponse, &refusal(RefusalKind::Denied));
+        assert_eq!(response.headers()["content-type"], "application/graphql-response+json");
         let response = refusal_response(ReplyStyle::GraphQl, &refusal(RefusalKind::Denied));
+        assert_eq!(response.headers()["content-type"], "application/json");
         let body: Value = serde_json::from_slice(response.body()).unwrap();
         assert_eq!(body["errors"][0]["extensions"]["error"], "agentbox_denied");
         assert!(body["errors"][0]["message"].as_str().unwrap().contains("waits for a person"));

@@ -23,7 +23,7 @@ use super::{
     words,
 };
 use envelope::{Envelope, Found};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Most bytes of a GraphQL request that are read: file uploads travel in the same form as the document.
 pub(crate) const LONGEST_BODY: usize = 16 << 20;
@@ -85,14 +85,18 @@ fn stored(call: &Call<'_>, envelope: &Envelope) -> Option<Arc<str>> {
     call.documents?.find(call.head.host, call.head.port, hash)
 }
 
-/// The document that a request names by its hash, for the card.
+/// Where a request names a document by its hash: all that it names or brings, each with its variables, for the card.
 #[must_use]
-pub(crate) fn document_of(call: &Call<'_>) -> Option<Arc<str>> {
-    call.documents?;
-    match envelope::find(call) {
-        Found::Envelopes(envelopes) => envelopes.iter().find_map(|envelope| stored(call, envelope)),
-        Found::Nothing | Found::Unclear(_) => None,
+pub(crate) fn documents_of(call: &Call<'_>) -> Vec<(Arc<str>, Map<String, Value>)> {
+    if call.documents.is_none() {
+        return Vec::new();
     }
+    let Found::Envelopes(envelopes) = envelope::find(call) else { return Vec::new() };
+    if !envelopes.iter().any(|envelope| stored(call, envelope).is_some()) {
+        return Vec::new();
+    }
+    let text = |envelope: &Envelope| stored(call, envelope).or_else(|| envelope.query.as_deref().map(Arc::from));
+    envelopes.into_iter().filter_map(|envelope| Some((text(&envelope)?, envelope.variables))).collect()
 }
 
 /// The hash of a document that has not passed by, where a request names it and nothing else: its client has the document, and sends it

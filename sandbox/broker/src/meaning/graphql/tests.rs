@@ -148,6 +148,15 @@ fn a_hash_stands_for_the_document_that_passed_by() {
     assert_eq!(read(&host, both).0, Effect::Destroy);
     let (effect, unknown, excerpt) = read(&host, alone.clone());
     assert!(effect == Effect::Destroy && unknown.is_none() && excerpt.contains("deleteUser"), "{excerpt}");
+    // What it is about stands in its variables, and what comes beside it is shown as well.
+    let about = json!({ "variables": { "id": "v1" }, "extensions": { "persistedQuery": { "version": 1, "sha256Hash": hash } } });
+    let (_, _, excerpt) = read(&host, about.clone());
+    assert!(excerpt.contains("deleteUser") && excerpt.ends_with("variables: {\"id\":\"v1\"}"), "{excerpt}");
+    let (_, _, excerpt) = read(&host, json!([about, { "query": "mutation { dropAll }" }]));
+    assert!(excerpt.contains("deleteUser") && excerpt.contains("v1") && excerpt.contains("dropAll"), "{excerpt}");
+    // However long the document is.
+    let (_, _, excerpt) = read(&host, json!({ "query": format!("mutation {{ #{}\n deleteUser }}", "x".repeat(9000)), "variables": { "id": "v1" } }));
+    assert!(excerpt.len() <= 4000 && excerpt.ends_with(" … (cut)\nvariables: {\"id\":\"v1\"}"), "{excerpt}");
     assert_eq!(read(&elsewhere, alone).0, Effect::Opaque, "another host may mean another document");
     // One that is named in another way beside it is opaque, and not asked for.
     let named = json!({ "documentId": "x", "extensions": { "persistedQuery": { "version": 1, "sha256Hash": hash } } });
@@ -209,6 +218,11 @@ fn is_refused_in_graphql() {
     let meaning = super::super::understand(&head, super::super::Body::Whole(br#"{"query":"{me{id}}"}"#));
     assert_eq!(meaning.reply, ReplyStyle::GraphQl);
     assert_eq!(meaning.excerpt, "{me{id}}");
+    // As Apollo asks.
+    let mut headers = HeaderMap::new();
+    headers.insert(http::header::ACCEPT, http::HeaderValue::from_static("application/graphql-response+json,application/json;q=0.9"));
+    let meaning = super::super::understand(&Head { headers: &headers, ..head }, super::super::Body::Whole(br#"{"query":"{me{id}}"}"#));
+    assert_eq!(meaning.reply, ReplyStyle::GraphQlResponse);
 }
 
 #[test]
