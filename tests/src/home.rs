@@ -56,6 +56,8 @@ enum Setting {
     WithoutNamespaces,
     /// The same, and nobody's descriptors are to be had: a filter as Docker's.
     AsInDocker,
+    /// No namespaces, and nobody's memory is to be read.
+    WithTooLittle,
 }
 
 /// Puts that filter on itself and becomes the command.
@@ -63,7 +65,11 @@ const REFUSING: &str = "refusing.py";
 
 /// A temporary folder that others may walk through.
 pub(crate) fn folder() -> TempDir {
-    let folder = tempfile::Builder::new().prefix("agentbox-test-").tempdir().expect("a temporary folder");
+    folder_in(&std::env::temp_dir())
+}
+
+fn folder_in(parent: &Path) -> TempDir {
+    let folder = tempfile::Builder::new().prefix("agentbox-test-").tempdir_in(parent).expect("a temporary folder");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("its mode");
     folder
 }
@@ -86,7 +92,20 @@ impl Home {
     /// It cannot be made.
     #[must_use]
     pub fn of(who: Who, policy: &str) -> Self {
-        let home = Self { folder: folder(), who, setting: Setting::Here };
+        Self::within(folder(), who, policy)
+    }
+
+    /// One for this user, in a new folder of that one.
+    ///
+    /// # Panics
+    /// It cannot be made.
+    #[must_use]
+    pub fn below(parent: &Path, who: Who, policy: &str) -> Self {
+        Self::within(folder_in(parent), who, policy)
+    }
+
+    fn within(folder: TempDir, who: Who, policy: &str) -> Self {
+        let home = Self { folder, who, setting: Setting::Here };
         for name in ["home", "work", "config", "state", "runtime"] {
             fs::create_dir(home.path(name)).expect("a folder");
         }
@@ -111,6 +130,14 @@ impl Home {
     pub fn without_namespaces(who: Who, policy: &str) -> Self {
         let mut home = Self::of(who, policy);
         home.lose_namespaces();
+        home
+    }
+
+    /// One for this user, where namespaces are refused, and what a box without them needs as well.
+    #[must_use]
+    pub fn with_too_little(who: Who, policy: &str) -> Self {
+        let mut home = Self::without_namespaces(who, policy);
+        home.setting = Setting::WithTooLittle;
         home
     }
 
@@ -171,12 +198,14 @@ impl Home {
     pub fn agentbox(&self, arguments: &[&str]) -> Command {
         let mut command = match self.setting {
             Setting::Here => self.program(binary::agentbox()),
-            setting @ (Setting::WithoutNamespaces | Setting::AsInDocker) => {
+            setting @ (Setting::WithoutNamespaces | Setting::AsInDocker | Setting::WithTooLittle) => {
                 let mut command = self.program("python3");
                 command.arg(self.path(REFUSING));
-                if setting == Setting::AsInDocker {
-                    command.arg("--no-getfd");
-                }
+                command.args(match setting {
+                    Setting::AsInDocker => Some("--no-getfd"),
+                    Setting::WithTooLittle => Some("--no-reading"),
+                    Setting::Here | Setting::WithoutNamespaces => None,
+                });
                 command.arg(binary::agentbox());
                 command
             }

@@ -1,7 +1,7 @@
 """Runs a command where new namespaces are refused: clone and unshare with CLONE_NEW* give EPERM, clone3 ENOSYS.
 
 Docker's default profile and a service of systemd with `RestrictNamespaces=yes` refuse them so. With `--no-getfd` before the command
-pidfd_getfd gives EPERM besides, as under Docker's profile without CAP_SYS_PTRACE.
+pidfd_getfd gives EPERM besides, as under Docker's profile without CAP_SYS_PTRACE; with `--no-reading` process_vm_readv does.
 """
 
 import ctypes
@@ -12,9 +12,9 @@ import sys
 CLONE, UNSHARE, CLONE3 = {"x86_64": (56, 272, 435), "aarch64": (220, 97, 435)}[os.uname().machine]
 EPERM, ENOSYS = 1, 38
 command = sys.argv[1:]
-# One number on every machine; else one that is no call's.
-GETFD = 438 if command[0] == "--no-getfd" else 0xFFFFFFFF
-command = command[1:] if command[0] == "--no-getfd" else command
+# One more that is refused; else one that is no call's.
+MORE = {"--no-getfd": 438, "--no-reading": {"x86_64": 310, "aarch64": 270}[os.uname().machine]}.get(command[0], 0xFFFFFFFF)
+command = command[1:] if command[0].startswith("--no-") else command
 # CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP.
 NAMESPACES = 0x7E020000
 LOAD, EQUAL, ANY_BIT, RETURN = 0x20, 0x15, 0x45, 0x06
@@ -22,7 +22,7 @@ LOAD, EQUAL, ANY_BIT, RETURN = 0x20, 0x15, 0x45, 0x06
 STEPS = [
     (LOAD, 0, 0, 0),
     (EQUAL, 7, 0, CLONE3),
-    (EQUAL, 5, 0, GETFD),
+    (EQUAL, 5, 0, MORE),
     (EQUAL, 1, 0, CLONE),
     (EQUAL, 0, 2, UNSHARE),
     (LOAD, 0, 0, 16),

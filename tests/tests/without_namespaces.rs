@@ -52,6 +52,20 @@ fn ordinary_work_goes_on() {
 }
 
 #[test]
+fn where_there_is_too_little_both_ways_out_are_told() {
+    if !skip::have(&["python3"]) {
+        return;
+    }
+    for who in Who::each() {
+        let ended = Home::with_too_little(who, "").run("echo ran").ended(125);
+        assert_eq!(ended.out(), "");
+        for words in ["no box without them either", "process_vm_readv", "let it through", "user-namespace: "] {
+            assert!(ended.err().contains(words), "{words:?}: {}", ended.err());
+        }
+    }
+}
+
+#[test]
 fn nothing_outside_is_changed_read_or_reached() {
     if !skip::have(&["python3"]) {
         return;

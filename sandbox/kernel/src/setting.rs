@@ -62,26 +62,52 @@ pub struct Outside {
 
 /// Which of the two this machine can have. Costs nothing where nothing speaks against namespaces; else they are tried in children.
 ///
-/// Where there is too little even for a box without them it says `Namespaces`: the launch then fails with the reason and its fix.
+/// Where there is too little even for a box without them it says `Namespaces`: the launch then fails with the reason and its fix, and
+/// what the other kind lacks is told besides.
 ///
 /// The caller has no other thread.
 #[must_use]
-pub fn choose() -> Setting {
+pub fn choose() -> (Setting, Option<String>) {
     if !is_doubtful() || doctor::has_namespaces() {
-        return Setting::Namespaces;
+        return (Setting::Namespaces, None);
     }
-    if landlock::offered().is_ok_and(|abi| abi >= LEAST_ABI) && can_act_for_others() { Setting::Without } else { Setting::Namespaces }
+    match lack() {
+        None => (Setting::Without, None),
+        Some(lack) => (Setting::Namespaces, Some(lack)),
+    }
 }
 
-/// Whether the file gate could read the memory of a caller: nothing can be done in its place otherwise.
-fn can_act_for_others() -> bool {
-    let yama = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").map_or("0".to_owned(), |text| text.trim().to_owned());
-    // Of ourselves, whom nothing but a filter keeps from it.
-    static PROBE: u8 = 0xa5;
-    let mut read = [0];
-    let reads = notify::read_memory(nix::unistd::getpid().as_raw(), (&raw const PROBE).addr() as u64, &mut read);
-    // 1: whoever is above the other one may; the gate is, see `Plan::above`. From 2 on only who has CAP_SYS_PTRACE, which the gate gives up.
-    matches!(yama.as_str(), "0" | "1") && reads == Ok(1) && read == [PROBE]
+/// What a box without namespaces would need and not find here, with the fix.
+fn lack() -> Option<String> {
+    match landlock::offered() {
+        Ok(LEAST_ABI..) => {}
+        Ok(abi) => {
+            return Some(format!(
+                "this kernel's Landlock has ABI {abi}, and what keeps signals and abstract sockets inside comes with {LEAST_ABI} (fix: Linux 6.12 or newer)"
+            ));
+        }
+        Err(why) => return Some(why.to_string()),
+    }
+    let yama = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+    of_yama(yama.trim()).or_else(|| {
+        // Of ourselves, whom nothing but a filter keeps from it.
+        static PROBE: u8 = 0xa5;
+        let mut read = [0];
+        let reads = notify::read_memory(nix::unistd::getpid().as_raw(), (&raw const PROBE).addr() as u64, &mut read);
+        let why =
+            "a filter around agentbox refuses process_vm_readv, by which it sees what the box asks the kernel for (fix: let it through, as Docker's own does)";
+        (reads != Ok(1) || read != [PROBE]).then(|| why.to_owned())
+    })
+}
+
+/// 1: whoever is above the other one may read it; the gate is, see `Plan::above`. From 2 on only who has CAP_SYS_PTRACE, which the gate gives up.
+fn of_yama(scope: &str) -> Option<String> {
+    let fix = match scope {
+        "" | "0" | "1" => return None,
+        "2" => "fix: sudo sysctl kernel.yama.ptrace_scope=1",
+        _ => "fix: kernel.yama.ptrace_scope=1 in /etc/sysctl.d, and a new start of the machine, since what is set so high stays",
+    };
+    Some(format!("kernel.yama.ptrace_scope is {scope}, so that agentbox cannot see what the box asks the kernel for ({fix})"))
 }
 
 /// How the sockets of a box without namespaces are come by here.
@@ -125,3 +151,15 @@ pub(crate) fn reports() -> Vec<LayerReport> {
 /// What a person is told at the start.
 pub const WEAKER: &str = "there are no namespaces here, so the box stands behind Landlock, seccomp and the file gate alone: the agent sees names of files and command \
      lines outside, has no UDP, no host's /tmp, and what it listens on is seen by the whole machine (`agentbox doctor` says what would help)";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_scope_of_yama_has_its_fix() {
+        assert!(["", "0", "1"].into_iter().all(|scope| of_yama(scope).is_none()));
+        assert!(of_yama("2").is_some_and(|told| told.contains("sysctl kernel.yama.ptrace_scope=1")));
+        assert!(of_yama("3").is_some_and(|told| told.contains("new start of the machine")));
+    }
+}

@@ -45,7 +45,11 @@ impl Place {
     /// # Errors
     /// It cannot be made.
     pub(super) fn choose(state: &Path, session: &str, voice: Voice) -> io::Result<Option<Self>> {
-        if setting::choose() == Setting::Namespaces {
+        let (chosen, lack) = setting::choose();
+        if let Some(lack) = lack {
+            voice.say(&format!("agentbox: there are no namespaces here, and no box without them either: {lack}"));
+        }
+        if chosen == Setting::Namespaces {
             return Ok(None);
         }
         voice.say(&format!("agentbox: warning: {}", setting::WEAKER));
@@ -73,7 +77,7 @@ impl Place {
         self.folder.join("tmp")
     }
 
-    fn shown(&self) -> PathBuf {
+    pub(super) fn shown(&self) -> PathBuf {
         self.folder.join("ours")
     }
 

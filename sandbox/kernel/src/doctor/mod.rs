@@ -87,7 +87,7 @@ pub fn examine() -> Report {
         kernel,
         uid: nix::unistd::geteuid().as_raw(),
         layers,
-        setting: crate::setting::choose(),
+        setting: crate::setting::choose().0,
         facts: facts::gather(),
         landlock_abi: crate::landlock::offered().ok(),
         milliseconds: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
