@@ -19,6 +19,7 @@ use super::{
     bounds::Doer,
     deed::{Act, Change, Deed, Exclusive, Open, Target, Where},
     listener::Notice,
+    maps,
     reserve::{Placed, Wanted},
     resolve::{Object, Spot},
     stat::Stat,
@@ -251,7 +252,7 @@ fn opened(open: Open, tid: i32, world: &World) -> Result<Done, Errno> {
                 Err(errno) => Err(errno),
             }
         }
-        Target::Control(object) => world.reopen(object.held()?, flags - OFlag::O_TRUNC).map(Done::Opened),
+        Target::Control(object) => maps::open(object.held()?, flags - OFlag::O_TRUNC, tid, world).map(Done::Opened),
         Target::Object(object, Where::Spot(spot)) if object.fd().is_none() => match by_name(&object, &spot, flags)? {
             Some(done) => Ok(done),
             None => Ok(Done::Another(Act::Open(Open { target: newcomer(spot)?, flags, mode, exclusive, on_exec }))),

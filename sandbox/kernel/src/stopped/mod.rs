@@ -15,6 +15,7 @@ mod deed;
 mod folders;
 mod listener;
 mod made;
+mod maps;
 mod memory;
 mod read;
 mod reserve;

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::sys::{access::may_write, notify::OnExec};
 
-/// What whoever makes a user namespace writes in `/proc`: the kernel lets the namespace's owner do it, and so us in its place.
+/// What whoever makes a user namespace writes in `/proc`: the kernel lets the namespace's owner do it; see [`super::maps`].
 const IN_PROC: &[&[u8]] = &[b"uid_map", b"gid_map", b"setgroups"];
 
 /// What the arguments say.

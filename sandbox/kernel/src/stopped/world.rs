@@ -353,6 +353,11 @@ impl World {
         fd.as_raw_fd().to_string()
     }
 
+    /// `/proc` outside.
+    pub(super) fn outer_proc(&self) -> BorrowedFd<'_> {
+        self.proc.as_fd()
+    }
+
     pub(super) fn fds(&self) -> BorrowedFd<'_> {
         self.fds.as_fd()
     }

@@ -137,12 +137,13 @@ fn user_namespaces_of_the_agent_get_their_maps() {
         let (_keep, folder) = ground_in(ground);
         let mut command = Command::new("bash");
         command
-            .args(["-c", "unshare -Ur true 2> err; echo $? > code; unshare -Ur bash -c 'id -u; rm -f code2; echo x > /proc/self/comm' > out 2>> err"])
+            .args(["-c", "unshare -Ur true 2> err; echo $? > code; unshare -Ur bash -c 'id -u; rm -f code2; unshare -Ur unshare -Ur id -u; echo x > /proc/self/comm' > out 2>> err"])
             .current_dir(&folder);
         run_command(&mut command, Roots::Various, |_, _| Word::Yes);
         let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
         if Command::new("unshare").args(["-Ur", "true"]).status().is_ok_and(|status| status.success()) {
-            assert_eq!((read("code").as_str(), read("out").as_str()), ("0\n", "0\n"), "{}", read("err"));
+            // Within another, and a third within that.
+            assert_eq!((read("code").as_str(), read("out").as_str()), ("0\n", "0\n0\n"), "{}", read("err"));
             assert!(read("err").contains("/proc/self/comm: Permission denied"), "{}", read("err"));
         } else {
             println!("SKIPPED: no user namespace can be made here");
