@@ -38,7 +38,7 @@ use agentbox_kernel::{
 use agentbox_vault::{Settings as VaultSettings, Summary, Vault};
 
 use super::{
-    addresses, approvers, attend, brokering, couriers, doors, globs,
+    addresses, approvers, attend, brokering, browsers, couriers, doors, globs,
     guarded::{Guard, Loose, guarded},
     keeping, keystores,
     launchable::{self, Found, Why},
@@ -242,6 +242,9 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     let keeper = keeping::start(&policy, keepers_line, &environment, voice).map_err(|why| (crate::cli::FAILED, why))?;
     let publisher = doors::publisher(policy.settings()).map_err(|error| own(&error))?;
     let couriers = couriers::start(&policy, voice).map_err(|error| own(&error))?;
+    if let (Some(home), Some(path)) = (std::env::var_os("HOME"), std::env::var_os("PATH")) {
+        browsers::make_missing(Path::new(&home), &path);
+    }
     let apart = if place.is_some() { Err("the box has no network of its own, by which they tell it from the machine".to_owned()) } else { Ok(()) };
     let prober = apart.and_then(|()| probes::possible()).and_then(|()| Prober::start().map_err(|error| chain(&error)));
     let mut fence = fence(&policy, masked, &policy_files).map_err(|error| own(&error))?;
@@ -257,7 +260,9 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         policy.settings().files.read_only.iter().map(|path| path.pattern.clone()).filter(|path| path.symlink_metadata().is_err()).collect();
     let stores = keystores::find();
     // Last, since the broker makes it meanwhile.
-    fence.provided = provided(&certificate(&broker)?, stores);
+    let certificate = certificate(&broker)?;
+    fence.provided = provided(&certificate, stores);
+    browsers::tell(&mut fence, &certificate, &place.as_ref().map_or_else(|| trust::OURS.into(), without::Place::shown), &environment);
     let public: Vec<PathBuf> = fence.provided.iter().map(|provided| provided.path.clone()).collect();
     let started = (told(&command), workspace.display().to_string());
     let kept = keeping::show(&policy, keeper, &mut environment, &mut fence, voice).map_err(|why| (crate::cli::FAILED, why))?;

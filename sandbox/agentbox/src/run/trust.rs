@@ -52,6 +52,9 @@ const ADDING: &[&str] = &[
     "DENO_CERT",           // Deno
 ];
 
+/// Variables that name a file in which a browser is told of our certificate.
+const TELLING: &[(&str, &str)] = &[("PLAYWRIGHT_FIREFOX_POLICIES_JSON", super::browsers::POLICIES_OF_THE_BOX)];
+
 /// Variables that have to do with certificates, and their values. A client that binds its PostgreSQL password to the server's certificate would bind
 /// it to ours, and one that merely says it could is refused by the server.
 const OTHERS: &[(&str, &str)] = &[("PGCHANNELBINDING", "disable")];
@@ -89,7 +92,7 @@ fn files_over<'a>(certificate: &str, bundles: impl Iterator<Item = &'a Path>) ->
 pub(crate) fn variables() -> impl Iterator<Item = (OsString, OsString)> {
     let replacing = REPLACING.iter().map(|name| (OsString::from(name), OsString::from(BUNDLE)));
     let adding = ADDING.iter().map(|name| (OsString::from(name), OsString::from(CERTIFICATE)));
-    let others = OTHERS.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let others = OTHERS.iter().chain(TELLING).map(|(name, value)| (OsString::from(name), OsString::from(value)));
     replacing.chain(adding).chain(others)
 }
 

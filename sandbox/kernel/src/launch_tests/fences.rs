@@ -13,7 +13,7 @@ use super::{Ground, become_user, boxed, everyone, in_box_as, no_boxes_here, plan
 use crate::{
     control::{Exit, FromInit},
     launch::{Running, launch},
-    mounts::FileFence,
+    mounts::{Entry, FileFence, Furnished, Rest},
     trial::in_child,
 };
 
@@ -26,6 +26,44 @@ pub(super) fn exit_of(running: &Running) -> Result<Exit, String> {
             Some(_) => {}
             None => return Err("init ended without a word".to_owned()),
         }
+    }
+}
+
+#[test]
+fn folders_are_seen_with_more_in_them() {
+    if no_boxes_here() {
+        return;
+    }
+    for user in everyone() {
+        let ground = Ground::new();
+        fs::create_dir_all(ground.path("shown/folder")).unwrap();
+        fs::write(ground.path("shown/file"), "a file\n").unwrap();
+        fs::write(ground.path("shown/folder/deep"), "below\n").unwrap();
+        std::os::unix::fs::symlink("file", ground.path("shown/link")).unwrap();
+        let full = ground.path("full");
+        fs::create_dir(&full).unwrap();
+        (0..200).for_each(|number| fs::write(full.join(number.to_string()), "").unwrap());
+        let file = || Entry::File(b"ours\n".to_vec().into());
+        let own = Entry::Own { folder: "/run/own".into(), name: "begun", contents: b"to be changed\n".to_vec().into() };
+        let mut fence = ground.fence();
+        fence.read_only.extend([ground.path("shown"), ground.path("secret"), full.clone()]);
+        fence.furnished = vec![
+            Furnished { folder: ground.path("shown"), rest: Rest::Shown, at: "new/ours".into(), entry: file() },
+            Furnished { folder: ground.path("secret"), rest: Rest::Hidden, at: "own".into(), entry: own },
+            Furnished { folder: full, rest: Rest::Shown, at: "ours".into(), entry: file() },
+            // In a place of the agent's, and in one that is hidden: it stays as it is.
+            Furnished { folder: ground.path("work"), rest: Rest::Shown, at: "ours".into(), entry: file() },
+            Furnished { folder: ground.path("none"), rest: Rest::Shown, at: "ours".into(), entry: file() },
+        ];
+        let script = format!(
+            "cd {}; cat shown/new/ours shown/file shown/link shown/folder/deep; for at in shown/x shown/new/x shown/file shown/folder/x secret/x; do (echo x >$at) 2>/dev/null || echo closed; done
+            ls secret; cat secret/own/begun; echo changed >secret/own/begun; echo x >secret/own/more; cat /run/own/begun; ls full | wc -l; ls work",
+            ground.path("").display()
+        );
+        let output = in_box_as(user, &sh(&script), fence).unwrap();
+        let closed = "closed\n".repeat(5);
+        assert_eq!(output, format!("Code(0) ours\na file\na file\nbelow\n{closed}own\nto be changed\nchanged\n200\nhooks\n"), "as {user:?}");
+        assert!(!ground.path("secret/own").exists() && !ground.path("shown/new").exists() && ground.path("secret/key").exists());
     }
 }
 

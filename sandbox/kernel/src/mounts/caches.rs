@@ -15,7 +15,7 @@ use nix::{
 };
 
 use super::{
-    FenceError, OF_THE_KERNEL, Scratch,
+    FenceError, Scratch, is_of_the_kernel,
     masks::OURS,
     own_folders,
     place::{Copy, MountError, below, failed, find},
@@ -42,9 +42,7 @@ pub(super) type Layered = (PathBuf, Copy);
 
 /// Those that need a layer: what lies in a writable tree is the agent's without one. What the policy hides or closes by that very name stays so.
 pub(super) fn settled(mut layers: Vec<CacheLayer>, writable: &[PathBuf], read_only: &[PathBuf], masked: &[PathBuf]) -> Result<Vec<CacheLayer>, FenceError> {
-    let is_no_cache = |path: &Path| {
-        path == Path::new("/") || path.starts_with(OURS) || OF_THE_KERNEL.iter().any(|kernel| path.starts_with(kernel)) || own_folders().any(|own| path == own)
-    };
+    let is_no_cache = |path: &Path| path == Path::new("/") || path.starts_with(OURS) || is_of_the_kernel(path) || own_folders().any(|own| path == own);
     if let Some(cache) = layers.iter().flat_map(|layer| &layer.caches).find(|cache| is_no_cache(cache)) {
         return Err(FenceError::NotToGive { path: cache.clone(), why: "it is no cache of a tool (fix: take it out of `caches`)" });
     }

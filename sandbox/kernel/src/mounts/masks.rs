@@ -54,7 +54,7 @@ impl Masks {
     }
 
     /// One for each mask, because a place below a mask that the policy does show is made in it.
-    fn fresh_folder(&self) -> Result<PathBuf, MountError> {
+    pub(super) fn fresh_folder(&self) -> Result<PathBuf, MountError> {
         let number = self.folders.get();
         self.folders.set(number.wrapping_add(1));
         let path = Path::new(EMPTY).join(number.to_string());

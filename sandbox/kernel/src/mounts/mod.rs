@@ -2,6 +2,7 @@
 
 mod caches;
 pub(crate) mod devices;
+mod furnished;
 mod kernel_files;
 pub(crate) mod list;
 mod masks;
@@ -27,7 +28,11 @@ use nix::{
     unistd::{chdir, geteuid, pivot_root},
 };
 
-pub use self::{caches::CacheLayer, scratch::Scratch};
+pub use self::{
+    caches::CacheLayer,
+    furnished::{Entry, Furnished, Rest},
+    scratch::Scratch,
+};
 pub(crate) use self::{caches::Unlayered, kernel_files::MASKED_IN_SYS, place::MountError};
 use self::{
     devices::Devices,
@@ -58,6 +63,8 @@ pub struct FileFence {
     pub sockets: Vec<PathBuf>,
     /// Files of ours.
     pub provided: Vec<Provided>,
+    /// Folders with something of ours in them that is not there outside. One that shows the rest of itself lies in no place of the agent's.
+    pub furnished: Vec<Furnished>,
     /// Layers over writable trees, which then stay as they are: over all of them, or over none.
     pub scratch: Vec<Scratch>,
     /// Layers over the caches of tools, which are only read otherwise. Where one cannot be made, its tree is read-only, as it would be without.
@@ -103,8 +110,11 @@ const RUN: (&str, &str) = ("/run", "mode=0755,size=256m");
 
 const FLAGS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
 
+/// Memory of the box's own as well, made with its devices.
+const SHARED_MEMORY: &str = "/dev/shm";
+
 fn own_folders() -> impl Iterator<Item = &'static Path> {
-    PRIVATE.iter().chain([&RUN]).map(|(folder, _)| Path::new(*folder))
+    PRIVATE.iter().chain([&RUN]).map(|(folder, _)| Path::new(*folder)).chain([Path::new(SHARED_MEMORY)])
 }
 
 /// What of `/run` programs need, and only to read: on NixOS all of them lie there.
@@ -112,6 +122,11 @@ const KEPT_OF_RUN: &[&str] = &["/run/current-system", "/run/booted-system", "/ru
 
 /// What speaks to the kernel.
 const OF_THE_KERNEL: &[&str] = &["/dev", "/proc", "/sys"];
+
+/// Whether what lies there does. Some people have their work in memory, as others have it below `/tmp`.
+fn is_of_the_kernel(path: &Path) -> bool {
+    OF_THE_KERNEL.iter().any(|kernel| path.starts_with(kernel)) && !path.starts_with(SHARED_MEMORY)
+}
 
 /// Folders on which the new tree may be put together; each is there on some system, and what was in it is not needed any more.
 const STAGES: &[&str] = &["/tmp", "/mnt", "/run", "/dev"];
@@ -133,7 +148,7 @@ impl FileFence {
             if path == Path::new("/") {
                 return refuse("it is everything (fix: run agentbox in a folder of its own)");
             }
-            if OF_THE_KERNEL.iter().any(|kernel| path.starts_with(kernel)) {
+            if is_of_the_kernel(path) {
                 return refuse("what lies there speaks to the kernel");
             }
             if path.starts_with(OURS) || own_folders().any(|own| path == own) {
@@ -152,7 +167,7 @@ impl FileFence {
             let why = "it is a secret of the policy, or lies in one, and is not seen in the box";
             return Err(FenceError::Masked { path: socket.clone(), mask: mask.clone(), why });
         }
-        Ok(Self { writable, read_only, masked, sockets, provided: self.provided, scratch: self.scratch, caches })
+        Ok(Self { writable, read_only, masked, sockets, provided: self.provided, furnished: self.furnished, scratch: self.scratch, caches })
     }
 }
 
@@ -174,7 +189,7 @@ fn settle(paths: &[PathBuf]) -> Result<Vec<PathBuf>, FenceError> {
 
 /// What comes to lie at a path.
 #[derive(Debug)]
-enum Layer {
+enum Layer<'a> {
     /// Memory of the box's own.
     Memory(&'static str),
     /// A copy of what is outside, writable or not.
@@ -183,6 +198,8 @@ enum Layer {
     Itself,
     /// Nothing.
     Mask,
+    /// What is there or nothing, and something of ours.
+    Furnished(&'a Furnished),
 }
 
 /// Makes the whole view in the mount namespace that this process is in. PID 1 of the box calls it, with all capabilities there, and with
@@ -214,6 +231,7 @@ pub(crate) fn set_up(fence: &mut FileFence, sockets: &[PathBuf], terminal: Optio
                 }
             }
             Layer::Mask => masks.put(path)?,
+            Layer::Furnished(furnished) => furnished.put(&masks)?,
         }
     }
     for path in sockets {
@@ -226,7 +244,7 @@ pub(crate) fn set_up(fence: &mut FileFence, sockets: &[PathBuf], terminal: Optio
     masks.seal().map(|()| unlayered)
 }
 
-fn layers(fence: &FileFence, caches: Vec<caches::Layered>) -> Result<Vec<(PathBuf, Layer)>, MountError> {
+fn layers(fence: &FileFence, caches: Vec<caches::Layered>) -> Result<Vec<(PathBuf, Layer<'_>)>, MountError> {
     let mut layers = Vec::new();
     for (path, options) in PRIVATE {
         let path = Path::new(path);
@@ -266,6 +284,13 @@ fn layers(fence: &FileFence, caches: Vec<caches::Layered>) -> Result<Vec<(PathBu
     // The box's own /proc has none of the processes outside.
     let masked = fence.masked.iter().filter(|path| !is_process(path));
     layers.extend(masked.map(|path| (path.clone(), Layer::Mask)));
+    // One that shows the rest of a folder would show what is not the agent's to see, or keep what is the agent's from being written.
+    let is_fit = |folder: &Path| !is_written(folder) && !is_cached(folder) && !fence.masked.iter().any(|mask| folder.starts_with(mask));
+    let furnished = fence.furnished.iter().filter(|furnished| match furnished.rest {
+        Rest::Hidden => fence.masked.contains(&furnished.folder),
+        Rest::Shown => is_fit(&furnished.folder),
+    });
+    layers.extend(furnished.map(|furnished| (furnished.folder.clone(), Layer::Furnished(furnished))));
     // Stable: of several at the same path the mask, which was added last, lies on top.
     layers.sort_by_key(|(path, _)| path.components().count());
     Ok(layers)
@@ -278,7 +303,7 @@ fn is_process(path: &Path) -> bool {
 
 /// The folders that a box may write besides the policy's places.
 pub(crate) fn private_folders() -> Vec<PathBuf> {
-    own_folders().chain([Path::new("/dev/shm")]).filter(|path| path.is_dir()).map(PathBuf::from).collect()
+    own_folders().filter(|path| path.is_dir()).map(PathBuf::from).collect()
 }
 
 /// A folder over which mounts may lie while the box is built.

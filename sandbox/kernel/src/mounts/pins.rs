@@ -52,6 +52,7 @@ mod tests {
             masked: paths(masked),
             sockets: Vec::new(),
             provided: Vec::new(),
+            furnished: Vec::new(),
             scratch: Vec::new(),
             caches: Vec::new(),
         })
