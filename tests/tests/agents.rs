@@ -64,8 +64,8 @@ fn results(folder: &Path) -> Vec<String> {
     text.lines().map(|line| serde_json::from_str(line).expect("a result is a JSON text")).collect()
 }
 
-/// One agent's day, as one user.
-fn day(who: Who, profile: &str, key: (&str, &str), command: &[&str]) -> Finished {
+/// One agent's day, as one user. `words` are what comes after `agentbox run --policy FILE`.
+fn day(who: Who, profile: &str, key: (&str, &str), words: &[&str]) -> Finished {
     let origin = Origin::start().expect("what it takes was looked for");
     let folder = origin.folder().to_owned();
     let home = Home::of(who, "");
@@ -79,7 +79,8 @@ fn day(who: Who, profile: &str, key: (&str, &str), command: &[&str]) -> Finished
         railway = origin.tls_port(),
     );
     home.write("policy.toml", &policy);
-    let mut boxed = home.boxed(&[], command);
+    let policy = home.path("policy.toml");
+    let mut boxed = home.agentbox(&[&["run", "--policy", policy.to_str().expect("a plain path")], words].concat());
     boxed.env(key.0, key.1);
     let finished = finish(&mut boxed);
     let told = || format!("{}\n{}\n{:#?}", finished.out(), finished.err(), results(&folder));
@@ -107,7 +108,7 @@ fn claude_code() {
     if !skip::have(&["claude", "node", "git", "python3", "curl", "openssl"]) {
         return;
     }
-    let command = ["claude", "-p", "do it", "--allowedTools", "Bash", "Read", "Edit", "--model", "claude-sonnet-4-5"];
+    let command = ["--", "claude", "-p", "do it", "--allowedTools", "Bash", "Read", "Edit", "--model", "claude-sonnet-4-5"];
     for who in Who::each() {
         day(who, "claude", ("ANTHROPIC_API_KEY", "sk-ant-of-a-test"), &command).ended(0);
     }
@@ -118,7 +119,8 @@ fn codex() {
     if !skip::have(&["codex", "node", "git", "python3", "curl", "openssl"]) {
         return;
     }
-    let command = ["codex", "exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "-m", "gpt-5-codex", "do it"];
+    // Its own sandbox cannot be made in a box, and whoever starts it by its name need not know.
+    let command = ["codex", "--", "exec", "--skip-git-repo-check", "-m", "gpt-5-codex", "do it"];
     for who in Who::each() {
         day(who, "codex", ("CODEX_API_KEY", "sk-of-a-test"), &command).ended(0);
     }

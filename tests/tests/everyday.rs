@@ -36,6 +36,36 @@ print(base.execute("SELECT count(*) FROM t").fetchone()[0], base.execute("PRAGMA
 }
 
 #[test]
+fn a_home_in_memory_is_as_any_other() {
+    for who in Who::each() {
+        let home = Home::below(Path::new("/dev/shm"), who, "extends = \"default\"\n");
+        home.write("home/.cache/tool/old", "outside\n");
+        home.write("work/old", "before\n");
+        let script = "cat ~/.cache/tool/old; echo new >~/.cache/tool/old && cat ~/.cache/tool/old; echo x 2>/dev/null >~/closed || echo closed; \
+            echo after >old; rm old; echo mine >/dev/shm/mine && ls -A /dev/shm | grep -c .";
+        let ended = home.run(script).ended(0);
+        assert_eq!(ended.out(), "outside\nnew\nclosed\n2\n", "{who:?}: {}", ended.err());
+        assert!(ended.err().contains("bring them back"), "{}", ended.err());
+        home.outside(&["undo"]).ended(0);
+        let now = |name: &str| std::fs::read_to_string(home.path(name)).expect("a file");
+        assert_eq!((now("work/old"), now("home/.cache/tool/old")), ("before\n".to_owned(), "outside\n".to_owned()));
+        assert!(!Path::new("/dev/shm/mine").exists());
+    }
+}
+
+#[test]
+fn what_no_box_can_do_is_told() {
+    if !skip::have(&["bwrap"]) {
+        return;
+    }
+    let home = Home::new("extends = \"default\"\n");
+    let script = "bwrap --ro-bind / / true 2>/dev/null || echo refused; $AGENTBOX why bwrap | grep -o 'box is the sandbox'; $AGENTBOX why sudo | grep -o 'no_new_privs\\|set-user-id'; \
+        $AGENTBOX why docker | grep -o 'forward PORT'; $AGENTBOX why | grep -o 'sandbox, sudo, docker, signing, ping'";
+    let ended = home.run(script);
+    assert_eq!(ended.out(), "refused\nbox is the sandbox\nset-user-id\nforward PORT\nsandbox, sudo, docker, signing, ping\n", "{}", ended.err());
+}
+
+#[test]
 fn a_watcher_sees_what_others_do() {
     let script = "const fs = require('fs'); fs.mkdirSync('w'); const seen = new Set(); \
         const watcher = fs.watch('w', (kind, name) => { seen.add(name); if (seen.size === 2) { console.log([...seen].sort().join(' ')); watcher.close(); } }); \
@@ -99,4 +129,18 @@ fn a_browser_without_a_window_looks_at_a_page_of_the_box() {
         timeout 100 chromium --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync \
         --dump-dom http://127.0.0.1:8123/page.html 2>log | grep -o '>sum [0-9]*<' || cat log; kill $!";
     everyone_gets(&["chromium", "python3", "curl"], &[("page.html", page)], script, ">sum 2<\n");
+}
+
+#[test]
+fn a_browser_has_a_sandbox_of_its_own_where_the_policy_lets_it() {
+    if !skip::have(&["chromium"]) {
+        return;
+    }
+    // It refuses to be root's.
+    let home = Home::of(Who::each().pop().unwrap_or(Who::Me), "extends = \"default\"\nnested-userns = true\n");
+    home.write("work/page.html", "<script>document.write('sum ' + (1 + 1))</script>");
+    let script = "timeout 100 chromium --headless --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync \
+        --dump-dom file://$PWD/page.html 2>log | grep -o 'sum 2' || cat log";
+    let ended = home.run(script).ended(0);
+    assert_eq!(ended.out(), "sum 2\n", "{}", ended.err());
 }

@@ -14,6 +14,7 @@ pub(crate) mod drill;
 pub(crate) mod holds;
 pub(crate) mod init;
 pub(crate) mod lease;
+mod limits;
 pub(crate) mod log;
 pub(crate) mod man;
 pub(crate) mod policy;

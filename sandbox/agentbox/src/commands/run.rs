@@ -150,8 +150,9 @@ fn what_to_run(name: Option<&str>, mut command: Vec<OsString>) -> Result<(Option
         let known: Vec<_> = agents::AGENTS.iter().map(|agent| agent.name).collect();
         return Err(format!("no agent is known as `{name}`; known are {}. For any other command: `agentbox run -- {name} …`", known.join(", ")));
     };
-    command.insert(0, agent.command()?);
-    Ok((Some(agent.profile.to_owned()), command))
+    let mut whole = agent.command()?;
+    whole.append(&mut command);
+    Ok((Some(agent.profile.to_owned()), whole))
 }
 
 /// Says what is likely not meant.

@@ -16,16 +16,19 @@ pub(crate) struct Agent {
     pub(crate) profile: &'static str,
     /// Its commands, the preferred one first.
     commands: &'static [&'static str],
+    /// What it is told before a person's own words, which count for more.
+    words: &'static [&'static str],
 }
 
 /// All of them. Adding one is one line, and a profile in `policies/`.
 pub(crate) const AGENTS: &[Agent] = &[
-    Agent { name: "aider", profile: "aider", commands: &["aider"] },
-    Agent { name: "claude", profile: "claude", commands: &["claude"] },
-    Agent { name: "codex", profile: "codex", commands: &["codex"] },
-    Agent { name: "cursor", profile: "cursor", commands: &["cursor-agent", "cursor"] },
-    Agent { name: "gemini", profile: "gemini", commands: &["gemini"] },
-    Agent { name: "opencode", profile: "opencode", commands: &["opencode"] },
+    Agent { name: "aider", profile: "aider", commands: &["aider"], words: &[] },
+    Agent { name: "claude", profile: "claude", commands: &["claude"], words: &[] },
+    // Its own sandbox mounts, which nothing can in a box; without this each of its commands would fail.
+    Agent { name: "codex", profile: "codex", commands: &["codex"], words: &["-c", "sandbox_mode=\"danger-full-access\""] },
+    Agent { name: "cursor", profile: "cursor", commands: &["cursor-agent", "cursor"], words: &[] },
+    Agent { name: "gemini", profile: "gemini", commands: &["gemini"], words: &[] },
+    Agent { name: "opencode", profile: "opencode", commands: &["opencode"], words: &[] },
 ];
 
 /// The agent with this name.
@@ -34,14 +37,16 @@ pub(crate) fn find(name: &str) -> Option<&'static Agent> {
 }
 
 impl Agent {
-    /// The command that is installed, as an absolute path, or what to do.
-    pub(crate) fn command(&self) -> Result<OsString, String> {
+    /// The command that is installed, its program as an absolute path, or what to do.
+    pub(crate) fn command(&self) -> Result<Vec<OsString>, String> {
         let path = env::var_os("PATH").unwrap_or_default();
-        self.commands
+        let program = self
+            .commands
             .iter()
             .find_map(|command| find_in(&path, command))
             .map(PathBuf::into_os_string)
-            .ok_or_else(|| format!("{} is not installed: {} is not in PATH", self.name, self.commands.join(" or ")))
+            .ok_or_else(|| format!("{} is not installed: {} is not in PATH", self.name, self.commands.join(" or ")))?;
+        Ok(std::iter::once(program).chain(self.words.iter().map(OsString::from)).collect())
     }
 }
 
