@@ -221,7 +221,8 @@ fn new(folder: BorrowedFd<'_>, path: &Path) -> Result<(u32, File), NoTurns> {
             Err(Errno::EXIST) => continue,
             Err(error) => return Err(NoTurns::io("making an entry in", path, error.into())),
         };
-        let ready = entry.set_len(LENGTH as u64).and_then(|()| Ok(flock(&entry, FlockOperation::NonBlockingLockExclusive)?));
+        // Written, and not only made as long: where the memory is full that fails here, and not in the midst of a deed.
+        let ready = entry.write_all_at(&[0; LENGTH], 0).and_then(|()| Ok(flock(&entry, FlockOperation::NonBlockingLockExclusive)?));
         return match ready {
             Ok(()) => Ok((number, entry)),
             Err(error) => Err(NoTurns::io("locking an entry in", path, error)),
