@@ -12,6 +12,7 @@
 //! was in use when the machine went down may hold half a file, and goes.
 
 use std::{
+    cell::LazyCell,
     ffi::{OsStr, OsString},
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write as _},
@@ -21,7 +22,10 @@ use std::{
 };
 
 use agentbox_core::safe;
-use agentbox_kernel::mounts::{CacheLayer, FileFence, Scratch};
+use agentbox_kernel::{
+    mounts::{CacheLayer, FileFence, Scratch},
+    real::Real,
+};
 use rustix::fs::{AtFlags, CWD, FlockOperation, StatxFlags, flock, statx};
 
 use crate::{
@@ -119,7 +123,15 @@ const MADE_BY: &[(&str, &str)] = &[
 
 /// Makes the caches that are not there yet, as their tools would at their first start: only of tools that are installed.
 pub(crate) fn make_missing(caches: &[PathBuf], home: &Path, path: &OsStr) {
-    let is_installed = |program: &str| std::env::split_paths(path).any(|folder| folder.join(program).is_file());
+    let folders = LazyCell::new(|| {
+        // In a usual PATH every second one is not there, or is another one's link.
+        let mut real = Real::default();
+        let mut folders: Vec<PathBuf> = std::env::split_paths(path).filter_map(|folder| real.of(&folder).ok()).collect();
+        folders.sort();
+        folders.dedup();
+        folders
+    });
+    let is_installed = |program: &str| folders.iter().any(|folder| folder.join(program).is_file());
     for cache in caches.iter().filter(|cache| fs::symlink_metadata(cache).is_err()) {
         let Ok(below) = cache.strip_prefix(home) else { continue };
         let wanted = below == Path::new(".cache") || MADE_BY.iter().any(|(program, folder)| below == Path::new(folder) && is_installed(program));
@@ -170,7 +182,8 @@ pub(crate) fn unlayered(caches: &[(PathBuf, String)]) -> Vec<String> {
 
 /// Those caches that are there and need a layer, by the tree over which that lies.
 fn trees(caches: &[PathBuf], home: Option<&Path>, writable: &[PathBuf]) -> Vec<(PathBuf, Vec<PathBuf>)> {
-    let mut found: Vec<PathBuf> = caches.iter().filter(|path| path.is_dir()).filter_map(|path| fs::canonicalize(path).ok()).collect();
+    let mut real = Real::default();
+    let mut found: Vec<PathBuf> = caches.iter().filter_map(|path| real.of(path).ok()).filter(|path| path.is_dir()).collect();
     found.sort();
     found.dedup();
     found.retain(|cache| !writable.iter().any(|place| cache.starts_with(place)));

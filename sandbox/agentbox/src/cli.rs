@@ -1,8 +1,8 @@
 //! The command line: which words there are, and which file answers each.
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{Args as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::commands;
 
@@ -78,8 +78,22 @@ enum Command {
     Man(commands::man::ManArguments),
 }
 
+/// What follows `agentbox run`, where it is as it should be. To describe all the other commands takes a good part of a start, so they are only
+/// when they are wanted: for another command, for help, and to say what is wrong.
+fn run_alone(words: impl Iterator<Item = OsString>) -> Option<commands::run::RunArguments> {
+    let mut words = words.skip(1);
+    if words.next()? != "run" {
+        return None;
+    }
+    let command = commands::run::RunArguments::augment_args(clap::Command::new("run").no_binary_name(true).disable_help_flag(true));
+    commands::run::RunArguments::from_arg_matches(&command.try_get_matches_from(words).ok()?).ok()
+}
+
 /// Parses the command line and answers it.
 pub(crate) fn main() -> ExitCode {
+    if let Some(arguments) = run_alone(std::env::args_os()) {
+        return commands::run::run(arguments);
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -116,5 +130,42 @@ pub(crate) fn main() -> ExitCode {
         Command::Drill(arguments) => commands::drill::run(&arguments),
         Command::Completions(arguments) => commands::completions::run(&arguments),
         Command::Man(arguments) => commands::man::run(&arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_is_understood_alone_as_it_is_among_the_others() {
+        let lines = [
+            "run -- true",
+            "run claude",
+            "run claude -- --help -x",
+            "run --policy p.toml --env=staging --unattended --exit-code agent -- a --policy b",
+            "run --forward 80 --forward 90 --publish 8080:80 --socket /run/x --scratch -- sh -c x",
+            "run",
+            "run --",
+            "run --help",
+            "run -h",
+            "run --version",
+            "run --forward none -- true",
+            "run --exit-code nobody",
+            "run one two",
+            "run --nothing",
+            "help run",
+            "--help",
+            "doctor",
+            "",
+        ];
+        for line in lines {
+            let words = || std::iter::once("agentbox").chain(line.split_whitespace()).map(OsString::from);
+            let whole = match Arguments::try_parse_from(words()) {
+                Ok(Arguments { command: Command::Run(arguments) }) => Some(format!("{arguments:?}")),
+                Ok(_) | Err(_) => None,
+            };
+            assert_eq!(run_alone(words()).map(|arguments| format!("{arguments:?}")), whole, "{line}");
+        }
     }
 }

@@ -38,18 +38,28 @@ pub enum CapabilitiesError {
 /// # Errors
 /// Something could not be taken.
 pub fn drop_all() -> Result<(), CapabilitiesError> {
+    lock_doors()?;
+    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
+        caps::clear(None, set).map_err(CapabilitiesError::Sets)?;
+    }
+    // The ambient set is not asked for: the kernel keeps it within the two others, and it takes a call for each capability.
+    for set in [CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
+        if !caps::read(None, set).map_err(CapabilitiesError::Sets)?.is_empty() {
+            return Err(CapabilitiesError::Left);
+        }
+    }
+    Ok(())
+}
+
+/// Locks the doors alone: what this thread and those that it starts have, they keep until they drop it. A part of [`drop_all`].
+///
+/// # Errors
+/// As there.
+pub(crate) fn lock_doors() -> Result<(), CapabilitiesError> {
     let may = caps::has_cap(None, CapSet::Effective, caps::Capability::CAP_SETPCAP).map_err(CapabilitiesError::Sets)?;
     if may {
         sys::prctl::set_securebits(SECUREBITS).map_err(CapabilitiesError::Securebits)?;
         empty_bounding_set()?;
-    }
-    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
-        caps::clear(None, set).map_err(CapabilitiesError::Sets)?;
-    }
-    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
-        if !caps::read(None, set).map_err(CapabilitiesError::Sets)?.is_empty() {
-            return Err(CapabilitiesError::Left);
-        }
     }
     Ok(())
 }

@@ -190,6 +190,8 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
         FileGate::On => Some(Control::pair().map_err(|errno| failure(Layer::FileGate, format!("no socket: {errno}"), ""))?),
     };
     let (gate, listener) = gate.unzip();
+    // For both sides of the fork at once: it takes a call for each capability.
+    capabilities::lock_doors().map_err(|error| failure(Layer::UserNamespace, error.to_string(), ""))?;
     let agent = match fork().map_err(|errno| failure(Layer::PidNamespace, format!("fork: {errno}"), ""))? {
         Side::Child => {
             let started = Agent {
@@ -271,6 +273,8 @@ fn apart(prepared: &mut Prepared, control: &Control) -> Result<(Vec<PathBuf>, Ve
     let terminal = prepared.plan.stdio.controlling.as_ref().map(AsFd::as_fd);
     let unlayered = mounts::set_up(&mut prepared.plan.files, &prepared.sockets, terminal)
         .map_err(|error| failure(Layer::MountNamespace, error.to_string(), mount_fix(&error, &prepared.plan.files)))?;
+    // They are put, and hold descriptors and memory that neither the agent's process nor init needs.
+    drop(std::mem::take(&mut prepared.plan.files.provided));
     // Those alone that have a layer: the others are as closed as everything else.
     let layered = prepared.plan.files.cached().cloned().collect();
     // A box is told apart from its host in every prompt. That it cannot be named is no danger.

@@ -259,12 +259,8 @@ pub fn launch(
 ) -> Result<Running, LaunchError> {
     plan.stdio.leads_nowhere()?;
     let mut plan = plan;
-    let names = std::mem::take(&mut plan.files.masked);
-    plan.files = FileFence { masked: names.clone(), ..plan.files }.settled()?;
-    // Before the masks are put, so that a file which is replaced in between is noticed.
-    let mut watch =
-        MaskWatch::start(&names, &plan.files.writable).map_err(|errno| LaunchError::Own(format!("the masks cannot be watched: inotify: {errno}")))?;
-    watch.also_read_only(&plan.files.read_only, &plan.files.writable);
+    let watch;
+    (plan.files, watch) = plan.files.settled()?;
     let setting = if plan.without.is_some() { Setting::Without } else { Setting::Namespaces };
     let readable = readable_without(&plan)?;
     let above = plan.above.take();

@@ -24,6 +24,7 @@ mod own_calls;
 pub mod probes;
 pub mod process;
 pub mod publish;
+pub mod real;
 pub mod rlimits;
 pub mod seccomp;
 pub mod selfguard;

@@ -64,10 +64,10 @@ pub(super) fn tell(fence: &mut FileFence, certificate: &str, ours: &Path, variab
     let variable = |name: &str| variables.iter().find_map(|(known, value)| (known == name).then_some(value.as_os_str()));
     fence.furnished.extend(variable("HOME").and_then(|home| database(Path::new(home), certificate)));
     let authority = ours.join("ca.pem");
-    fence.provided.push(Provided { path: POLICIES_OF_THE_BOX.into(), contents: policies(None, &authority) });
+    fence.provided.push(Provided { path: POLICIES_OF_THE_BOX.into(), contents: Arc::new(policies(None, &authority).into()) });
     let etc = Path::new(FIREFOX_OF_ETC);
     if let Some(of_etc) = read(etc) {
-        fence.provided.push(Provided { path: etc.into(), contents: policies(Some(&of_etc), &authority) });
+        fence.provided.push(Provided { path: etc.into(), contents: Arc::new(policies(Some(&of_etc), &authority).into()) });
         return;
     }
     for folder in firefoxes(FIREFOX, variable("PATH")) {
@@ -105,13 +105,16 @@ enum Shown {
 }
 
 fn firefox(folder: &Path, authority: &Path) -> Shown {
-    let beside = |folder: PathBuf, at: PathBuf| Shown::Beside(Furnished { folder, rest: Rest::Shown, at, entry: Entry::File(policies(None, authority)) });
+    let beside =
+        |folder: PathBuf, at: PathBuf| Shown::Beside(Furnished { folder, rest: Rest::Shown, at, entry: Entry::File(Arc::new(policies(None, authority))) });
     // Debian has a link there.
     let Ok(distribution) = fs::canonicalize(folder.join(DISTRIBUTION)) else {
         return beside(folder.to_owned(), Path::new(DISTRIBUTION).join(POLICIES));
     };
     match read(&distribution.join(POLICIES)) {
-        Some(of_distribution) => Shown::Over(Provided { path: distribution.join(POLICIES), contents: policies(Some(&of_distribution), authority) }),
+        Some(of_distribution) => {
+            Shown::Over(Provided { path: distribution.join(POLICIES), contents: Arc::new(policies(Some(&of_distribution), authority).into()) })
+        }
         None => beside(distribution, POLICIES.into()),
     }
 }
@@ -125,7 +128,7 @@ fn read(path: &Path) -> Option<String> {
 
 /// A policy of Firefox's that says what an administrator's says, and adds our authority. Names come from the broker, and nobody has to be asked for
 /// what a browser wants to tell its makers.
-fn policies(others: Option<&str>, authority: &Path) -> Arc<Vec<u8>> {
+fn policies(others: Option<&str>, authority: &Path) -> Vec<u8> {
     let mut whole = others.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let mut policies = taken(&mut whole, "policies");
     let mut certificates = taken(&mut policies, "Certificates");
@@ -139,7 +142,7 @@ fn policies(others: Option<&str>, authority: &Path) -> Arc<Vec<u8>> {
     policies.insert("DNSOverHTTPS".to_owned(), json!({ "Enabled": false, "Locked": true }));
     policies.insert("DisableTelemetry".to_owned(), true.into());
     whole.insert("policies".to_owned(), policies.into());
-    Arc::new(Value::Object(whole).to_string().into_bytes())
+    Value::Object(whole).to_string().into_bytes()
 }
 
 fn taken(of: &mut Map<String, Value>, name: &str) -> Map<String, Value> {

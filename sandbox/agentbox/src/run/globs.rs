@@ -59,10 +59,15 @@ pub(crate) fn matches(pattern: &Path) -> Result<Vec<PathBuf>, TooMuch> {
     if !is_glob(pattern) {
         return Ok(vec![pattern.to_owned()]);
     }
+    let fixed = fixed_part(pattern);
+    // Mostly it is not there, and to compile a pattern takes longer than to ask.
+    if matches!(fs::symlink_metadata(&fixed), Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)) {
+        return Ok(Vec::new());
+    }
     let text = pattern.to_string_lossy();
     let pattern_shown = || safe::line(&text, SHOWN);
     let glob = GlobBuilder::new(&text).literal_separator(true).build().map_err(|error| TooMuch::Glob { pattern: pattern_shown(), error })?.compile_matcher();
-    let (mut found, mut folders, mut left) = (Vec::new(), vec![fixed_part(pattern)], MOST);
+    let (mut found, mut folders, mut left) = (Vec::new(), vec![fixed], MOST);
     // A list of folders rather than a function within itself: how deep a tree is, the agent decides.
     while let Some(folder) = folders.pop() {
         let closed = |error| TooMuch::Closed { pattern: pattern_shown(), folder: safe::line(&folder.to_string_lossy(), SHOWN), error };

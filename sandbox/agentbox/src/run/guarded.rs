@@ -54,25 +54,36 @@ pub(crate) enum Guard {
     Masked,
 }
 
-/// The real paths of all that is there and that these patterns name.
+/// What patterns name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// The real paths of all that is there.
+    pub(crate) found: Vec<PathBuf>,
+    /// The paths at which nothing is, or nothing that this user sees, as they are named.
+    pub(crate) absent: Vec<PathBuf>,
+}
+
+/// Looks for all that these patterns name.
 ///
 /// # Errors
 /// Something that is named could be slipped from under its guard.
-pub(crate) fn guarded<'a>(patterns: impl IntoIterator<Item = &'a Path>, guard: Guard, writable: &[PathBuf]) -> Result<Vec<PathBuf>, Loose> {
-    let mut walk = Walk { guard, writable, folders: HashSet::new(), found: Vec::new(), links: Vec::new() };
+pub(crate) fn guarded<'a>(patterns: impl IntoIterator<Item = &'a Path>, guard: Guard, writable: &[PathBuf]) -> Result<Named, Loose> {
+    let mut walk = Walk { guard, writable, folders: HashSet::new(), found: Vec::new(), absent: Vec::new(), links: Vec::new() };
     for pattern in patterns {
         for path in globs::matches(pattern)? {
-            walk.down(&path)?;
+            if walk.down(&path)? == Seen::Nothing {
+                walk.absent.push(path);
+            }
         }
     }
-    let Walk { mut found, links, .. } = walk;
+    let Walk { mut found, absent, links, .. } = walk;
     found.sort();
     found.dedup();
     // A masked content that has a name of its own in the policy is masked, whatever becomes of the link.
     let named = |target: &Path| guard == Guard::Masked && found.iter().any(|place| target.starts_with(place));
     match links.into_iter().find(|link| !fs::canonicalize(link).is_ok_and(|target| named(&target))) {
         Some(link) => Err(Loose::Link(link)),
-        None => Ok(found),
+        None => Ok(Named { found, absent }),
     }
 }
 
@@ -83,8 +94,16 @@ struct Walk<'a> {
     /// Real folders that were met: most paths of a policy go through the same ones.
     folders: HashSet<PathBuf>,
     found: Vec<PathBuf>,
+    absent: Vec<PathBuf>,
     /// Links that the agent could replace.
     links: Vec<PathBuf>,
+}
+
+/// Whether there is something at a path's own name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Something,
+    Nothing,
 }
 
 impl Walk<'_> {
@@ -93,7 +112,7 @@ impl Walk<'_> {
     }
 
     /// Walks down a path, and notes every link on it that the agent could replace.
-    fn down(&mut self, path: &Path) -> Result<(), Loose> {
+    fn down(&mut self, path: &Path) -> Result<Seen, Loose> {
         let mut at = PathBuf::from("/");
         let mut parts = path.components().peekable();
         while let Some(part) = parts.next() {
@@ -112,19 +131,21 @@ impl Walk<'_> {
             }
             let meta = match fs::symlink_metadata(&next) {
                 Ok(meta) => meta,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Seen::Nothing),
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return closed(&at),
                 Err(source) => return Err(Loose::Look { path: next, source }),
             };
+            // Of a link, and of what stands in the place of a folder, it is to be asked what lies behind.
+            let behind = || if fs::symlink_metadata(path).is_ok() { Seen::Something } else { Seen::Nothing };
             if meta.is_symlink() {
                 if self.is_the_agents(&at) {
                     self.links.push(next);
-                    return Ok(());
+                    return Ok(behind());
                 }
                 match fs::canonicalize(&next) {
                     Ok(real) => at = real,
                     // A link outside of the agent's reach that leads nowhere.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(behind()),
                     Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return closed(&at),
                     Err(source) => return Err(Loose::Look { path: next, source }),
                 }
@@ -138,21 +159,21 @@ impl Walk<'_> {
                 if self.guard == Guard::ReadOnly && self.is_the_agents(&at) {
                     self.found.push(next);
                 }
-                return Ok(());
+                return Ok(behind());
             }
         }
         self.found.push(at);
-        Ok(())
+        Ok(Seen::Something)
     }
 }
 
 /// A folder that this user may not enter: the agent neither, unless it may change the folder's mode.
-fn closed(folder: &Path) -> Result<(), Loose> {
+fn closed(folder: &Path) -> Result<Seen, Loose> {
     match fs::symlink_metadata(folder) {
-        Ok(meta) if meta.uid() != geteuid().as_raw() => Ok(()),
+        Ok(meta) if meta.uid() != geteuid().as_raw() => Ok(Seen::Nothing),
         Ok(_) => Err(Loose::Closed(folder.to_owned())),
         // Not to be seen: a folder above it is closed, and that one is another's.
-        Err(_) => Ok(()),
+        Err(_) => Ok(Seen::Nothing),
     }
 }
 
@@ -178,13 +199,25 @@ mod tests {
 
     fn of(ground: &Ground, names: &[&str], guard: Guard) -> Result<Vec<PathBuf>, String> {
         let paths: Vec<PathBuf> = names.iter().map(|name| ground.work.join(name)).collect();
-        guarded(paths.iter().map(PathBuf::as_path), guard, std::slice::from_ref(&ground.work)).map_err(|error| error.to_string())
+        guarded(paths.iter().map(PathBuf::as_path), guard, std::slice::from_ref(&ground.work)).map(|named| named.found).map_err(|error| error.to_string())
     }
 
     #[test]
     fn what_is_there_is_found_and_what_is_not_is_passed_over() {
         let ground = ground();
         assert_eq!(of(&ground, &[".git/hooks", ".git/config", "none/at/all"], Guard::ReadOnly), Ok(vec![ground.work.join(".git/hooks")]));
+    }
+
+    #[test]
+    fn what_is_not_there_is_told() {
+        let ground = ground();
+        let at = |name: &str| ground.work.with_file_name(name);
+        std::os::unix::fs::symlink("nowhere", at("dangling")).unwrap();
+        let paths = ["work/config/key", "work/config/other", "none/x", "dangling", "dangling/x", "outside/key/x"].map(at);
+        let Named { found, absent } = guarded(paths.iter().map(PathBuf::as_path), Guard::Masked, std::slice::from_ref(&ground.work)).unwrap();
+        assert_eq!(found, [at("work/config/key")]);
+        // The link's own name is taken.
+        assert_eq!(absent, ["work/config/other", "none/x", "dangling/x", "outside/key/x"].map(at));
     }
 
     #[test]

@@ -78,7 +78,9 @@ pub(super) fn show(
     // Masked as well, below what is shown: a mask is watched, and one that falls, since somebody outside replaced the file, ends the box.
     fence.masked.extend(rules.iter().flat_map(|rule| rule.shown_in()).filter_map(real));
     // The placeholder takes the place of the file itself, also where a link leads to it.
-    fence.provided.extend(issued.files.into_iter().map(|(path, text)| Provided { path: real(&path).unwrap_or(path), contents: Arc::new(text.into_bytes()) }));
+    fence
+        .provided
+        .extend(issued.files.into_iter().map(|(path, text)| Provided { path: real(&path).unwrap_or(path), contents: Arc::new(text.into_bytes().into()) }));
     Ok(Some((child, releases)))
 }
 

@@ -13,9 +13,12 @@ use std::{
     sync::Arc,
 };
 
-use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 use rustix::fs::OFlags;
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+// Several times as fast as ring's, which knows no instruction that a processor has for it: every start waits for this sum.
+use sha1::{Digest as _, Sha1};
+
+use agentbox_kernel::{mounts::Contents, real::Real};
 
 use super::trust::File;
 
@@ -45,6 +48,12 @@ const MOST_STORES: usize = 8;
 
 /// Debian's has 165 kB.
 const LARGEST: u64 = 2 << 20;
+
+/// For the entry that is added to one, and the sum: memory that is asked for at once is not copied while it grows.
+const ROOM: usize = 4 << 10;
+
+/// Bytes of the sum at the end.
+const SUM: usize = 20;
 
 /// The password that every virtual machine's own keystore has: it protects nothing, and the sum at the end is made with it.
 const PASSWORD: &str = "changeit";
@@ -86,10 +95,10 @@ fn candidates(home: Option<&OsStr>, java_home: Option<&OsStr>) -> Vec<PathBuf> {
 }
 
 fn found(candidates: impl Iterator<Item = PathBuf>) -> Vec<Store> {
-    let mut stores: Vec<Store> = Vec::new();
+    let (mut stores, mut real): (Vec<Store>, Real) = Default::default();
     for candidate in candidates {
         // Distributions link all of theirs to one.
-        let Ok(path) = fs::canonicalize(candidate) else { continue };
+        let Ok(path) = real.of(&candidate) else { continue };
         if stores.iter().any(|store| store.path == path) {
             continue;
         }
@@ -106,10 +115,11 @@ fn found(candidates: impl Iterator<Item = PathBuf>) -> Vec<Store> {
 /// What is no keystore of nothing but roots stays as it is: a link that was put where a keystore is expected must not show a file to the box.
 fn read(path: &Path) -> Option<Roots> {
     let file = fs::OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path).ok()?;
-    if !file.metadata().ok()?.is_file() {
+    let meta = file.metadata().ok()?;
+    if !meta.is_file() {
         return None;
     }
-    let mut bytes = Vec::with_capacity(file.metadata().ok()?.len().min(LARGEST).try_into().ok()?);
+    let mut bytes = Vec::with_capacity(usize::try_from(meta.len().min(LARGEST)).ok()? + ROOM);
     file.take(LARGEST + 1).read_to_end(&mut bytes).ok()?;
     if bytes.len() as u64 > LARGEST {
         return None;
@@ -118,17 +128,17 @@ fn read(path: &Path) -> Option<Roots> {
     if matches!(*bytes, [0x30, 0x82..=0x84, ..]) {
         return Some(Roots::OfTheSystem);
     }
-    let (count, entries) = entries(&bytes)?;
-    let mut begun = Begun::with(count.checked_add(1)?);
-    begun.add(entries);
-    Some(Roots::Own(begun))
+    let (count, _) = entries(&bytes)?;
+    bytes.truncate(bytes.len() - SUM);
+    bytes.get_mut(MAGIC.len()..)?.first_chunk_mut::<4>()?.copy_from_slice(&count.checked_add(1)?.to_be_bytes());
+    Some(Roots::Own(Begun::of(bytes)))
 }
 
 /// The entries of a JKS keystore, if each of them is a trusted certificate.
 fn entries(bytes: &[u8]) -> Option<(u32, &[u8])> {
     let (head, rest) = bytes.split_at_checked(MAGIC.len())?;
     let (count, rest) = rest.split_first_chunk::<4>()?;
-    let (entries, _sum) = rest.split_at_checked(rest.len().checked_sub(SHA1_FOR_LEGACY_USE_ONLY.output_len())?)?;
+    let (entries, _sum) = rest.split_at_checked(rest.len().checked_sub(SUM)?)?;
     if head != MAGIC {
         return None;
     }
@@ -150,18 +160,21 @@ fn after_text(bytes: &[u8]) -> Option<&[u8]> {
     rest.get(u16::from_be_bytes(*length).into()..)
 }
 
-/// What covers them: `certificate` is ours, `bundle` the system's roots, both PEM.
-pub(crate) fn covers(stores: Vec<Store>, certificate: &str, bundle: &[u8]) -> Vec<File> {
+/// What covers them: `certificate` is ours, `bundle` names the system's roots, both PEM.
+pub(crate) fn covers(stores: Vec<Store>, certificate: &str, bundle: Option<&Path>) -> Vec<File> {
     let Some(ours) = certificates(certificate.as_bytes()).next() else { return Vec::new() };
-    let mut of_the_system: Option<Arc<Vec<u8>>> = None;
+    let mut of_the_system: Option<Arc<Contents>> = None;
     let mut covers = Vec::new();
     for Store { path, roots } in stores {
         let contents = match roots {
             Roots::Own(mut begun) => {
                 begun.add(&entry(NAME, &ours));
-                Arc::new(begun.sealed())
+                Arc::new(begun.sealed().into())
             }
-            Roots::OfTheSystem => of_the_system.get_or_insert_with(|| Arc::new(of_bundle(bundle, &ours))).clone(),
+            Roots::OfTheSystem => {
+                let made = || of_bundle(&bundle.and_then(|bundle| fs::read(bundle).ok()).unwrap_or_default(), &ours);
+                of_the_system.get_or_insert_with(|| Arc::new(made().into())).clone()
+            }
         };
         covers.push((path, contents));
     }
@@ -202,18 +215,20 @@ fn text(out: &mut Vec<u8>, text: &str) {
 /// of it, since it has most of the entries before it has our certificate.
 struct Begun {
     bytes: Vec<u8>,
-    sum: Context,
+    sum: Sha1,
 }
 
 impl Begun {
     fn with(count: u32) -> Self {
-        let mut sum = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
-        PASSWORD.encode_utf16().for_each(|unit| sum.update(&unit.to_be_bytes()));
+        Self::of([MAGIC.as_slice(), &count.to_be_bytes()].concat())
+    }
+
+    fn of(bytes: Vec<u8>) -> Self {
+        let mut sum = Sha1::new();
+        PASSWORD.encode_utf16().for_each(|unit| sum.update(unit.to_be_bytes()));
         sum.update(b"Mighty Aphrodite");
-        let mut begun = Self { bytes: Vec::new(), sum };
-        begun.add(&MAGIC);
-        begun.add(&count.to_be_bytes());
-        begun
+        sum.update(&bytes);
+        Self { bytes, sum }
     }
 
     fn add(&mut self, bytes: &[u8]) {
@@ -223,7 +238,7 @@ impl Begun {
 
     fn sealed(self) -> Vec<u8> {
         let Self { mut bytes, sum } = self;
-        bytes.extend_from_slice(sum.finish().as_ref());
+        bytes.extend_from_slice(&sum.finalize());
         bytes
     }
 }
@@ -238,6 +253,14 @@ mod tests {
         begun.sealed()
     }
 
+    fn put(contents: &Contents) -> Vec<u8> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        contents.write(file.reopen().unwrap()).unwrap();
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
     fn pem() -> String {
         let key = rcgen::KeyPair::generate().unwrap();
         rcgen::CertificateParams::default().self_signed(&key).unwrap().pem()
@@ -250,12 +273,21 @@ mod tests {
         fs::write(&path, store(&["a", "b"])).unwrap();
         std::os::unix::fs::symlink(&path, folder.path().join("link")).unwrap();
         let stores = found([folder.path().join("link"), path.clone(), folder.path().join("none")].into_iter());
-        let covers = covers(stores, &pem(), b"");
+        let covers = covers(stores, &pem(), None);
         assert_eq!(covers.len(), 1, "links are covered once");
         assert_eq!(covers[0].0, fs::canonicalize(&path).unwrap());
-        let (count, kept) = entries(&covers[0].1).unwrap();
+        let put = put(&covers[0].1);
+        let (count, kept) = entries(&put).unwrap();
         assert_eq!(count, 3);
         assert!(kept.starts_with(entries(&store(&["a", "b"])).unwrap().1));
+        let sum = ring::digest::Context::new(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY);
+        let (summed, its_sum) = put.split_at(put.len() - SUM);
+        let parts = [PASSWORD.encode_utf16().flat_map(u16::to_be_bytes).collect(), b"Mighty Aphrodite".to_vec(), summed.to_vec()];
+        let sum = parts.iter().fold(sum, |mut sum, part| {
+            sum.update(part);
+            sum
+        });
+        assert_eq!(sum.finish().as_ref(), its_sum);
     }
 
     #[test]
@@ -264,8 +296,10 @@ mod tests {
         let path = folder.path().join("cacerts");
         fs::write(&path, [0x30, 0x82, 1, 2, 3]).unwrap();
         let (ours, system) = (pem(), pem());
-        let covers = covers(found([path].into_iter()), &ours, format!("{ours}\n{system}").as_bytes());
-        assert_eq!(entries(&covers[0].1).unwrap().0, 2, "ours is there once");
+        let bundle = folder.path().join("bundle.pem");
+        fs::write(&bundle, format!("{ours}\n{system}")).unwrap();
+        let covers = covers(found([path].into_iter()), &ours, Some(&bundle));
+        assert_eq!(entries(&put(&covers[0].1)).unwrap().0, 2, "ours is there once");
     }
 
     #[test]

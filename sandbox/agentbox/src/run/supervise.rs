@@ -31,6 +31,7 @@ use agentbox_kernel::{
     network::BoxSockets,
     probes::{self, Gate, Prober, When},
     process::{Child, First, fork_child},
+    real::Real,
     selfguard::{self, Role},
     terminal::protocol::ToShim,
 };
@@ -39,7 +40,7 @@ use agentbox_vault::{Settings as VaultSettings, Summary, Vault};
 
 use super::{
     addresses, approvers, attend, brokering, browsers, couriers, doors, globs,
-    guarded::{Guard, Loose, guarded},
+    guarded::{Guard, Loose, Named, guarded},
     keeping, keystores,
     launchable::{self, Found, Why},
     reins::Bridle,
@@ -553,37 +554,38 @@ fn certificate(broker: &Child) -> Result<String, Failed> {
 /// The paths of the policy as the mounts need them: absolute, with links followed, globs spelt out.
 fn fence(policy: &Policy, own: Vec<PathBuf>, policy_files: &[PathBuf]) -> Result<FileFence, Loose> {
     let files = &policy.settings().files;
-    let mut writable = spelt_out(&files.writable)?;
+    let mut real = Real::default();
+    let mut writable = spelt_out(&files.writable, &mut real)?;
     // One that lies in another writable tree is no mount of its own: names could not be moved across.
-    let gated = spelt_out(&files.gated)?;
+    let gated = spelt_out(&files.gated, &mut real)?;
     writable.extend(gated.into_iter().filter(|path| !writable.iter().any(|tree| path.starts_with(tree))).collect::<Vec<_>>());
-    let mut masked = guarded(patterns(&files.masked), Guard::Masked, &writable)?;
+    let Named { found: mut masked, absent } = guarded(patterns(&files.masked), Guard::Masked, &writable)?;
     // Secrets that are not there yet cannot be masked; that one comes to be is noticed, and ends the box.
-    masked.extend(patterns(&files.masked).filter(|path| !globs::is_glob(path) && path.symlink_metadata().is_err()).map(Path::to_owned));
+    masked.extend(absent);
     // The folders that hold the ledger, the policy and the sockets: also where they do not exist yet, their parents may be writable.
-    masked.extend(own.iter().filter_map(|path| real(path)));
-    let mut read_only = guarded(patterns(&files.read_only), Guard::ReadOnly, &writable)?;
+    masked.extend(own.iter().filter_map(|path| real.of(path).ok()));
+    let mut read_only = guarded(patterns(&files.read_only), Guard::ReadOnly, &writable)?.found;
     // In the box no policy file can be written.
-    read_only.extend(guarded(policy_files.iter().map(PathBuf::as_path).filter(|path| path.is_absolute()), Guard::ReadOnly, &writable)?);
+    read_only.extend(guarded(policy_files.iter().map(PathBuf::as_path).filter(|path| path.is_absolute()), Guard::ReadOnly, &writable)?.found);
     // A home below `/tmp` must be seen all the same, where the box has an empty folder of its own.
-    let home = std::env::var_os("HOME").and_then(|home| real(Path::new(&home)));
+    let home = std::env::var_os("HOME").and_then(|home| real.of(Path::new(&home)).ok());
     read_only.extend(home.filter(|home| !writable.iter().any(|tree| home.starts_with(tree))));
     // And so must this program, by which the agent asks `agentbox why`, wherever it was built.
-    let own = std::env::current_exe().ok().and_then(|program| real(&program));
+    let own = std::env::current_exe().ok().and_then(|program| real.of(&program).ok());
     read_only.extend(own.filter(|program| !writable.iter().any(|tree| program.starts_with(tree))));
     Ok(FileFence { writable, read_only, masked, ..FileFence::default() })
 }
 
 /// Files of ours that the box sees: whom to trust, whom to ask for names.
 fn provided(certificate: &str, stores: Vec<keystores::Store>) -> Vec<Provided> {
-    let (bundle, mut files) = trust::files(certificate);
-    files.extend(keystores::covers(stores, certificate, &bundle));
+    let (system, mut files) = trust::files(certificate);
+    files.extend(keystores::covers(stores, certificate, system.as_deref()));
     let mut provided: Vec<Provided> = files.into_iter().map(|(path, contents)| Provided { path, contents }).collect();
-    provided.push(Provided {
-        path: "/etc/resolv.conf".into(),
-        contents: format!("# agentbox: every address leads to the broker\nnameserver {RESOLVER}\noptions timeout:10 attempts:2\n").into_bytes().into(),
-    });
-    provided.push(Provided { path: "/etc/hosts".into(), contents: Arc::new(b"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n".to_vec()) });
+    let texts = [
+        ("/etc/resolv.conf", format!("# agentbox: every address leads to the broker\nnameserver {RESOLVER}\noptions timeout:10 attempts:2\n")),
+        ("/etc/hosts", "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n".to_owned()),
+    ];
+    provided.extend(texts.map(|(path, text)| Provided { path: path.into(), contents: Arc::new(text.into_bytes().into()) }));
     provided
 }
 
@@ -591,17 +593,12 @@ fn patterns(paths: &[FilePath]) -> impl Iterator<Item = &Path> {
     paths.iter().map(|path| path.pattern.as_path())
 }
 
-fn spelt_out(paths: &[FilePath]) -> Result<Vec<PathBuf>, globs::TooMuch> {
+fn spelt_out(paths: &[FilePath], real: &mut Real) -> Result<Vec<PathBuf>, globs::TooMuch> {
     let mut found = Vec::new();
     for pattern in patterns(paths) {
-        found.extend(globs::matches(pattern)?.iter().filter_map(|path| real(path)));
+        found.extend(globs::matches(pattern)?.iter().filter_map(|path| real.of(path).ok()));
     }
     found.sort();
     found.dedup();
     Ok(found)
-}
-
-fn real(path: &Path) -> Option<PathBuf> {
-    // Most of a policy's paths are not there, which one call tells; the way to a path takes one for each of its parts.
-    std::fs::metadata(path).and_then(|_| std::fs::canonicalize(path)).ok()
 }

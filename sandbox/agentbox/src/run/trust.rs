@@ -3,10 +3,11 @@
 use std::{
     ffi::OsString,
     fs,
-    io::Read as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+use agentbox_kernel::mounts::Contents;
 
 /// The folder of every box that holds what is ours.
 pub(crate) const OURS: &str = "/run/agentbox";
@@ -60,17 +61,18 @@ const TELLING: &[(&str, &str)] = &[("PLAYWRIGHT_FIREFOX_POLICIES_JSON", super::b
 const OTHERS: &[(&str, &str)] = &[("PGCHANNELBINDING", "disable")];
 
 /// A file of the box: where, and what.
-pub(crate) type File = (PathBuf, Arc<Vec<u8>>);
+pub(crate) type File = (PathBuf, Arc<Contents>);
 
-/// The whole bundle, and the files to put into the box.
-pub(crate) fn files(certificate: &str) -> (Arc<Vec<u8>>, Vec<File>) {
+/// The system's own bundle, and the files to put into the box.
+pub(crate) fn files(certificate: &str) -> (Option<PathBuf>, Vec<File>) {
     files_over(certificate, SYSTEM_BUNDLES.iter().map(Path::new))
 }
 
-fn files_over<'a>(certificate: &str, bundles: impl Iterator<Item = &'a Path>) -> (Arc<Vec<u8>>, Vec<File>) {
+fn files_over<'a>(certificate: &str, bundles: impl Iterator<Item = &'a Path>) -> (Option<PathBuf>, Vec<File>) {
     let mut targets: Vec<PathBuf> = Vec::new();
     // Ours first: one box's clients meet no other certificate, so the search ends at once.
-    let mut whole = format!("{}\n", certificate.trim_end()).into_bytes();
+    let ours = format!("{}\n", certificate.trim_end()).into_bytes();
+    let mut system = None;
     for bundle in bundles {
         // A link's target is what is covered: a mount cannot stand on the link itself.
         let Ok(real) = fs::canonicalize(bundle) else { continue };
@@ -78,14 +80,18 @@ fn files_over<'a>(certificate: &str, bundles: impl Iterator<Item = &'a Path>) ->
             continue;
         }
         if targets.is_empty() {
-            let _ = fs::File::open(&real).and_then(|mut roots| roots.read_to_end(&mut whole));
+            system = fs::File::open(&real).ok().filter(|file| file.metadata().is_ok_and(|meta| meta.is_file()));
         }
         targets.push(real);
     }
-    let whole = Arc::new(whole);
-    let mut files = vec![(BUNDLE.into(), whole.clone()), (CERTIFICATE.into(), Arc::new(certificate.as_bytes().to_vec()))];
+    let whole = Arc::new(match system {
+        Some(system) => Contents::before(ours, system),
+        None => ours.into(),
+    });
+    let mut files = vec![(BUNDLE.into(), whole.clone()), (CERTIFICATE.into(), Arc::new(certificate.as_bytes().to_vec().into()))];
+    let system = targets.first().cloned();
     files.extend(targets.into_iter().map(|target| (target, whole.clone())));
-    (whole, files)
+    (system, files)
 }
 
 /// The variables to set in the box.
@@ -108,11 +114,17 @@ mod tests {
         let link = folder.path().join("link.pem");
         std::os::unix::fs::symlink(&real, &link).unwrap();
         let missing = folder.path().join("missing.pem");
-        let (whole, files) = files_over("OURS\n", [link.as_path(), real.as_path(), missing.as_path()].into_iter());
+        let (system, files) = files_over("OURS\n", [link.as_path(), real.as_path(), missing.as_path()].into_iter());
         let names: Vec<_> = files.iter().map(|(path, _)| path.clone()).collect();
-        assert_eq!(names, [BUNDLE.into(), CERTIFICATE.into(), real]);
-        assert_eq!(files[0].1.as_slice(), b"OURS\nSYSTEM\n");
-        assert_eq!(files[1].1.as_slice(), b"OURS\n");
-        assert!(Arc::ptr_eq(&whole, &files[0].1) && Arc::ptr_eq(&whole, &files[2].1), "the bundle is written twice");
+        assert_eq!(names, [BUNDLE.into(), CERTIFICATE.into(), real.clone()]);
+        assert_eq!(system, Some(real));
+        let put = |index: usize| {
+            let path = folder.path().join("put");
+            files[index].1.put(&path).unwrap();
+            fs::read(path).unwrap()
+        };
+        assert_eq!(put(0), b"OURS\nSYSTEM\n");
+        assert_eq!(put(1), b"OURS\n");
+        assert!(Arc::ptr_eq(&files[0].1, &files[2].1), "the bundle is written twice");
     }
 }

@@ -4,7 +4,7 @@
 use std::{
     ffi::OsString,
     fs::{self, File},
-    io::{self, Write as _},
+    io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
@@ -137,7 +137,7 @@ impl Place {
                     if let Some(parent) = path.parent() {
                         fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
                     }
-                    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?.write_all(&provided.contents)
+                    provided.contents.write(fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?)
                 };
                 write().map_err(|error| format!("writing {}: {}", path.display(), chain(&error)))?;
             } else if !public.contains(&provided.path) && !NO_SECRETS.iter().any(|known| provided.path == Path::new(known)) {

@@ -137,7 +137,7 @@ impl Ground {
             writable: vec![self.path("work")],
             read_only: vec![self.path("work/hooks")],
             masked: vec![self.path("work/.env"), self.path("secret")],
-            provided: vec![Provided { path: "/run/agentbox/hello".into(), contents: std::sync::Arc::new(b"hello".to_vec()) }],
+            provided: vec![Provided { path: "/run/agentbox/hello".into(), contents: std::sync::Arc::new(b"hello".to_vec().into()) }],
             ..FileFence::default()
         }
     }

@@ -1,6 +1,7 @@
 //! The box's view of the files: everything as outside but read-only, its places writable, secrets masked, its own `/tmp`, `/run`, `/dev`, `/proc`.
 
 mod caches;
+mod contents;
 pub(crate) mod devices;
 mod furnished;
 mod kernel_files;
@@ -24,12 +25,14 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
     mount::{MntFlags, MsFlags, mount, umount2},
     unistd::{chdir, geteuid, pivot_root},
 };
 
 pub use self::{
     caches::CacheLayer,
+    contents::Contents,
     furnished::{Entry, Furnished, Rest},
     scratch::Scratch,
 };
@@ -38,8 +41,12 @@ use self::{
     devices::Devices,
     masks::{Masks, OURS},
     place::{Copy, NODEV, NOSUID, RDONLY, failed, find, memory, step},
+    watch::MaskWatch,
 };
-use crate::sys::mount::{Depth, attach, open_tree, restrict};
+use crate::{
+    real::Real,
+    sys::mount::{Depth, attach, open_tree, restrict},
+};
 
 /// A file that agentbox puts into the box.
 #[derive(Clone, Debug)]
@@ -47,7 +54,7 @@ pub struct Provided {
     /// Where, absolute. It is bound over what is there; where nothing is, and it lies outside of the box's own folders, it is left out.
     pub path: PathBuf,
     /// What. Where several are the same, they share it, and it is written once.
-    pub contents: Arc<Vec<u8>>,
+    pub contents: Arc<Contents>,
 }
 
 /// What the mounts must enforce. Paths are absolute; those that do not exist are passed over. Of two that lie within each other the deeper one counts.
@@ -92,6 +99,9 @@ pub enum FenceError {
         /// Why.
         why: &'static str,
     },
+    /// The masked names cannot be watched.
+    #[error("the masks cannot be watched: inotify: {0}")]
+    Watch(Errno),
     /// It cannot be looked at.
     #[error("{}: {error}", .path.display())]
     Look {
@@ -137,11 +147,14 @@ impl FileFence {
         self.caches.iter().flat_map(|layer| &layer.caches)
     }
 
-    /// The same with every path as it really is, without symbolic links; done outside, by the launcher.
+    /// The same with every path as it really is, without symbolic links; done outside, by the launcher. And a watch on the masked names that
+    /// was there before they were looked at, so that none comes to be in between.
     ///
     /// # Errors
-    /// A place is to be writable that cannot be.
-    pub(crate) fn settled(self) -> Result<Self, FenceError> {
+    /// A place is to be writable that cannot be, or nothing can be watched.
+    pub(crate) fn settled(self) -> Result<(Self, MaskWatch), FenceError> {
+        let mut real = Real::default();
+        let mut settle = |paths: &[PathBuf]| settled(paths.iter().map(|path| (path, real.of(path))));
         let writable = settle(&self.writable)?;
         for path in &writable {
             let refuse = |why| Err(FenceError::NotToGive { path: path.clone(), why });
@@ -156,26 +169,28 @@ impl FileFence {
             }
         }
         let read_only = settle(&self.read_only)?;
-        let masked = settle(&self.masked)?;
+        let sockets = settle(&self.sockets)?;
+        let mut watch = MaskWatch::start().map_err(FenceError::Watch)?;
+        let masked = settled(self.masked.iter().zip(watch.hidden(&self.masked, &writable, &mut real)))?;
+        watch.also_read_only(&read_only, &writable);
         // A tree without a layer would be written to itself.
         if let Some(bare) = writable.iter().find(|path| !self.scratch.is_empty() && !self.scratch.iter().any(|scratch| scratch.tree == **path)) {
             return Err(FenceError::NotToGive { path: bare.clone(), why: "there is no layer for it" });
         }
         let caches = caches::settled(self.caches, &writable, &read_only, &masked)?;
-        let sockets = settle(&self.sockets)?;
         if let Some((socket, mask)) = sockets.iter().find_map(|socket| Some((socket, masked.iter().find(|mask| socket.starts_with(mask))?))) {
             let why = "it is a secret of the policy, or lies in one, and is not seen in the box";
             return Err(FenceError::Masked { path: socket.clone(), mask: mask.clone(), why });
         }
-        Ok(Self { writable, read_only, masked, sockets, provided: self.provided, furnished: self.furnished, scratch: self.scratch, caches })
+        Ok((Self { writable, read_only, masked, sockets, provided: self.provided, furnished: self.furnished, scratch: self.scratch, caches }, watch))
     }
 }
 
-fn settle(paths: &[PathBuf]) -> Result<Vec<PathBuf>, FenceError> {
+/// What these paths were found to be, each once.
+fn settled<'a>(found: impl Iterator<Item = (&'a PathBuf, io::Result<PathBuf>)>) -> Result<Vec<PathBuf>, FenceError> {
     let mut settled = Vec::new();
-    for path in paths {
-        // Most of a policy's paths are not there, which one call tells; the way to a path takes one for each of its parts.
-        match fs::metadata(path).and_then(|_| fs::canonicalize(path)) {
+    for (path, real) in found {
+        match real {
             Ok(real) => settled.push(real),
             // Not there, or not for this user's eyes, with which the agent looks as well.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied) => {}
@@ -330,13 +345,13 @@ fn enter_copy_of_root() -> Result<(), MountError> {
 }
 
 /// Our files lie in memory of ours, and are bound over what is there.
-fn provide<'a>(provided: &'a Provided, written: &mut Vec<(&'a Arc<Vec<u8>>, PathBuf)>) -> Result<(), MountError> {
+fn provide<'a>(provided: &'a Provided, written: &mut Vec<(&'a Arc<Contents>, PathBuf)>) -> Result<(), MountError> {
     let path = &provided.path;
     if path.starts_with(OURS) {
         if let Some(parent) = path.parent() {
             place::folder(parent)?;
         }
-        fs::write(path, provided.contents.as_slice()).map_err(failed("writing", path))?;
+        provided.contents.put(path).map_err(failed("writing", path))?;
         written.push((&provided.contents, path.clone()));
         return Ok(());
     }
@@ -346,7 +361,7 @@ fn provide<'a>(provided: &'a Provided, written: &mut Vec<(&'a Arc<Vec<u8>>, Path
         Some((_, own)) => own.clone(),
         None => {
             let own = Path::new(OURS).join(name.trim_start_matches('-'));
-            fs::write(&own, provided.contents.as_slice()).map_err(failed("writing", &own))?;
+            provided.contents.put(&own).map_err(failed("writing", &own))?;
             own
         }
     };
@@ -398,7 +413,7 @@ mod tests {
         fs::create_dir(real.join("tree")).unwrap();
         std::os::unix::fs::symlink(real.join("tree"), real.join("link")).unwrap();
         let fence = FileFence { writable: vec![real.join("link"), real.join("tree"), real.join("missing")], ..FileFence::default() };
-        assert_eq!(fence.settled().unwrap().writable, [real.join("tree")]);
+        assert_eq!(fence.settled().unwrap().0.writable, [real.join("tree")]);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 use std::{
     cell::RefCell,
+    collections::HashMap,
     ffi::{OsStr, OsString},
     fmt, fs, io,
     os::{
@@ -24,7 +25,10 @@ use nix::{
     sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor},
 };
 
-use crate::layer::{Layer, LayerReport};
+use crate::{
+    layer::{Layer, LayerReport},
+    real::Real,
+};
 
 /// Reads of the kernel's queue in one go; what is left makes the descriptor readable again.
 const ROUNDS: usize = 16;
@@ -73,6 +77,18 @@ struct Watched {
     name: OsString,
 }
 
+/// Folders on which watches hang: most names of a policy lie in the same ones. For one pass; a folder that goes takes its watch along.
+#[derive(Debug, Default)]
+struct Hung(HashMap<PathBuf, Result<WatchDescriptor, Errno>>);
+
+/// What was at a name when its watch hung.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Nothing,
+    /// Or nobody knows.
+    Something,
+}
+
 /// All of them.
 #[derive(Debug)]
 pub struct MaskWatch {
@@ -83,51 +99,62 @@ pub struct MaskWatch {
 }
 
 impl MaskWatch {
-    /// Watches these names, of which those below a writable tree need not be there. Call it before the masks are put.
+    /// One that watches nothing yet.
     ///
     /// # Errors
     /// No watch can be had at all.
-    pub(crate) fn start(masked: &[PathBuf], writable: &[PathBuf]) -> Result<Self, Errno> {
+    pub(crate) fn start() -> Result<Self, Errno> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-        let mut watched = Vec::new();
-        let mut watch = Self { inotify, watched: RefCell::default(), unwatched: Vec::new() };
-        let mut names: Vec<PathBuf> = Vec::new();
-        for path in masked {
-            let real = fs::metadata(path).and_then(|_| fs::canonicalize(path)).ok();
-            if real.is_none() && writable.iter().any(|tree| path.starts_with(tree)) {
+        Ok(Self { inotify, watched: RefCell::default(), unwatched: Vec::new() })
+    }
+
+    /// Watches these names, of which those below a writable tree need not be there, and tells what each of them really is. Each is looked at
+    /// only when its watch hangs: what comes to be before that is found, and what does later is noticed.
+    pub(crate) fn hidden(&mut self, names: &[PathBuf], writable: &[PathBuf], real: &mut Real) -> Vec<io::Result<PathBuf>> {
+        let mut found = Vec::with_capacity(names.len());
+        let mut hung = Hung::default();
+        for name in names {
+            if writable.iter().any(|tree| name.starts_with(tree))
+                && let Err(error) = real.of(name)
+            {
+                found.push(Err(error));
                 continue;
             }
             // The name itself too: a link may be made to lead elsewhere.
-            names.extend(real.filter(|real| real != path));
-            names.push(path.clone());
-        }
-        names.sort();
-        names.dedup();
-        for path in names {
-            let mut one = Watched { masked: identity(&path), path, guard: Guard::Hidden, folder: None, name: OsString::new() };
-            if watch.hang(&mut one).is_err() {
-                watch.unwatched.push(one.path.clone());
-            } else {
-                watched.push(one);
+            let is = match self.watch(name.clone(), Guard::Hidden, &mut hung) {
+                Seen::Nothing => Err(io::ErrorKind::NotFound.into()),
+                Seen::Something => real.of(name),
+            };
+            if let Some(target) = is.as_ref().ok().filter(|target| *target != name) {
+                self.watch(target.clone(), Guard::Hidden, &mut hung);
             }
+            found.push(is);
         }
-        watch.watched.replace(watched);
-        Ok(watch)
+        found
     }
 
     /// Watches read-only places as well, where they lie in writable trees: elsewhere nothing can be written, whatever is there. Call it
     /// before the mounts are made.
     pub(crate) fn also_read_only(&mut self, places: &[PathBuf], writable: &[PathBuf]) {
+        let mut hung = Hung::default();
         for path in places.iter().filter(|path| writable.iter().any(|tree| path.starts_with(tree) && *path != tree)) {
             // What is not there is not guarded, and the end of the run tells of it.
-            let Some(masked) = identity(path) else { continue };
-            let mut one = Watched { masked: Some(masked), path: path.clone(), guard: Guard::Kept, folder: None, name: OsString::new() };
-            if self.hang(&mut one).is_err() {
-                self.unwatched.push(one.path);
-            } else {
-                self.watched.get_mut().push(one);
+            if identity(path).is_some() {
+                self.watch(path.clone(), Guard::Kept, &mut hung);
             }
         }
+    }
+
+    fn watch(&mut self, path: PathBuf, guard: Guard, hung: &mut Hung) -> Seen {
+        let mut one = Watched { path, guard, masked: None, folder: None, name: OsString::new() };
+        if self.hang(&mut one, hung).is_err() {
+            self.unwatched.push(one.path);
+            return Seen::Something;
+        }
+        one.masked = identity(&one.path);
+        let seen = if one.masked.is_some() { Seen::Something } else { Seen::Nothing };
+        self.watched.get_mut().push(one);
+        seen
     }
 
     /// Where nothing is mounted: what cannot be watched, if there is any.
@@ -149,7 +176,7 @@ impl MaskWatch {
     }
 
     /// Hangs the watch on the deepest folder that is there.
-    fn hang(&self, one: &mut Watched) -> Result<(), Errno> {
+    fn hang(&self, one: &mut Watched, hung: &mut Hung) -> Result<(), Errno> {
         let what = AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_MOVED_TO
             | AddWatchFlags::IN_DELETE
@@ -159,7 +186,12 @@ impl MaskWatch {
             | AddWatchFlags::IN_ONLYDIR;
         let mut below = one.path.as_path();
         while let Some(folder) = below.parent() {
-            match self.inotify.add_watch(folder, what) {
+            let known = hung.0.get(folder).copied();
+            let answer = known.unwrap_or_else(|| self.inotify.add_watch(folder, what));
+            if known.is_none() {
+                hung.0.insert(folder.to_owned(), answer);
+            }
+            match answer {
                 Ok(descriptor) => {
                     one.folder = Some(descriptor);
                     one.name = below.file_name().unwrap_or(OsStr::new("")).to_owned();
@@ -214,7 +246,7 @@ impl MaskWatch {
             return None;
         }
         // First the watch on the folder that is there now, then the look: what comes in between makes an event.
-        if self.hang(one).is_err() {
+        if self.hang(one, &mut Hung::default()).is_err() {
             return fallen(one, "cannot be watched any more");
         }
         match (identity(&one.path), one.masked) {
@@ -261,8 +293,13 @@ mod tests {
     }
 
     fn watch(ground: &Ground) -> MaskWatch {
-        let masked = ["env", "aws", "later/deep/key"].map(|name| ground.path.join(name));
-        MaskWatch::start(&masked, &[]).unwrap()
+        hidden(&["env", "aws", "later/deep/key"].map(|name| ground.path.join(name)), &[])
+    }
+
+    fn hidden(names: &[PathBuf], writable: &[PathBuf]) -> MaskWatch {
+        let mut watch = MaskWatch::start().unwrap();
+        watch.hidden(names, writable, &mut Real::default());
+        watch
     }
 
     fn after(change: impl FnOnce(&Path)) -> Option<String> {
@@ -330,7 +367,7 @@ mod tests {
     fn what_the_agent_may_make_is_not_watched() {
         let ground = ground();
         let path = ground.path.join("new");
-        let watch = MaskWatch::start(std::slice::from_ref(&path), std::slice::from_ref(&ground.path)).unwrap();
+        let watch = hidden(std::slice::from_ref(&path), std::slice::from_ref(&ground.path));
         fs::write(&path, "the agent's").unwrap();
         assert_eq!(watch.fallen(), None);
     }
@@ -340,7 +377,7 @@ mod tests {
         let ground = ground();
         let link = ground.path.join("link");
         std::os::unix::fs::symlink("env", &link).unwrap();
-        let watch = MaskWatch::start(std::slice::from_ref(&link), &[]).unwrap();
+        let watch = hidden(std::slice::from_ref(&link), &[]);
         fs::remove_file(&link).unwrap();
         std::os::unix::fs::symlink("aws/key", &link).unwrap();
         assert!(watch.fallen().is_some());
@@ -351,7 +388,7 @@ mod tests {
         let ground = ground();
         let places = ["env", "aws", "none"].map(|name| ground.path.join(name));
         let start = || {
-            let mut watch = MaskWatch::start(&[], &[]).unwrap();
+            let mut watch = MaskWatch::start().unwrap();
             watch.also_read_only(&places, std::slice::from_ref(&ground.path));
             watch
         };
@@ -368,7 +405,7 @@ mod tests {
         fs::create_dir(ground.path.join("aws")).unwrap();
         assert!(watch.fallen().is_some());
         // Where nothing can be written there is nothing to notice.
-        let mut watch = MaskWatch::start(&[], &[]).unwrap();
+        let mut watch = MaskWatch::start().unwrap();
         watch.also_read_only(&places, &[ground.path.join("elsewhere")]);
         fs::rename(ground.path.join("away"), ground.path.join("env")).unwrap_err();
         fs::remove_file(ground.path.join("env")).unwrap();
