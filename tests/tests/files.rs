@@ -229,12 +229,12 @@ fn nothing_passes_when_a_process_of_ours_is_killed() {
         let supervisor = *children(going.pid()).first().expect("a supervisor");
         let target: Pid = match victim {
             "supervisor" => supervisor,
-            // Of the supervisor's own processes it is forked last.
+            // Of the supervisor's own processes it has the thread of the vault.
             _ => *children(supervisor)
                 .iter()
-                .rfind(|pid| {
-                    fs::read_to_string(format!("/proc/{pid}/status"))
-                        .is_ok_and(|text| text.lines().any(|line| line.starts_with("NSpid:") && line.split_whitespace().count() == 2))
+                .find(|pid| {
+                    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+                    threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok()).any(|name| name == "vault\n")
                 })
                 .expect("a file gate"),
         };

@@ -13,5 +13,6 @@ mod scratch;
 mod supervisor;
 
 fn main() -> std::process::ExitCode {
+    agentbox_kernel::process::begin();
     cli::main()
 }

@@ -64,14 +64,17 @@ pub enum FromInit {
         /// How many of the sockets are doors.
         doors: usize,
     },
-    /// The agent's process stands behind all its fences, and waits for [`ToInit::Run`]. With a file gate come its listener and the box's user
-    /// and mount namespaces, which nobody else can open.
+    /// The box's files are as the agent will see them, for a box with a file gate. With it come the box's user and mount namespaces, which
+    /// nobody else can open.
+    Mounted {
+        /// The caches that the box sees through a layer.
+        layered: Vec<PathBuf>,
+    },
+    /// The agent's process stands behind all its fences, and waits for [`ToInit::Run`]. With a file gate comes its listener.
     Ready {
         /// What each layer enforces, as far as init knows: name, and why it is only partial.
         partial: Vec<(String, String)>,
-        /// The caches that the box sees through a layer.
-        layered: Vec<PathBuf>,
-        /// Those over which none could be made, and why: they are read-only.
+        /// The caches over which no layer could be made, and why: they are read-only.
         unlayered: Vec<(PathBuf, String)>,
     },
     /// The command runs.

@@ -34,6 +34,7 @@ use crate::{
     control::{Control, Exit, Failure, FromInit, ToInit, partly, signal_number},
     descendants, doctor,
     grants::Readable,
+    idle::Idle,
     landlock::{self, LandlockPlan},
     launch::{FileGate, NestedUserns, Plan, Publish, Stdio},
     layer::Layer,
@@ -162,7 +163,17 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
         .map_err(|errno| failure(Layer::PidNamespace, format!("signalfd: {errno}"), ""))?;
 
     let (layered, unlayered) = match prepared.setting() {
-        Setting::Namespaces => apart(&mut prepared, control)?,
+        Setting::Namespaces => {
+            let (layered, unlayered) = apart(&mut prepared, control)?;
+            if prepared.plan.file_gate == FileGate::On {
+                // Before the agent's process: that of the file gate moves in while it puts up its fences.
+                let namespaces = own_namespaces(["user", "mnt"]).map_err(|what| failure(Layer::FileGate, what, ""))?;
+                let raw: Vec<_> = namespaces.iter().map(AsRawFd::as_raw_fd).collect();
+                let lost = |error| failure(Layer::FileGate, format!("handing the box's namespaces out: {error}"), "");
+                control.send(&FromInit::Mounted { layered: layered.clone() }, &raw).map_err(lost)?;
+            }
+            (layered, unlayered)
+        }
         // A cache is as closed there as everything else.
         Setting::Without => (
             Vec::new(),
@@ -177,7 +188,6 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
     // A session of its own: the user's terminal is nobody's controlling terminal in here. Its leader is init, so that the agent's group
     // is not orphaned, and Ctrl-Z stops it.
     setsid().map_err(|errno| failure(Layer::PidNamespace, format!("setsid: {errno}"), ""))?;
-    let setting = prepared.setting();
     let Stdio { stdin, stdout, stderr, controlling } = prepared.plan.stdio;
     if let Some(terminal) = &controlling {
         make_controlling(terminal.as_fd()).map_err(|errno| failure(Layer::PidNamespace, format!("taking the box's terminal: {errno}"), ""))?;
@@ -225,9 +235,9 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
         Some(Told::Failed(failure)) => return Err(failure),
         Some(Told::NotExecuted(errno)) => not_executed(control, errno),
         Some(Told::Fenced(partial)) => {
-            let handles = gate.as_ref().map(|gate| gate_handles(gate, setting)).transpose()?;
-            let raw: Vec<_> = handles.iter().flatten().map(AsRawFd::as_raw_fd).collect();
-            let _ = control.send(&FromInit::Ready { partial, layered, unlayered }, &raw);
+            let listener = gate.as_ref().map(listener_of).transpose()?;
+            let raw: Vec<_> = listener.iter().map(AsRawFd::as_raw_fd).collect();
+            let _ = control.send(&FromInit::Ready { partial, unlayered }, &raw);
         }
         None => return Err(failure(Layer::PidNamespace, "the agent's process ended before its command began", "")),
     }
@@ -260,10 +270,7 @@ fn apart(prepared: &mut Prepared, control: &Control) -> Result<(Vec<PathBuf>, Ve
     })?;
     let families = if ipv6 == network::Ipv6::Up { 2 } else { 1 };
     if prepared.plan.doors.publish == Publish::Yes {
-        for kind in ["user", "net"] {
-            let lost = |error| failure(Layer::NetworkNamespace, format!("/proc/self/ns/{kind}: {error}"), "");
-            sockets.push(fs::File::open(format!("/proc/self/ns/{kind}")).map_err(lost)?.into());
-        }
+        sockets.extend(own_namespaces(["user", "net"]).map_err(|what| failure(Layer::NetworkNamespace, what, ""))?);
     }
     let raw: Vec<_> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
     let network = FromInit::Network { ipv6: ipv6 == network::Ipv6::Up, doors: prepared.plan.doors.forward.len() * families };
@@ -282,20 +289,20 @@ fn apart(prepared: &mut Prepared, control: &Control) -> Result<(Vec<PathBuf>, Ve
     Ok((layered, unlayered))
 }
 
-/// What [`FromInit::Ready`] carries for the file gate. The namespaces of a process that is not dumpable can be opened by itself alone.
-fn gate_handles(gate: &Control, setting: Setting) -> Result<Vec<OwnedFd>, Failure> {
-    let lost = |what: String| failure(Layer::FileGate, what, "");
-    let (_, listener) = gate
-        .receive::<Stopped>()
-        .ok()
-        .flatten()
-        .and_then(|(told, fds)| Some((told, fds.into_iter().next()?)))
-        .ok_or_else(|| lost("the agent's process gave no listener".to_owned()))?;
-    let own = |kind: &str| fs::File::open(format!("/proc/self/ns/{kind}")).map(OwnedFd::from).map_err(|error| lost(format!("/proc/self/ns/{kind}: {error}")));
-    Ok(match setting {
-        Setting::Namespaces => vec![listener, own("user")?, own("mnt")?],
-        Setting::Without => vec![listener],
-    })
+/// The listener of the stopped calls, which the agent's process has handed out.
+fn listener_of(gate: &Control) -> Result<OwnedFd, Failure> {
+    let handed = gate.receive::<Stopped>().ok().flatten();
+    let listener = handed.and_then(|(Stopped, fds)| fds.into_iter().next());
+    listener.ok_or_else(|| failure(Layer::FileGate, "the agent's process gave no listener", ""))
+}
+
+/// This process's namespaces of these kinds. Those of a process that is not dumpable can be opened by itself alone.
+fn own_namespaces<const N: usize>(kinds: [&str; N]) -> Result<Vec<OwnedFd>, String> {
+    let open = |kind| {
+        let path = format!("/proc/self/ns/{kind}");
+        fs::File::open(&path).map(OwnedFd::from).map_err(|error| format!("{path}: {error}"))
+    };
+    kinds.into_iter().map(open).collect()
 }
 
 /// The next line of the agent's process; none when it has ended, or has become its command.
@@ -564,18 +571,19 @@ const EVERYBODY: Pid = Pid::from_raw(-1);
 
 /// Waits for the agent, reaps everybody's orphans, forwards signals. Its return ends the box: the kernel kills whoever is left.
 fn attend(agent: Pid, terminal: Option<&OwnedFd>, signals: &SignalFd, control: &Control, setting: Setting) -> u8 {
-    let mut pace = Pace::Runs;
+    let (mut pace, mut idle) = (Pace::Runs, Idle::default());
     loop {
         let patience = match reap(agent, terminal, control, pace) {
             Reaped::Agent(exit) => {
                 let _ = control.send(&FromInit::Ended(exit), &[]);
                 return exit.code();
             }
-            Reaped::All => PollTimeout::NONE,
+            Reaped::All => idle.patience(),
             Reaped::Enough => PollTimeout::ZERO,
         };
         let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(control.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, patience) {
+            Ok(0) if patience != PollTimeout::ZERO => idle.came(),
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => return u8::MAX,
         }

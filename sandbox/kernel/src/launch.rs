@@ -102,15 +102,13 @@ pub enum Publish {
     Yes,
 }
 
-/// What the process of the file gate needs of a box.
+/// What the process of the file gate needs of a box, one after the other.
 #[derive(Debug)]
-pub struct GateHandles {
-    /// The stopped calls.
-    pub listener: OwnedFd,
-    /// Where the gate is to stand.
-    pub stand: Stand,
-    /// The caches that it shows through layers of its own.
-    pub layered: Vec<PathBuf>,
+pub enum ForTheGate {
+    /// Where it is to stand. While it goes there the agent's process puts up its fences.
+    Stand(Stand),
+    /// The stopped calls. The command runs when this has been handed over.
+    Listener(OwnedFd),
 }
 
 /// Where the process of the file gate stands.
@@ -122,6 +120,8 @@ pub enum Stand {
         user: OwnedFd,
         /// The box's files as the agent sees them.
         mount: OwnedFd,
+        /// The caches that the box shows through layers of its own.
+        layered: Vec<PathBuf>,
     },
     /// Where it is, since there are none.
     Outside(Outside),
@@ -246,7 +246,7 @@ pub enum Probed {
 
 /// Makes the box and starts the command in it. `network` takes the sockets as soon as they are there. The command runs only after it has
 /// come back without an error, and when every layer of [`Plan::require`] holds; meanwhile init goes on with its work. `files` takes what
-/// the file gate needs, where the plan has one, directly before the command runs.
+/// the file gate needs, where the plan has one: the listener comes directly before the command runs, which it does only after that.
 ///
 /// The caller has no other thread.
 ///
@@ -255,7 +255,7 @@ pub enum Probed {
 pub fn launch(
     plan: Plan,
     network: impl FnOnce(BoxSockets, Option<&Cgroup>) -> io::Result<Vec<LayerReport>>,
-    files: impl FnOnce(GateHandles) -> io::Result<()>,
+    files: impl FnMut(ForTheGate) -> io::Result<()>,
 ) -> Result<Running, LaunchError> {
     plan.stdio.leads_nowhere()?;
     let mut plan = plan;
@@ -337,7 +337,11 @@ pub fn launch(
         }
         Side::Parent(pid) => pid,
     };
-    drop((theirs, prepared));
+    // Others wait for the end of what these hold.
+    let Prepared { plan: Plan { stdio, environment: pairs, files: FileFence { provided, masked, read_only, .. }, .. }, environment, .. } = prepared;
+    drop((theirs, stdio, provided));
+    // Many small things, which lie in memory that is init's as well: each page in which one is given back would be copied.
+    std::mem::forget((pairs, environment, masked, read_only));
     let pidfd = pidfd::open(pid).map_err(|errno| LaunchError::Own(format!("pidfd_open: {errno}")))?;
     let mut running = Running { init: Init { pid, family }, control: ours, pidfd, watch, cgroup: None, above, layers: Vec::new(), unlayered: Vec::new() };
     running.layers = match setting {
@@ -399,8 +403,16 @@ pub fn launch(
     };
     let more = network(sockets, running.cgroup.as_ref());
     running.layers.extend(more.map_err(|error| LaunchError::Own(format!("the broker cannot take the network: {error}")))?);
-    let (handles, layered) = match running.next()? {
-        (FromInit::Ready { partial, layered, unlayered }, fds) => {
+    let mut files = files;
+    let mut for_the_gate = |what| files(what).map_err(|error| LaunchError::Own(format!("the file gate: {error}")));
+    if file_gate == FileGate::On {
+        for_the_gate(ForTheGate::Stand(match outside {
+            Some(outside) => Stand::Outside(outside),
+            None => running.mounted()?,
+        }))?;
+    }
+    let fds = match running.next()? {
+        (FromInit::Ready { partial, unlayered }, fds) => {
             running.unlayered = unlayered;
             let why = partial.into_iter().find(|(layer, _)| layer == Layer::Landlock.name()).map(|(_, why)| why);
             running.layers.push(why.map_or_else(|| LayerReport::enforced(Layer::Landlock), |why| LayerReport::partial(Layer::Landlock, why)));
@@ -408,7 +420,7 @@ pub fn launch(
                 running.layers.push(LayerReport::enforced(Layer::FileGate));
             }
             running.layers.sort_by_key(|report| report.layer);
-            (fds, layered)
+            fds
         }
         (FromInit::Failed(failure), _) => return Err(LaunchError::Layer(failure)),
         (FromInit::NotExecuted(errno), _) => return Err(LaunchError::NotExecuted { command: name, errno }),
@@ -419,14 +431,7 @@ pub fn launch(
         return Err(LaunchError::Unmet(unmet));
     }
     if file_gate == FileGate::On {
-        let mut handles = handles.into_iter();
-        let due = || LaunchError::Lost("the file gate's listener was due");
-        let listener = handles.next().ok_or_else(due)?;
-        let stand = match outside {
-            Some(outside) => Stand::Outside(outside),
-            None => Stand::Inside { user: handles.next().ok_or_else(due)?, mount: handles.next().ok_or_else(due)? },
-        };
-        files(GateHandles { listener, stand, layered }).map_err(|error| LaunchError::Own(format!("the file gate: {error}")))?;
+        for_the_gate(ForTheGate::Listener(fds.into_iter().next().ok_or(LaunchError::Lost("the file gate's listener was due"))?))?;
     }
     running.control.send(&ToInit::Run, &[]).map_err(|_| LaunchError::Lost("behind its fences"))?;
     match running.next()? {
@@ -511,6 +516,18 @@ fn map_all_ids(pid: Pid) -> io::Result<()> {
 }
 
 impl Running {
+    /// Where the file gate is to stand, from the word of init that is due.
+    fn mounted(&self) -> Result<Stand, LaunchError> {
+        match self.next()? {
+            (FromInit::Mounted { layered }, fds) => {
+                let [user, mount] = <[OwnedFd; 2]>::try_from(fds).map_err(|_| LaunchError::Lost("the box's namespaces were due"))?;
+                Ok(Stand::Inside { user, mount, layered })
+            }
+            (FromInit::Failed(failure), _) => Err(LaunchError::Layer(failure)),
+            (_, _) => Err(LaunchError::Lost("the mounts were due")),
+        }
+    }
+
     fn next(&self) -> Result<(FromInit, Vec<OwnedFd>), LaunchError> {
         let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
         loop {

@@ -10,6 +10,7 @@ mod descendants;
 pub mod doctor;
 mod family;
 pub mod grants;
+pub mod idle;
 mod init;
 pub mod landlock;
 pub mod launch;

@@ -23,7 +23,7 @@ use crate::{
     sys::{
         files::close_between,
         fork::{Side, exit_now, fork, fork_behind},
-        pidfd,
+        memory, pidfd,
     },
 };
 
@@ -50,6 +50,11 @@ pub enum ProcessError {
     /// No process.
     #[error("cannot start a process of ours")]
     Fork(#[source] Errno),
+}
+
+/// What all our processes have in common; called once, before any of them is forked.
+pub fn begin() {
+    memory::share_heap();
 }
 
 /// Which side of a fork should have the CPU first.

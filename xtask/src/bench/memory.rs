@@ -46,7 +46,7 @@ pub(crate) fn measure(ground: &Ground, rounds: usize) -> Result<Table> {
     }
     Ok(Table {
         title: "Memory",
-        how: "The sum of `Pss` in `/proc/PID/smaps_rollup` over all processes of the box but the agent's, idle. Other copies of the same program share their pages, and then it is less.".to_owned(),
+        how: "The sum of `Pss` in `/proc/PID/smaps_rollup` over all processes of the box but the agent's, idle: what only the start needed has been given back by then, of the program's own file as mappings of pages that the page cache keeps. Other copies of the same program share their pages, and then it is less.".to_owned(),
         ways: ways.map(Way::name).to_vec(),
         rows: vec![Row { what: "all our processes".to_owned(), unit: Unit::Bytes, series, aim: Some(Aim::AtMost(f64::from(8 << 20))) }],
         commands,

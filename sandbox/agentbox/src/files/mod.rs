@@ -20,7 +20,8 @@ use std::{
 use agentbox_core::{Digest, Permit, Refusal, RefusalKind, look::Undo, policy::Policy};
 use agentbox_kernel::{
     control::Control,
-    launch::{GateHandles, Stand},
+    idle::Idle,
+    launch::{ForTheGate, Stand},
     lease,
     selfguard::{self, Role},
     setting::Outside,
@@ -87,16 +88,18 @@ pub(crate) struct Without {
     pub(crate) sockets: Vec<PathBuf>,
 }
 
-/// Comes with the descriptors of the box.
+/// Comes with descriptors of the box: first where to stand, then the listener.
 #[derive(serde::Serialize, serde::Deserialize)]
 enum Handed {
-    /// Its listener and namespaces.
+    /// Its namespaces.
     Inside {
         /// Caches that the box sees through layers of its own.
         layered: Vec<PathBuf>,
     },
-    /// Its listener and the line to the broker, which listens at these ports.
+    /// The line to the broker, which listens at these ports.
     Outside { v4: u16, v6: Option<u16> },
+    /// The stopped calls.
+    Listener,
 }
 
 /// The process stands, and takes calls.
@@ -106,16 +109,17 @@ enum Ready {
     No(String),
 }
 
-/// Hands the box to the file gate's process, and waits until it takes calls.
+/// Hands the box to the file gate's process, and waits, when it has all, until it takes calls.
 ///
 /// # Errors
 /// It does not, and why: the command must not run.
-pub(crate) fn hand_over(gate: &Control, handles: &GateHandles) -> io::Result<()> {
-    let listener = handles.listener.as_raw_fd();
-    match &handles.stand {
-        Stand::Inside { user, mount } => gate.send(&Handed::Inside { layered: handles.layered.clone() }, &[listener, user.as_raw_fd(), mount.as_raw_fd()])?,
-        Stand::Outside(Outside { v4, v6, line }) => gate.send(&Handed::Outside { v4: *v4, v6: *v6 }, &[listener, line.as_raw_fd()])?,
-    }
+pub(crate) fn hand_over(gate: &Control, what: ForTheGate) -> io::Result<()> {
+    let listener = match what {
+        ForTheGate::Stand(Stand::Inside { user, mount, layered }) => return gate.send(&Handed::Inside { layered }, &[user.as_raw_fd(), mount.as_raw_fd()]),
+        ForTheGate::Stand(Stand::Outside(Outside { v4, v6, line })) => return gate.send(&Handed::Outside { v4, v6 }, &[line.as_raw_fd()]),
+        ForTheGate::Listener(listener) => listener,
+    };
+    gate.send(&Handed::Listener, &[listener.as_raw_fd()])?;
     let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
     loop {
         match poll(&mut [PollFd::new(gate.as_fd(), PollFlags::POLLIN)], patience) {
@@ -173,7 +177,6 @@ fn begin<'b>(brief: &'b Brief, handed: &Control, supervisor: UnixStream) -> Resu
     let mut fds = fds.into_iter();
     let not_whole = || "the box was not handed over whole".to_owned();
     let mut next = || fds.next().ok_or_else(not_whole);
-    let listener = next()?;
     let roots = if settings.nested_userns { Roots::Various } else { Roots::One };
     let world = match (stand, &brief.without) {
         (Handed::Inside { layered }, None) => {
@@ -183,7 +186,7 @@ fn begin<'b>(brief: &'b Brief, handed: &Control, supervisor: UnixStream) -> Resu
             let ways = Ways::new(Outside { v4, v6, line: next()? }, forward.clone(), sockets.clone()).map_err(|error| chain(&error))?;
             World::outside(proc, bounds.clone(), ways).map_err(|errno| format!("standing by the box: {errno}"))?
         }
-        (Handed::Inside { .. }, Some(_)) | (Handed::Outside { .. }, None) => return Err(not_whole()),
+        (Handed::Inside { .. }, Some(_)) | (Handed::Outside { .. }, None) | (Handed::Listener, _) => return Err(not_whole()),
     };
     // What was born in the tick of the beginning stood there before, so nothing of the agent's may be born in it.
     for _ in 0..MOST_PAUSES {
@@ -197,6 +200,12 @@ fn begin<'b>(brief: &'b Brief, handed: &Control, supervisor: UnixStream) -> Resu
     let keeper = Keeper::new(session).map_err(|error| chain(&error))?;
     let world = world.taking(turns);
     let judge = Judge::new(&brief.policy, &brief.session, began + Duration::from_nanos(1));
+    // All this while the agent's process puts up its fences; the last of them hands this out.
+    let listener = match handed.receive::<Handed>().map_err(|error| chain(&error))? {
+        Some((Handed::Listener, fds)) => fds.into_iter().next().ok_or_else(not_whole)?,
+        Some(_) => return Err(not_whole()),
+        None => return Ok(None),
+    };
     Ok(Some(Gate {
         listener: Listener::from(listener),
         world,
@@ -256,16 +265,17 @@ enum Calls {
 impl Gate<'_> {
     /// Until the supervisor wants to hear no more.
     fn serve(mut self) -> Result<Keeper, String> {
-        let mut calls = Calls::Come;
+        let (mut calls, mut idle) = (Calls::Come, Idle::default());
         loop {
             let busy = !self.asked.is_empty() || !self.later.is_empty();
-            let patience = if busy { PollTimeout::try_from(LOOK_AFTER).unwrap_or(PollTimeout::MAX) } else { PollTimeout::NONE };
+            let patience = if busy { PollTimeout::try_from(LOOK_AFTER).unwrap_or(PollTimeout::MAX) } else { idle.patience() };
             let wanted = if calls == Calls::Come { PollFlags::POLLIN } else { PollFlags::empty() };
             let mut fds = vec![PollFd::new(self.line.bell(), PollFlags::POLLIN)];
             if calls == Calls::Come {
                 fds.push(PollFd::new(self.listener.as_fd(), wanted));
             }
             match poll(&mut fds, patience) {
+                Ok(0) if !busy => idle.came(),
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(format!("poll: {errno}")),
             }

@@ -128,7 +128,7 @@ pub(crate) fn until_the_end<'a>(
                         Ok(Some(FromInit::WantsTerminal)) => {
                             let _ = shim.try_write(&ToShim::WantsTerminal.encode());
                         }
-                        Ok(Some(FromInit::Network { .. } | FromInit::Ready { .. } | FromInit::Started | FromInit::Failed(_) | FromInit::NotExecuted(_))) => {}
+                        Ok(Some(FromInit::Network { .. } | FromInit::Mounted { .. } | FromInit::Ready { .. } | FromInit::Started | FromInit::Failed(_) | FromInit::NotExecuted(_))) => {}
                         // Init was killed, or says nothing that can be understood: the box is over.
                         Ok(None) => return Exit::Signal(9),
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -13,13 +13,14 @@ use agentbox_broker::{Authority, BoxSockets, BrokerConfig, proxy_environment::Pr
 use agentbox_core::{fingerprint::FingerprintKey, policy::Policy, wire::Placeholder};
 use agentbox_kernel::{
     control::Control,
+    idle::Idle,
     network,
     selfguard::{self, Role},
 };
 
 use nix::{
     errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
+    poll::{PollFd, PollFlags, poll},
     sys::socket::{MsgFlags, recv},
 };
 
@@ -93,8 +94,10 @@ enum Woken {
 fn idle(fds: &[OwnedFd], supervisor: &UnixStream) -> Woken {
     let mut watched: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)).collect();
     watched.push(PollFd::new(supervisor.as_fd(), PollFlags::POLLIN));
+    let mut idle = Idle::default();
     loop {
-        match poll(&mut watched, PollTimeout::NONE) {
+        match poll(&mut watched, idle.patience()) {
+            Ok(0) => idle.came(),
             Ok(_) => break,
             Err(Errno::EINTR) => {}
             // Not to be watched: served at once instead.

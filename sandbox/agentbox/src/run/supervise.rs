@@ -24,6 +24,7 @@ use agentbox_desk::{channels::Screen, control::Folder};
 use agentbox_kernel::{
     cgroup::Cgroup,
     control::{Control, Exit},
+    idle,
     launch::{FileGate, NestedUserns, Plan, Probed, Remains, Running, Stdio, launch},
     layer::{Layer, LayerReport, Requirement},
     lineage,
@@ -247,7 +248,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         browsers::make_missing(Path::new(&home), &path);
     }
     let apart = if place.is_some() { Err("the box has no network of its own, by which they tell it from the machine".to_owned()) } else { Ok(()) };
-    let prober = apart.and_then(|()| probes::possible()).and_then(|()| Prober::start().map_err(|error| chain(&error)));
+    let possible = apart.and_then(|()| probes::possible());
     let mut fence = fence(&policy, masked, &policy_files).map_err(|error| own(&error))?;
     fence.sockets = doors::sockets(policy.settings(), controls.path()).map_err(|error| own(&error))?;
     let writable = fence.writable.clone();
@@ -288,13 +289,13 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         doors: doors::of_the_box(policy.settings()).map_err(|error| own(&error))?,
         stdio,
         file_gate: files.gate_of_the_box(),
-        probes: if prober.is_ok() { Probed::Yes } else { Probed::No },
+        probes: if possible.is_ok() { Probed::Yes } else { Probed::No },
         hostname: format!("agentbox-{session}"),
         without: place.as_ref().map(without::Place::own),
         above,
     };
     let began = SystemTime::now();
-    let mut ledger = None;
+    let (mut ledger, mut prober) = (None, None);
     let requires = |layer| plan.require.iter().any(|requirement| requirement.layer() == layer);
     // In a scratch layer the box's processes do it all themselves.
     let gate_in_vain = requires(Layer::KernelGate) && plan.file_gate == FileGate::Off;
@@ -306,19 +307,22 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         if let (Some(publisher), Some(namespaces)) = (&publisher, &sockets.namespaces) {
             publisher.hand_over(namespaces)?;
         }
-        let attached = attach(prober.as_ref(), &sockets, cgroup, nested, if must_probe { When::AtOnce(gate) } else { When::Soon });
+        // The last of our processes, made while the box's first one is at its mounts; the ledger has a thread.
+        let started = possible.and_then(|()| Prober::start().map_err(|error| chain(&error)));
+        let attached = attach(started.as_ref(), &sockets, cgroup, nested, if must_probe { When::AtOnce(gate) } else { When::Soon });
+        let prober = prober.insert(started);
         ledger = Some(supervisor::begin(&ledger_folder, &session).map_err(|error| io::Error::other(chain(&error)))?);
         // Nobody waits for them where the policy does not.
         if gate_in_vain {
             return Ok(vec![LayerReport::missing(Layer::KernelGate, "what is done in a scratch layer is not judged", "run without `--scratch`")]);
         }
-        Ok(match (attached, &prober) {
+        Ok(match (attached, prober) {
             (Ok(()), Ok(prober)) if must_probe => prober.report().to_vec(),
             (Ok(()), _) => Vec::new(),
             (Err(why), _) => vec![probes::missing(&why), probes::no_gate(&why)],
         })
     };
-    let mut running = match launch(plan, prepare, |handles| files.hand_over(&handles)) {
+    let mut running = match launch(plan, prepare, |what| files.hand_over(what)) {
         Ok(running) => running,
         Err(error) => {
             if let Some(ledger) = ledger {
@@ -339,6 +343,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     let deputies = [Some(&broker), files.process()].into_iter().flatten().map(Child::leash).collect::<Result<_, _>>().map_err(|error| own(&error))?;
     let bridle = Bridle::new(running.reins().map_err(|error| own(&error))?, deputies, (controls.path().join(writes::TURNS), name.clone()));
     let required = if must_probe { attend::Required::Yes } else { attend::Required::No };
+    let prober = prober.unwrap_or_else(|| Err("the box has no network".to_owned()));
     let alarm = prober.as_ref().ok().and_then(|prober| prober.breaches().ok()).map(|line| attend::Alarm { line, required });
     let setup = Setup {
         policy,
@@ -423,6 +428,10 @@ fn serve(setup: Setup, running: &Running, shim: &UnixStream, voice: Voice, alarm
     let outcome = runtime.block_on(async {
         let (events, heard) = tokio::sync::mpsc::channel(16);
         let ended = attend::until_the_end(running, shim, events, voice, alarm)?;
+        tokio::spawn(async {
+            tokio::time::sleep(idle::AFTER).await;
+            idle::give_back();
+        });
         Ok::<_, io::Error>(supervise(setup, ended, heard).await)
     });
     runtime.shutdown_background();

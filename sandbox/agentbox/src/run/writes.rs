@@ -15,7 +15,7 @@ use agentbox_core::policy::Policy;
 use agentbox_desk::control::Folder;
 use agentbox_kernel::{
     control::Control,
-    launch::{FileGate, GateHandles},
+    launch::{FileGate, ForTheGate},
     mounts::FileFence,
     process::{Above, Child, First, ProcessError, fork_child},
 };
@@ -105,9 +105,9 @@ impl Files {
         }
     }
 
-    pub(super) fn hand_over(&self, handles: &GateHandles) -> io::Result<()> {
+    pub(super) fn hand_over(&self, what: ForTheGate) -> io::Result<()> {
         match self {
-            Files::Gate { line, .. } => files::hand_over(line, handles),
+            Files::Gate { line, .. } => files::hand_over(line, what),
             Files::Layer(_) => Ok(()),
         }
     }

@@ -32,6 +32,7 @@ use crate::{
     capabilities,
     cgroup::Cgroup,
     control::Control,
+    idle::Idle,
     launch::NestedUserns,
     layer::{Layer, LayerReport},
     process::{Child, First, ProcessError, fork_child},
@@ -321,10 +322,12 @@ fn fence() -> Result<(), String> {
 }
 
 fn serve(probes: &mut load::Probes, line: &Control, mut socket: &UnixStream) {
+    let mut idle = Idle::default();
     loop {
         let [breaches, bypasses] = probes.rings();
         let mut watched = [line.as_fd(), breaches, bypasses].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-        match poll(&mut watched, PollTimeout::NONE) {
+        match poll(&mut watched, idle.patience()) {
+            Ok(0) => idle.came(),
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(_) => return,
         }

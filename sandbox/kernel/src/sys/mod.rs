@@ -10,6 +10,7 @@ pub(crate) mod foreign;
 pub(crate) mod fork;
 pub(crate) mod landlock;
 pub(crate) mod lease;
+pub(crate) mod memory;
 pub(crate) mod mount;
 pub(crate) mod notify;
 pub(crate) mod pidfd;

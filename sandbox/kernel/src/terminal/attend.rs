@@ -22,7 +22,7 @@ use super::{
     pty::{Relay, Typing, Writes},
     queue::{Got, Queue, Written, read},
 };
-use crate::control::Exit;
+use crate::{control::Exit, idle::Idle};
 
 /// Signals that are handed on to the agent. SIGTSTP too: whether it stops is the agent's to say, as it would be without us.
 const FORWARDED: &[Signal] = &[Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGTSTP];
@@ -66,6 +66,7 @@ struct Shim {
     reading: bool,
     /// Whether the agent is to have what is typed, whenever we are in the foreground.
     wanted: bool,
+    idle: Idle,
 }
 
 impl Shim {
@@ -89,6 +90,7 @@ impl Shim {
             filter: Filter::default(),
             heard: Vec::new(),
             chunk: vec![0; CHUNK],
+            idle: Idle::default(),
         })
     }
 
@@ -97,6 +99,9 @@ impl Shim {
         loop {
             let waits = self.wanted && self.relay.as_ref().is_some_and(|relay| !relay.taken());
             let ready = self.wait(waits.then_some(LOOK))?;
+            if ready.nothing && !waits {
+                self.idle.came();
+            }
             if ready.signals {
                 self.signals()?;
             } else if waits {
@@ -133,15 +138,16 @@ impl Shim {
             input = watch(relay.input.as_fd(), &[(relay.taken() && self.to_box.has_room(), PollFlags::POLLIN)]);
             output = watch(relay.output.as_fd(), &[(!self.to_person.is_empty(), PollFlags::POLLOUT)]);
         }
-        let timeout = timeout.map_or(PollTimeout::NONE, |timeout| PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX));
+        let timeout = timeout.map_or_else(|| self.idle.patience(), |timeout| PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX));
         match poll(&mut fds, timeout) {
+            Ok(0) => return Ok(Ready { nothing: true, ..Ready::default() }),
             Ok(_) => {}
             // Revents are then not to be trusted.
             Err(Errno::EINTR) => return Ok(Ready::default()),
             Err(errno) => return Err(errno.into()),
         }
         let any = |index: Option<usize>| index.and_then(|index| fds.get(index)).and_then(PollFd::any).unwrap_or(false);
-        Ok(Ready { signals: any(signals), supervisor: any(supervisor), input: any(input), output: any(output) })
+        Ok(Ready { nothing: false, signals: any(signals), supervisor: any(supervisor), input: any(input), output: any(output) })
     }
 
     fn signals(&mut self) -> io::Result<()> {
@@ -326,6 +332,8 @@ impl Shim {
 
 #[derive(Default)]
 struct Ready {
+    /// The wait was over before anything came.
+    nothing: bool,
     signals: bool,
     supervisor: bool,
     input: bool,
