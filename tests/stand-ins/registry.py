@@ -1,6 +1,9 @@
-"""A registry on loopback for npm, pip, cargo and Go, with one package of each: `halves`, which tells the half of a number. Writes each request down."""
+"""A registry on loopback for npm, pip, cargo, Go and Maven, with one package of each: `halves`, which tells the half of a number. Writes each request down."""
 
-import base64, hashlib, http.server, io, json, tarfile, zipfile
+import base64, hashlib, http.server, io, json, os, tarfile, zipfile
+
+# What Maven itself is made of, as Debian packs it.
+MAVEN = "/usr/share/maven-repo"
 
 
 def tar(root, files):
@@ -77,11 +80,24 @@ def go():
     return {f"{at}/list": b"v1.0.0\n", f"{at}/v1.0.0.info": info, f"{at}/v1.0.0.mod": text.encode(), f"{at}/v1.0.0.zip": ball}
 
 
+def maven(path):
+    """A file of a repository of Maven's, or its sum: ours lie in this folder."""
+    name, summed = path.removesuffix(".sha1"), path.endswith(".sha1")
+    for root in (os.getcwd(), MAVEN):
+        file = os.path.realpath(f"{root}/{name}")
+        if ".." not in name.split("/") and os.path.isfile(file):
+            with open(file, "rb") as opened:
+                body = opened.read()
+            return hashlib.sha1(body).hexdigest().encode() if summed else body
+    return None
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        body = self.server.files.get(self.path.split("?")[0])
+        path = self.path.split("?")[0]
+        body = maven(path.removeprefix("/maven/")) if path.startswith("/maven/") else self.server.files.get(path)
         with open("requests.log", "a") as log:
             log.write(f"{self.path}\n")
         self.send_response(404 if body is None else 200)

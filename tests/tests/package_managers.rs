@@ -60,10 +60,16 @@ struct Manager {
 /// Each works in a project and a home that are new, in which its cache is not there yet; then again by that cache alone, outside and in a box; then in a
 /// box that finds nothing at all.
 fn works(manager: &Manager, whose: &[Who], programs: &[&str]) {
+    works_with(manager, whose, programs, |_| ());
+}
+
+/// The same with a registry into which more was put.
+fn works_with(manager: &Manager, whose: &[Who], programs: &[&str], more: impl Fn(&Registry)) {
     let Some(registry) = Registry::start() else { return };
     if !skip::have(programs) {
         return;
     }
+    more(&registry);
     for who in whose {
         let home = Home::of(*who, "extends = \"default\"\n");
         let again = |home: &Home| {
@@ -202,4 +208,62 @@ fn go() {
     ];
     let script = "if [ -n \"$OFFLINE\" ]; then export GOPROXY=off; else export GOPROXY=$R/go; fi; export GOFLAGS=-mod=mod GONOSUMDB='*' GONOSUMCHECK=1 GOTELEMETRY=off; go run .";
     works(&Manager { project, script, cache: "go/pkg/mod" }, &Who::each(), &["go"]);
+}
+
+#[test]
+fn bun() {
+    let project = &[("package.json", PACKAGE), ("index.js", INDEX)];
+    // It asks no registry for what it has learnt a moment ago.
+    let script = "bun install ${OFFLINE:+--prefer-offline} --silent --registry $R/npm/; bun index.js";
+    works(&Manager { project, script, cache: ".bun/install/cache" }, &Who::each(), &["bun"]);
+}
+
+const MAIN: &str = "public class Main { public static void main(String[] arguments) { System.out.println(\"half of 7 is \" + halves.Halves.half(7)); } }\n";
+
+/// Puts the package into a registry, as it is made for virtual machines.
+fn java_package(registry: &Registry) {
+    let at = registry.folder.path().join("stand/halves/1.0.0");
+    fs::create_dir_all(&at).expect("a folder");
+    let pom = "<project><modelVersion>4.0.0</modelVersion><groupId>stand</groupId><artifactId>halves</artifactId><version>1.0.0</version></project>";
+    fs::write(at.join("halves-1.0.0.pom"), pom).expect("a file");
+    fs::write(at.join("Halves.java"), "package halves; public class Halves { public static double half(double number) { return number / 2; } }\n")
+        .expect("a file");
+    let script = "set -e; javac --release 11 -d classes Halves.java; jar --create --file halves-1.0.0.jar -C classes .";
+    finish(std::process::Command::new("bash").args(["-c", script]).current_dir(at)).ended(0);
+}
+
+const POM: &str = "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion><groupId>shop</groupId><artifactId>shop</artifactId><version>1</version>
+        <properties><maven.compiler.release>11</maven.compiler.release><project.build.sourceEncoding>UTF-8</project.build.sourceEncoding></properties>
+        <dependencies><dependency><groupId>stand</groupId><artifactId>halves</artifactId><version>1.0.0</version></dependency></dependencies>
+        <repositories><repository><id>central</id><url>http://127.0.0.1:@/maven</url></repository></repositories>
+        <pluginRepositories><pluginRepository><id>central</id><url>http://127.0.0.1:@/maven</url></pluginRepository></pluginRepositories></project>";
+
+#[test]
+fn maven() {
+    if !skip::have(&["mvn", "javac", "jar"]) {
+        return;
+    }
+    if !Path::new("/usr/share/maven-repo/org/apache/maven/plugins/maven-compiler-plugin").is_dir() {
+        skip::skip("not installed: libmaven-compiler-plugin-java");
+        return;
+    }
+    let project = &[("pom.xml", POM), ("src/main/java/Main.java", MAIN)];
+    // A virtual machine takes the home from the list of users, which knows nothing of this one.
+    let script = "export MAVEN_OPTS=\"-Duser.home=$HOME -XX:TieredStopAtLevel=1\"; mvn -B -q ${OFFLINE:+-o} org.apache.maven.plugins:maven-compiler-plugin:3.10.1:compile >log 2>&1 || { cat log; exit 1; }
+        java -cp target/classes:$HOME/.m2/repository/stand/halves/1.0.0/halves-1.0.0.jar Main";
+    works_with(&Manager { project, script, cache: ".m2/repository" }, &[Who::Ordinary], &["mvn"], java_package);
+}
+
+const BUILD: &str = "apply plugin: 'java'\napply plugin: 'application'\nrepositories { maven { url 'http://127.0.0.1:@/maven' } }\ndependencies { compile 'stand:halves:1.0.0' }\nmainClassName = 'Main'\n";
+
+#[test]
+fn gradle() {
+    if !skip::have(&["gradle", "javac", "jar"]) {
+        return;
+    }
+    let project = &[("build.gradle", BUILD), ("src/main/java/Main.java", MAIN)];
+    // On a machine with several trees of control groups Java 17 falls in a box where it asks for its limits.
+    let script = "export GRADLE_USER_HOME=~/.gradle GRADLE_OPTS='-XX:TieredStopAtLevel=1 -XX:-UseContainerSupport'; gradle -q --no-daemon ${OFFLINE:+--offline} classes >log 2>&1 || { cat log; exit 1; }
+        java -cp build/classes/java/main:$(find ~/.gradle -name halves-1.0.0.jar) Main";
+    works_with(&Manager { project, script, cache: ".gradle/caches" }, &[Who::Ordinary], &["gradle"], java_package);
 }
