@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use agentbox_tests::{Home, Who, database, skip};
+use agentbox_tests::{Home, Who, database, process::finish, skip};
 
 /// Runs it as root and as an ordinary user, and looks at what it printed.
 fn everyone_gets(programs: &[&str], files: &[(&str, &str)], script: &str, wanted: &str) {
@@ -143,4 +143,30 @@ fn a_browser_has_a_sandbox_of_its_own_where_the_policy_lets_it() {
         --dump-dom file://$PWD/page.html 2>log | grep -o 'sum 2' || cat log";
     let ended = home.run(script).ended(0);
     assert_eq!(ended.out(), "sum 2\n", "{}", ended.err());
+}
+
+/// Asks the virtual machine for what limits it.
+const LIMITED: &str = "public class Limited { public static void main(String[] a) { \
+    var system = (com.sun.management.OperatingSystemMXBean) java.lang.management.ManagementFactory.getOperatingSystemMXBean(); \
+    System.out.println(system.getTotalMemorySize() > 1 << 20); } }\n";
+
+#[test]
+fn a_box_sees_no_groups_but_its_own() {
+    if !skip::have(&["java", "javac"]) {
+        return;
+    }
+    let closed = "ls /sys/fs/cgroup | grep -c agentbox-; (mkdir /sys/fs/cgroup/x || echo 1 >/sys/fs/cgroup/cgroup.procs) 2>/dev/null || echo closed";
+    everyone_gets(&[], &[], closed, "0\nclosed\n");
+    // The same where there is one tree of groups, whichever this machine has.
+    if !skip::is_root("mounting another tree of groups") {
+        return;
+    }
+    let home = Home::new("extends = \"default\"\n");
+    home.write("work/Limited.java", LIMITED);
+    let boxed = home.boxed(&[], &["bash", "-c", &format!("java Limited.java; ls /sys/fs/cgroup | grep -c '^cgroup.procs$'; {closed}")]);
+    let line = "umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"";
+    let mut command = home.program("unshare");
+    command.args(["-m", "bash", "-c", line, "-"]).arg(boxed.get_program()).args(boxed.get_args());
+    let ended = finish(&mut command).ended(0);
+    assert_eq!(ended.out(), "true\n1\n0\nclosed\n", "{}", ended.err());
 }

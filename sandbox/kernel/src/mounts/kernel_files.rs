@@ -6,15 +6,22 @@
 
 use std::{
     fs,
-    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::{ffi::OsStrExt, fs::PermissionsExt},
+    },
     path::Path,
 };
 
-use nix::mount::{MsFlags, mount};
+use nix::{
+    libc,
+    mount::{MsFlags, mount},
+};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 use super::{
     masks::Masks,
-    place::{Copy, MountError, RDONLY, failed},
+    place::{Copy, MountError, RDONLY, failed, find},
 };
 use crate::sys::mount::Depth;
 
@@ -32,6 +39,9 @@ pub(crate) const MASKED_IN_SYS: &[&str] = &[
     // Power readings tell what others compute (CVE-2020-8694).
     "/sys/devices/virtual/powercap",
 ];
+
+/// Where programs look for their limits.
+const GROUPS: &str = "/sys/fs/cgroup";
 
 const READ_BY_OTHERS: u32 = 0o004;
 const WRITTEN: u32 = 0o222;
@@ -61,5 +71,25 @@ pub(super) fn set_up(masks: &Masks) -> Result<(), MountError> {
             copy.cover(&path)?;
         }
     }
-    MASKED_IN_SYS.iter().try_for_each(|path| masks.put(Path::new(path)))
+    MASKED_IN_SYS.iter().try_for_each(|path| masks.put(Path::new(path)))?;
+    groups(masks)
+}
+
+/// The box's own group is the root of what it sees of them, as it is in `/proc/self/cgroup`: it finds its own limits there, and the groups of others are
+/// not for the agent to see. Where there are several trees of them, as before cgroup2, or no mount can be had, there is nothing.
+fn groups(masks: &Masks) -> Result<(), MountError> {
+    let path = Path::new(GROUPS);
+    let is_one_tree = find(path).is_ok_and(|place| rustix::fs::fstatfs(place).is_ok_and(|found| found.f_type == libc::CGROUP2_SUPER_MAGIC));
+    match own_groups() {
+        Ok(own) if is_one_tree => Copy::of_folder(own).cover(path),
+        Ok(_) | Err(_) => masks.put(path),
+    }
+}
+
+fn own_groups() -> Result<OwnedFd, rustix::io::Errno> {
+    let tree = fsopen("cgroup2", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(tree.as_fd())?;
+    let attributes =
+        MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    fsmount(tree.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
