@@ -7,7 +7,7 @@ use agentbox_tests::{
     Home, Who,
     binary::agentbox,
     home::exists,
-    process::{Going, finish},
+    process::{Going, finish, until},
     skip,
 };
 
@@ -141,12 +141,15 @@ fn nothing_outlives_the_box() {
     assert_eq!(ended.err(), "");
     // It ended although they were there; and no process with this home as its folder is left.
     let work = home.path("work");
-    let left: Vec<_> = fs::read_dir("/proc")
-        .expect("/proc")
-        .filter_map(|entry| fs::read_link(entry.ok()?.path().join("cwd")).ok())
-        .filter(|cwd| cwd.starts_with(&work))
-        .collect();
-    assert!(left.is_empty(), "{left:?}");
+    let left = || -> Vec<String> {
+        let folders = fs::read_dir("/proc").expect("/proc").filter_map(|entry| Some(entry.ok()?.path()));
+        let here = folders.filter(|process| fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&work)));
+        here.filter_map(|process| fs::read_to_string(process.join("comm")).ok()).collect()
+    };
+    let agents: Vec<String> = left().into_iter().filter(|name| !name.starts_with("agentbox")).collect();
+    assert!(agents.is_empty(), "{agents:?}");
+    // Ours tell the caller first, and then clear away what the box has left.
+    until("ours have gone, too", || left().is_empty(), || format!("{:?}", left()));
 }
 
 #[test]
