@@ -118,6 +118,26 @@ pub struct Bypass {
     pub name: [u8; NAME_BYTES],
 }
 
+/// Calls that may be on their way to the file gate at once, and threads that have died on it since they were last looked through.
+pub const MOST_NOTES: u32 = 4096;
+
+/// Which call a thread was at when it was sent to the file gate, by the thread's number in the initial pid namespace.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Nanoseconds of `CLOCK_BOOTTIME`.
+    pub at: u64,
+    /// Its arguments, as in the registers.
+    pub arguments: [u64; 6],
+    /// Where the program goes on.
+    pub instruction: u64,
+    /// The call's number.
+    pub number: u32,
+    /// Zero; keeps the layout free of implicit padding.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<Note>() == 72, "the kernel side writes exactly this many bytes");
 const _: () = assert!(size_of::<Bypass>() == 120, "the kernel side writes exactly this many bytes");
 const _: () = assert!(size_of::<Tuple>() == 40, "the kernel side uses exactly these bytes as a key");
 const _: () = assert!(size_of::<Asker>() == 40, "the kernel side writes exactly this many bytes");

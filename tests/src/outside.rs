@@ -100,8 +100,11 @@ impl Outside {
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
         let things: Value = serde_json::from_str(&line).expect("what outside.py has put up");
+        // Where nightly runs try the same attacks in boxes whose kernel gate judges: as root, since nobody else has it.
+        let is_judged = who == Who::Me && std::env::var_os("AGENTBOX_JUDGED").is_some() && nix::unistd::geteuid().is_root();
+        let gate = if is_judged { "kernel-gate = \"judge\"\n" } else { "" };
         let policy = format!(
-            "extends = \"default\"\nroots = [{:?}]\n[names]\n\"origin.example\" = \"127.0.0.1:{}\"\n\"allowed.example\" = \"127.0.0.1:{}\"\n\
+            "extends = \"default\"\n{gate}roots = [{:?}]\n[names]\n\"origin.example\" = \"127.0.0.1:{}\"\n\"allowed.example\" = \"127.0.0.1:{}\"\n\
              \"canary.example\" = \"127.0.0.1:{}\"\n[place.stand-in]\nhosts = [\"origin.example\", \"allowed.example\", \"canary.example\"]\nread = \"allow\"\nwrite = \"allow\"\ndestroy = \"hold\"\n{policy}",
             root.join("ca.pem"),
             things["origin"],

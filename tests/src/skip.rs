@@ -4,8 +4,13 @@ use std::{
     env,
     io::Write as _,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
+
+use crate::{home::Home, process::finish};
 
 static SKIPPED: AtomicUsize = AtomicUsize::new(0);
 
@@ -75,4 +80,32 @@ fn tell(reason: &str) {
     let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
     let test = std::thread::current().name().unwrap_or("?").to_owned();
     let _ = writeln!(std::io::stderr(), "SKIPPED: {reason} ({test})\nskipped {count}");
+}
+
+/// Whether `doctor` says that a box of the test's own user would have the kernel gate. Asked once, since it loads its programs to find out.
+///
+/// # Panics
+/// It is known to be here, and is not.
+#[must_use]
+pub fn has_kernel_gate() -> bool {
+    static HERE: OnceLock<bool> = OnceLock::new();
+    *HERE.get_or_init(|| {
+        let report = finish(&mut Home::new("").agentbox(&["doctor", "--json"])).out();
+        let report: serde_json::Value = serde_json::from_str(&report).expect("doctor's report");
+        let layer = report["layers"].as_array().expect("layers").iter().find(|layer| layer["layer"] == "kernel-gate").expect("it is one of them").clone();
+        let is_here = layer["status"]["is"] == "enforced";
+        let expected = std::env::var("AGENTBOX_EXPECTS").as_deref() == Ok("kernel-gate") && nix::unistd::geteuid().is_root();
+        assert!(is_here || !expected, "{layer}");
+        is_here
+    })
+}
+
+/// The same, where a test is of no use without it.
+#[must_use]
+pub fn needs_kernel_gate() -> bool {
+    let is_here = has_kernel_gate();
+    if !is_here {
+        not_here("this machine's kernel takes no programs for its security hooks");
+    }
+    is_here
 }

@@ -1,7 +1,7 @@
 //! The kernel gate: programs on the kernel's security hooks behind the file gate, where this machine's kernel takes them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use std::{fs, process::Command, sync::OnceLock};
+use std::{fs, process::Command};
 
 use agentbox_tests::{
     Home, Who,
@@ -9,25 +9,8 @@ use agentbox_tests::{
     process::{Going, finish},
     skip,
 };
-use serde_json::Value;
 
 const POLICY: &str = "extends = \"default\"\nrequire = [\"kernel-gate\"]\n";
-
-/// Whether `doctor` says that a box of the test's own user would have it. Asked once, since it loads them to find out.
-fn is_there() -> bool {
-    static THERE: OnceLock<bool> = OnceLock::new();
-    *THERE.get_or_init(asked)
-}
-
-fn asked() -> bool {
-    let report = finish(&mut Home::new("").agentbox(&["doctor", "--json"])).out();
-    let report: Value = serde_json::from_str(&report).expect("doctor's report");
-    let layer = report["layers"].as_array().expect("layers").iter().find(|layer| layer["layer"] == "kernel-gate").expect("it is one of them").clone();
-    let is_there = layer["status"]["is"] == "enforced";
-    let expected = std::env::var("AGENTBOX_EXPECTS").as_deref() == Ok("kernel-gate") && nix::unistd::geteuid().is_root();
-    assert!(is_there || !expected, "{layer}");
-    is_there
-}
 
 /// What people do all day: each of these goes through the file gate, so that no hook hears of the box's processes.
 const LIFE: &str = r#"set -e
@@ -49,6 +32,8 @@ END
 for own in /tmp /var/tmp /dev/shm; do
     cd $own; echo t > t; echo u > u; mv t u; rm u; mkdir -p d/e; rm -r d; cd "$OLDPWD"
 done
+# In a layer over what is kept elsewhere: the kernel sets attributes of its own there.
+mkdir -p ~/.cache/made/deep; echo f > ~/.cache/made/deep/f; echo g >> ~/.cache/made/deep/f; echo over > ~/.cache/there; rm -r ~/.cache/made
 (sleep 9 & kill -SEGV $!; wait $! || true)
 cat a
 "#;
@@ -56,12 +41,14 @@ cat a
 #[test]
 fn a_box_lives_behind_it_or_does_not_start() {
     let home = Home::new(POLICY);
-    if !is_there() {
+    if !skip::has_kernel_gate() {
         let ended = home.run("echo started").ended(125);
         assert!(ended.out().is_empty() && ended.err().contains("kernel-gate: "), "{}", ended.err());
         return;
     }
+    home.write("home/.cache/there", "precious\n");
     let ended = home.run(LIFE).ended(0);
+    assert_eq!(fs::read_to_string(home.path("home/.cache/there")).expect("it is there"), "precious\n");
     assert_eq!(ended.out(), "q");
     assert!(!ended.err().contains("ALARM"), "{}", ended.err());
     // In a scratch layer nothing is judged, and so nothing can be held to it.
@@ -80,8 +67,7 @@ fn an_ordinary_user_is_told_that_it_takes_root() {
 
 #[test]
 fn what_comes_past_the_file_gate_is_refused_and_ends_the_box() {
-    if !is_there() {
-        skip::not_here("this machine's kernel takes no programs for its security hooks");
+    if !skip::needs_kernel_gate() {
         return;
     }
     let home = Home::new(POLICY);

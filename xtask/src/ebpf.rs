@@ -14,8 +14,8 @@ use object::build::elf::{Builder, SectionData};
 
 use crate::commands::{is_ci, output, root, say, succeed, target, tell};
 
-/// What is committed.
-const OBJECT: &str = "ebpf/agentbox.bpf.o";
+/// What is committed, and cargo's name for it.
+const OBJECTS: &[(&str, &str)] = &[("agentbox", "ebpf/agentbox.bpf.o"), ("agentbox-gate", "ebpf/agentbox-gate.bpf.o")];
 
 /// With what it was built: another compiler makes other bytes.
 const BUILT_WITH: &str = "ebpf/agentbox.bpf.txt";
@@ -40,26 +40,31 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
         }
         Err(why) => return Err(why),
     };
-    let built = tools.build()?;
+    tools.build()?;
     let with = tools.told()?;
-    let (object, told) = (root().join(OBJECT), root().join(BUILT_WITH));
-    if !is_check {
-        fs::write(&object, &built)?;
-        fs::write(&told, &with)?;
-        tell(&format!("{OBJECT}: {} bytes\n{with}", built.len()));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let committed = fs::read(&object).with_context(|| OBJECT.to_owned())?;
-    if committed == built {
-        tell(&format!("{OBJECT} is what its source builds to, byte for byte"));
-        return Ok(ExitCode::SUCCESS);
-    }
+    let told = root().join(BUILT_WITH);
     let committed_with = fs::read_to_string(&told).unwrap_or_default();
-    if committed_with != with {
-        tell(&format!("{OBJECT} was built with\n{committed_with}and here is\n{with}so their bytes cannot be compared; both build"));
-        return Ok(ExitCode::SUCCESS);
+    for (name, object) in OBJECTS {
+        let built = tools.built(name)?;
+        if !is_check {
+            fs::write(root().join(object), &built)?;
+            tell(&format!("{object}: {} bytes", built.len()));
+            continue;
+        }
+        let committed = fs::read(root().join(object)).with_context(|| (*object).to_owned())?;
+        if committed == built {
+            tell(&format!("{object} is what its source builds to, byte for byte"));
+        } else if committed_with != with {
+            tell(&format!("{object} was built with\n{committed_with}and here is\n{with}so their bytes cannot be compared; both build"));
+        } else {
+            bail!("{object} is not what its source builds to: run `cargo xtask ebpf` and commit it");
+        }
     }
-    bail!("{OBJECT} is not what its source builds to: run `cargo xtask ebpf` and commit it");
+    if !is_check {
+        fs::write(&told, &with)?;
+        tell(&with);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A compiler and a linker for BPF.
@@ -116,7 +121,8 @@ impl Tools {
         let library = fs::read_dir(Path::new(sysroot.trim()).join("lib"))?
             .flatten()
             .map(|entry| entry.path())
-            .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libLLVM")))
+            // Beside it lies a script for linkers that names it, and begins alike.
+            .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libLLVM.so.")))
             .context("the compiler brings no libLLVM")?;
         for name in [library.file_name().context("a library without a name")?.to_owned(), "libLLVM.so".into()] {
             let link = llvm.join(name);
@@ -132,8 +138,11 @@ impl Tools {
         fs::remove_dir_all(self.folder.join("linker-target")).context("removing what the linker was built from")
     }
 
-    /// The object without what only debuggers read.
-    fn build(&self) -> Result<Vec<u8>> {
+    fn target(&self) -> PathBuf {
+        self.folder.join("target")
+    }
+
+    fn build(&self) -> Result<()> {
         let source = root().join("ebpf/programs");
         let home = env::var("CARGO_HOME").or_else(|_| env::var("HOME").map(|home| format!("{home}/.cargo")))?;
         let mut flags = vec![
@@ -149,15 +158,18 @@ impl Tools {
         let mut path = self.folder.join("bin").into_os_string();
         path.push(":");
         path.push(env::var_os("PATH").unwrap_or_default());
-        let built = self.folder.join("target");
         let mut cargo = Command::new("cargo");
         cargo.args(["build", "--quiet", "--release", "--locked", "--target", "bpfel-unknown-none"]);
         // The compiler is a stable one, but what the helpers of aya are made of is not.
-        cargo.env("RUSTC", self.compiler()).env("RUSTC_BOOTSTRAP", "1").env("PATH", path).env("CARGO_TARGET_DIR", &built);
+        cargo.env("RUSTC", self.compiler()).env("RUSTC_BOOTSTRAP", "1").env("PATH", path).env("CARGO_TARGET_DIR", self.target());
         cargo.env("LD_LIBRARY_PATH", self.folder.join("llvm/lib")).env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
         cargo.env_remove("RUSTC_WRAPPER").env_remove("RUSTFLAGS").env_remove("CARGO_PROFILE_RELEASE_DEBUG");
-        succeed(cargo.current_dir(source))?;
-        strip(&fs::read(built.join("bpfel-unknown-none/release/agentbox"))?)
+        succeed(cargo.current_dir(source))
+    }
+
+    /// An object without what only debuggers read.
+    fn built(&self, name: &str) -> Result<Vec<u8>> {
+        strip(&fs::read(self.target().join("bpfel-unknown-none/release").join(name))?)
     }
 
     fn told(&self) -> Result<String> {

@@ -8,7 +8,10 @@ use aya_ebpf::{
     programs::SockAddrContext,
 };
 
-use crate::seen::{OPENING, PASS, REFUSE, asker, is_strict, is_the_boxs, mapped, tell, whole};
+use crate::{
+    asker::asker,
+    seen::{OPENING, PASS, REFUSE, is_strict, is_the_boxs, mapped, tell, whole},
+};
 
 const TCP: u32 = 6;
 

@@ -1,29 +1,11 @@
-//! The programs, one matter a file. They see the sockets and the files of the box's cgroup and nothing else.
+//! The connect probes, one matter a file. They see the sockets of the box's cgroup and nothing else.
 
 #![no_std]
 #![no_main]
 
+mod asker;
 mod connect;
 mod create;
 mod established;
-mod files;
+mod licence;
 mod seen;
-
-/// What the kernel must find to lend us its functions.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
-
-const _: () = {
-    let told = agentbox_ebpf::OBJECT_LICENCE.as_bytes();
-    let mut at = 0;
-    while at < told.len() {
-        assert!(told[at] == LICENSE[at]);
-        at += 1;
-    }
-};
-
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}

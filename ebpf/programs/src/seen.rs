@@ -1,15 +1,13 @@
-//! What all programs share: the maps, the box's network, who is calling.
+//! What all probes share: the maps, and the box's network.
 
 use agentbox_ebpf::{Asker, Attempt, Breach, MOST_CONNECTIONS, RING_BYTES, Tuple};
 use aya_ebpf::{
     Global,
-    helpers::{
-        bpf_get_current_comm, bpf_get_current_pid_tgid,
-        generated::{bpf_get_current_cgroup_id, bpf_ktime_get_boot_ns},
-    },
     macros::map,
     maps::{LruHashMap, RingBuf},
 };
+
+use crate::asker::asker;
 
 /// Cookie of the box's network namespace, set before the programs are loaded. Without it nothing passes.
 #[unsafe(no_mangle)]
@@ -45,13 +43,6 @@ pub fn is_the_boxs(network: u64) -> bool {
 #[inline(always)]
 pub fn is_strict() -> bool {
     STRICT.load() != 0
-}
-
-#[inline(always)]
-pub fn asker() -> Asker {
-    // SAFETY: both take nothing and give a number.
-    let (at, cgroup) = unsafe { (bpf_ktime_get_boot_ns(), bpf_get_current_cgroup_id()) };
-    Asker { at, thread: bpf_get_current_pid_tgid(), cgroup, comm: bpf_get_current_comm().unwrap_or([0; 16]) }
 }
 
 /// Puts a refused attempt on the ring; a full ring loses the record, not the refusal.

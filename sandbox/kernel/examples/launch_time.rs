@@ -15,6 +15,7 @@ use agentbox_kernel::{
     control::FromInit,
     launch::{FileGate, NestedUserns, Plan, Stdio, launch},
     mounts::FileFence,
+    stopped::OwnFiles,
 };
 
 const ROUNDS: usize = 41;
@@ -36,6 +37,7 @@ fn one(number: usize) -> Result<Phases, Box<dyn Error>> {
         doors: agentbox_kernel::launch::Doors::default(),
         stdio: Stdio { stdin: null()?, stdout: null()?, stderr: null()?, controlling: None },
         file_gate: FileGate::Off,
+        own_files: OwnFiles::ByGate,
         probes: agentbox_kernel::launch::Probed::No,
         hostname: "box".to_owned(),
         require: Vec::new(),

@@ -41,7 +41,7 @@ use crate::{
     mounts, network, rlimits,
     seccomp::Filters,
     setting::{Own, Setting},
-    stopped::{self, Stops},
+    stopped::{self, OwnFiles, Stops},
     sys::{
         self,
         files::close_from_on_exec,
@@ -212,6 +212,7 @@ fn start(mut prepared: Prepared, control: &Control) -> Result<(Pid, Option<Owned
                 limits: prepared.plan.limits,
                 filters: prepared.filters.clone(),
                 nested_userns: prepared.plan.nested_userns,
+                own_files: prepared.plan.own_files,
                 without: prepared.readable.take().zip(prepared.plan.without.take()),
                 stdio: [stdin, stdout, stderr],
                 controlling,
@@ -378,6 +379,7 @@ struct Agent {
     limits: agentbox_core::policy::settings::Limits,
     filters: Filters,
     nested_userns: NestedUserns,
+    own_files: OwnFiles,
     /// What it may read and what it has of its own, where there are no namespaces.
     without: Option<(Readable, Own)>,
     stdio: [OwnedFd; 3],
@@ -411,10 +413,11 @@ fn become_agent(agent: Agent, mut told: io::PipeWriter, mut wait: io::PipeReader
     };
     // Not the last of the filters: the last one refuses that another listener is made.
     if let Some(gate) = &agent.listener {
-        let stops = agent.without.as_ref().map_or(Stops::APART, |(readable, own)| Stops {
+        let stops = agent.without.as_ref().map_or(Stops { own: agent.own_files, ..Stops::APART }, |(readable, own)| Stops {
             setting: Setting::Without,
             sockets: own.sockets,
             readings: readable.readings,
+            own: OwnFiles::ByGate,
         });
         let given = stopped::install(stops).map_err(|errno| format!("stopping calls: {errno}"));
         let given = given.and_then(|listener| gate.send(&Stopped, &[listener.as_raw_fd()]).map_err(|error| format!("handing the listener out: {error}")));
@@ -524,7 +527,10 @@ fn plan_behind_mounts(agent: &Agent) -> LandlockPlan {
         writable.push("/proc".into());
     }
     let mut plan = LandlockPlan::of_box(writable);
-    plan.gated = gated;
+    match agent.own_files {
+        OwnFiles::ByGate => plan.gated = gated,
+        OwnFiles::ByKernel => plan.judged = gated,
+    }
     plan.devices.push(mounts::devices::CONSOLE.into());
     plan
 }

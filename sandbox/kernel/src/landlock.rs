@@ -52,6 +52,8 @@ pub struct LandlockPlan {
     /// Trees where files may be made and written, but nothing may be removed, moved or cut short by the process itself: what is left for
     /// the file gate, which does it on the objects that were judged.
     pub gated: Vec<PathBuf>,
+    /// Such trees where names may be removed and files cut short by the process itself, since the kernel gate judges it; not moved.
+    pub judged: Vec<PathBuf>,
     /// Device files and trees of them (`/dev/pts`): to be read, written and controlled.
     pub devices: Vec<PathBuf>,
     /// Whether the process may connect and bind TCP sockets itself.
@@ -77,7 +79,15 @@ impl LandlockPlan {
     /// The plan of a box: reads everything that its mounts show, writes only these places, uses [`DEVICES`].
     #[must_use]
     pub fn of_box(writable: Vec<PathBuf>) -> Self {
-        Self { readable: vec!["/".into()], writable, gated: Vec::new(), devices: DEVICES.iter().map(PathBuf::from).collect(), tcp: Tcp::Free, abi: Abi::Kernel }
+        Self {
+            readable: vec!["/".into()],
+            writable,
+            gated: Vec::new(),
+            judged: Vec::new(),
+            devices: DEVICES.iter().map(PathBuf::from).collect(),
+            tcp: Tcp::Free,
+            abi: Abi::Kernel,
+        }
     }
 
     /// The plan of a box without namespaces: reads these places, does everything in its private folder, uses [`DEVICES`] but no terminal of
@@ -85,7 +95,7 @@ impl LandlockPlan {
     #[must_use]
     pub fn without_namespaces(readable: Vec<PathBuf>, private: PathBuf) -> Self {
         let devices = DEVICES.iter().filter(|device| **device != "/dev/pts").map(PathBuf::from).collect();
-        Self { readable, writable: vec![private], gated: Vec::new(), devices, tcp: Tcp::Denied, abi: Abi::Kernel }
+        Self { readable, writable: vec![private], gated: Vec::new(), judged: Vec::new(), devices, tcp: Tcp::Denied, abi: Abi::Kernel }
     }
 }
 
@@ -322,6 +332,9 @@ pub fn restrict(plan: &LandlockPlan) -> Result<LayerReport, LandlockError> {
     for path in &plan.gated {
         ruleset = grant(ruleset, path, rights.gated)?;
     }
+    for path in &plan.judged {
+        ruleset = grant(ruleset, path, rights.judged)?;
+    }
     for path in &plan.devices {
         ruleset = grant(ruleset, path, rights.device)?;
     }
@@ -350,6 +363,7 @@ struct Rights {
     read: BitFlags<AccessFs>,
     write: BitFlags<AccessFs>,
     gated: BitFlags<AccessFs>,
+    judged: BitFlags<AccessFs>,
     device: BitFlags<AccessFs>,
     look: BitFlags<AccessFs>,
 }
@@ -363,9 +377,10 @@ impl Rights {
         let write = handled & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::ResolveUnix | AccessFs::IoctlDev);
         // REFER moves a name to another folder, and so out of the one where it was judged.
         let gated = write & !(AccessFs::RemoveFile | AccessFs::RemoveDir | AccessFs::Refer | AccessFs::Truncate);
+        let judged = write & !AccessFs::Refer;
         let device = handled & (AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev);
         let look = handled & (AccessFs::ReadFile | AccessFs::ReadDir);
-        Self { handled, scoped: Scope::from_all(abi), read, write, gated, device, look }
+        Self { handled, scoped: Scope::from_all(abi), read, write, gated, judged, device, look }
     }
 
     /// A ruleset that the kernel takes whole or not at all.

@@ -7,7 +7,7 @@ use crate::{layer::LayerStatus, trial::in_child};
 
 fn plan(writable: &Path, abi: Abi) -> LandlockPlan {
     let devices = ["/dev/null", "/dev/tty", "/dev/pts"].map(PathBuf::from).into_iter().filter(|p| p.exists()).collect();
-    LandlockPlan { readable: vec!["/".into()], writable: vec![writable.to_owned()], gated: Vec::new(), devices, tcp: Tcp::Free, abi }
+    LandlockPlan { readable: vec!["/".into()], writable: vec![writable.to_owned()], gated: Vec::new(), judged: Vec::new(), devices, tcp: Tcp::Free, abi }
 }
 
 fn text(error: impl fmt::Display) -> String {

@@ -40,6 +40,7 @@ use crate::{
     rlimits,
     seccomp::{self, FilterPlan},
     setting::{self, Outside, Own, Setting},
+    stopped::OwnFiles,
     sys::{
         clone::{clone_into, clone_into_cgroup},
         fork::Side,
@@ -150,6 +151,8 @@ pub struct Plan {
     pub stdio: Stdio,
     /// Whether its destroying calls are stopped.
     pub file_gate: FileGate,
+    /// Who opens for writing and removes what was made in it; the kernel only where the kernel gate is required, and judges.
+    pub own_files: OwnFiles,
     /// For the connect probes.
     pub probes: Probed,
     /// Its host name.

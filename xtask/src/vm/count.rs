@@ -1,4 +1,4 @@
-//! `cargo xtask vm --count`: what calls cost in instructions, bare, behind the file gate, and with the kernel gate behind that.
+//! `cargo xtask vm --count`: what calls cost in instructions, bare, behind the file gate, with the kernel gate behind that, and where that judges.
 //!
 //! An emulated processor's time says nothing, but QEMU can let its clock go on by a nanosecond an instruction: then the figures of the bench's
 //! own loops are instructions, and the same whatever else this machine does. What waking another processor costs is not in them.
@@ -10,10 +10,11 @@ use anyhow::{Context, Result};
 use super::steps::{As, Run, Step, When};
 
 /// The ways, in the order of the table; the first is what the others are measured against.
-const WAYS: &[&str] = &["bare", "box", "gate"];
+const WAYS: &[&str] = &["bare", "box", "gate", "judge"];
 
 /// What the columns are called.
-const HEADS: &str = "| instructions a call | bare | box | with the kernel gate | box over bare | gate over bare |\n|---|---|---|---|---|---|\n";
+const HEADS: &str = "| instructions a call | bare | box | with the kernel gate | where it judges | box over bare | gate over bare | judged over bare |\n\
+                     |---|---|---|---|---|---|---|---|\n";
 
 /// Seconds of the machine's own clock, which goes slowly while it works.
 const PATIENCE: u32 = 600;
@@ -29,6 +30,11 @@ pub(super) const STEPS: &[Step] = &[
         "mkdir -p /root/count && cd /root/count && probe calls > /dev/null && for part in calls files; do echo \"@@ figures bare $(probe $part)\"; done",
     ),
     step("count-box", "cd /root/count && agentbox run -- sh -c \"for part in calls files; do echo \\\"@@ figures box \\$(probe \\$part)\\\"; done\""),
+    step(
+        "count-judge",
+        "printf \"extends = \\\"default\\\"\\nkernel-gate = \\\"judge\\\"\\n\" > /root/judge.toml && cd /root/count && \
+         agentbox run --policy /root/judge.toml -- sh -c \"for part in calls files; do echo \\\"@@ figures judge \\$(probe \\$part)\\\"; done\"",
+    ),
     step(
         "count-gate",
         "printf \"extends = \\\"default\\\"\\nrequire = [\\\"kernel-gate\\\"]\\n\" > /root/gate.toml && cd /root/count && \
@@ -73,11 +79,11 @@ mod tests {
     fn a_row_says_what_each_way_costs() {
         let mut figures = Figures::default();
         assert!(figures.table().is_err());
-        for (way, count) in [("bare", 100.0), ("box", 250.0), ("gate", 275.0)] {
+        for (way, count) in [("bare", 100.0), ("box", 250.0), ("gate", 275.0), ("judge", 110.0)] {
             assert!(figures.take(way, "nothing").is_none());
             figures.take(way, &format!("{{\"rename\": {count}}}")).unwrap();
         }
-        assert!(figures.table().unwrap().ends_with("| rename | 100 | 250 | 275 | 2.50× | 2.75× |\n"));
+        assert!(figures.table().unwrap().ends_with("| rename | 100 | 250 | 275 | 110 | 2.50× | 2.75× | 1.10× |\n"));
         figures.take("bare", "{\"stat\": 1.0}").unwrap();
         assert!(figures.table().is_err(), "what was not done in every way is no comparison");
     }

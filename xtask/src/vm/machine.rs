@@ -191,8 +191,8 @@ mod tests {
 
     #[test]
     fn figures_are_read_whatever_they_are_of() {
-        let counted =
-            told(&["@@ figures bare {\"open for writing\":2.0}", "@@ figures box {\"open for writing\":4.0}", "@@ figures gate {\"open for writing\":5.0}"]);
+        let ways = ["bare", "box", "gate", "judge"].map(|way| format!("@@ figures {way} {{\"open for writing\":2.0}}"));
+        let counted = told(&ways.each_ref().map(String::as_str));
         assert!(counted.trouble.is_empty() && counted.figures.table().is_ok(), "{counted:?}");
         assert!(!told(&["@@ figures bare nothing"]).trouble.is_empty());
     }

@@ -76,7 +76,9 @@ const STEPS: &[Step] = &[
     root("calls", 120, Run::Kernel("stopped::tests::faults")),
     root("yama", 120, Run::Command("bash /vm/yama.sh")),
     root("kernel-gate", 180, Run::Tests("kernel_gate")),
+    root("kernel-judge", 180, Run::Tests("kernel_judge")),
     root("files", 300, Run::Tests("files")),
+    Step { name: "kernel-storm", user: As::Root, patience: 300, run: Run::Tests("kernel_storm"), when: When::All },
     more("escapes"),
     more("holds"),
     more("scratch"),
@@ -151,7 +153,7 @@ mod tests {
     fn what_is_named_is_run_and_what_is_not_needed_is_not_built() {
         let names = |only, when| chosen(only, when).map(|steps| steps.iter().map(|step| step.name).collect::<Vec<_>>());
         assert_eq!(names(Some("holds"), When::Always).unwrap(), ["holds"]);
-        assert_eq!(names(Some("probes,kernel"), When::Always).unwrap(), ["probes", "kernel-gate"]);
+        assert_eq!(names(Some("probes,kernel"), When::Always).unwrap(), ["probes", "kernel-gate", "kernel-judge", "kernel-storm"]);
         assert!(!names(None, When::Always).unwrap().contains(&"holds") && names(None, When::All).unwrap().len() == STEPS.len());
         assert!(names(Some("nothing"), When::All).is_err());
         assert_eq!(programs(&chosen(Some("drill"), When::Always).unwrap()), Vec::<Vec<&str>>::new());

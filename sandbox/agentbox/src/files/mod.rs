@@ -98,7 +98,7 @@ enum Handed {
     },
     /// The line to the broker, which listens at these ports.
     Outside { v4: u16, v6: Option<u16> },
-    /// The stopped calls.
+    /// The stopped calls, and the kernel gate's notes, where that judges.
     Listener,
 }
 
@@ -109,17 +109,18 @@ enum Ready {
     No(String),
 }
 
-/// Hands the box to the file gate's process, and waits, when it has all, until it takes calls.
+/// Hands the box to the file gate's process, and waits, when it has all, until it takes calls; the stopped calls with the kernel gate's notes, where that judges.
 ///
 /// # Errors
 /// It does not, and why: the command must not run.
-pub(crate) fn hand_over(gate: &Control, what: ForTheGate) -> io::Result<()> {
+pub(crate) fn hand_over(gate: &Control, what: ForTheGate, notes: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let listener = match what {
         ForTheGate::Stand(Stand::Inside { user, mount, layered }) => return gate.send(&Handed::Inside { layered }, &[user.as_raw_fd(), mount.as_raw_fd()]),
         ForTheGate::Stand(Stand::Outside(Outside { v4, v6, line })) => return gate.send(&Handed::Outside { v4, v6 }, &[line.as_raw_fd()]),
         ForTheGate::Listener(listener) => listener,
     };
-    gate.send(&Handed::Listener, &[listener.as_raw_fd()])?;
+    let fds: Vec<_> = std::iter::once(listener.as_raw_fd()).chain(notes.map(|notes| notes.as_raw_fd())).collect();
+    gate.send(&Handed::Listener, &fds)?;
     let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
     loop {
         match poll(&mut [PollFd::new(gate.as_fd(), PollFlags::POLLIN)], patience) {
@@ -202,21 +203,18 @@ fn begin<'b>(brief: &'b Brief, handed: &Control, supervisor: UnixStream) -> Resu
     let judge = Judge::new(&brief.policy, &brief.session, began + Duration::from_nanos(1));
     // All this while the agent's process puts up its fences; the last of them hands this out.
     let listener = match handed.receive::<Handed>().map_err(|error| chain(&error))? {
-        Some((Handed::Listener, fds)) => fds.into_iter().next().ok_or_else(not_whole)?,
+        Some((Handed::Listener, fds)) => {
+            let mut fds = fds.into_iter();
+            let listener = Listener::from(fds.next().ok_or_else(not_whole)?);
+            match fds.next() {
+                Some(notes) => listener.with_notes(notes).map_err(|error| format!("the kernel gate's notes: {error}"))?,
+                None => listener,
+            }
+        }
         Some(_) => return Err(not_whole()),
         None => return Ok(None),
     };
-    Ok(Some(Gate {
-        listener: Listener::from(listener),
-        world,
-        judge,
-        keeper,
-        line,
-        asked: HashMap::new(),
-        later: Vec::new(),
-        looked: Instant::now(),
-        told: None,
-    }))
+    Ok(Some(Gate { listener, world, judge, keeper, line, asked: HashMap::new(), later: Vec::new(), looked: Instant::now(), told: None }))
 }
 
 /// The time by which the kernel stamps files: it moves on in steps of some milliseconds, and what is made now is born at the last one.

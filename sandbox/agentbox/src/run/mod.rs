@@ -11,6 +11,7 @@ mod doors;
 pub(crate) mod globs;
 mod guarded;
 mod hand;
+mod judging;
 mod keeping;
 mod keystores;
 mod launchable;

@@ -1,10 +1,11 @@
 //! The supervisor's process: makes the box and its broker and looker, serves the gate, and says how it all ended.
 
 use std::{
+    cell::OnceCell,
     ffi::OsString,
     io::{self, Read as _, Write as _},
     os::{
-        fd::{AsFd as _, AsRawFd, RawFd},
+        fd::{AsFd, AsRawFd, RawFd},
         unix::{fs::DirBuilderExt as _, net::UnixStream},
     },
     path::{Path, PathBuf},
@@ -17,7 +18,10 @@ use agentbox_core::{
     Destination, ResourceId,
     fingerprint::FingerprintKey,
     ledger::{Draft, Event},
-    policy::{Policy, settings::FilePath},
+    policy::{
+        Policy,
+        settings::{FilePath, KernelGate},
+    },
     safe,
 };
 use agentbox_desk::{channels::Screen, control::Folder};
@@ -25,7 +29,7 @@ use agentbox_kernel::{
     cgroup::Cgroup,
     control::{Control, Exit},
     idle,
-    launch::{FileGate, NestedUserns, Plan, Probed, Remains, Running, Stdio, launch},
+    launch::{FileGate, ForTheGate, NestedUserns, Plan, Probed, Remains, Running, Stdio, launch},
     layer::{Layer, LayerReport, Requirement},
     lineage,
     mounts::{FileFence, Provided},
@@ -34,6 +38,7 @@ use agentbox_kernel::{
     process::{Child, First, fork_child},
     real::Real,
     selfguard::{self, Role},
+    stopped::OwnFiles,
     terminal::protocol::ToShim,
 };
 
@@ -42,7 +47,7 @@ use agentbox_vault::{Settings as VaultSettings, Summary, Vault};
 use super::{
     addresses, approvers, attend, brokering, browsers, couriers, doors, globs,
     guarded::{Guard, Loose, Named, guarded},
-    keeping, keystores,
+    judging, keeping, keystores,
     launchable::{self, Found, Why},
     reins::Bridle,
     traces, trust, variables, without,
@@ -224,7 +229,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     let policy = Arc::new(policy);
     // The kernel takes its memory back at once; to take it apart, table by table, would hold up the end.
     std::mem::forget(policy.clone());
-    let requirements = requirements(&policy)?;
+    let mut requirements = requirements(&policy)?;
 
     // The broker first: it makes the box's certificate authority, whose key must be nowhere else.
     let (to_broker, brokers_end) = Control::pair().map_err(|error| own(&error))?;
@@ -276,6 +281,10 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         Some(place) => files.above(|brief| brief.without = Some(place.for_the_gate(&fence, &policy.settings().forward))).map_err(|error| own(&error))?,
         None => None,
     };
+    let own_files = judging::own_files(policy.settings(), &files, place.is_some(), voice);
+    if policy.settings().kernel_gate == KernelGate::Judge {
+        requirements.push(Requirement::Layer(Layer::KernelGate));
+    }
     let traces = traces::Traces::new(key, writable.clone(), &environment);
     let plan = Plan {
         session: session.clone(),
@@ -289,6 +298,7 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
         doors: doors::of_the_box(policy.settings()).map_err(|error| own(&error))?,
         stdio,
         file_gate: files.gate_of_the_box(),
+        own_files,
         probes: if possible.is_ok() { Probed::Yes } else { Probed::No },
         hostname: format!("agentbox-{session}"),
         without: place.as_ref().map(without::Place::own),
@@ -299,9 +309,14 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
     let requires = |layer| plan.require.iter().any(|requirement| requirement.layer() == layer);
     // In a scratch layer the box's processes do it all themselves.
     let gate_in_vain = requires(Layer::KernelGate) && plan.file_gate == FileGate::Off;
-    let gate = if requires(Layer::KernelGate) && !gate_in_vain { Gate::Wanted } else { Gate::Not };
-    let must_probe = requires(Layer::ConnectProbes) || gate == Gate::Wanted;
+    let gate = match own_files {
+        OwnFiles::ByKernel => Gate::Judges,
+        OwnFiles::ByGate if requires(Layer::KernelGate) && !gate_in_vain => Gate::Refuses,
+        OwnFiles::ByGate => Gate::Not,
+    };
+    let must_probe = requires(Layer::ConnectProbes) || gate != Gate::Not;
     let nested = plan.nested_userns;
+    let notes = OnceCell::new();
     let prepare = |sockets: BoxSockets, cgroup: Option<&Cgroup>| {
         brokering::hand_over(&to_broker, &sockets)?;
         if let (Some(publisher), Some(namespaces)) = (&publisher, &sockets.namespaces) {
@@ -317,12 +332,21 @@ fn start(order: Order, shim: &UnixStream, voice: Voice) -> Result<(Exit, Remains
             return Ok(vec![LayerReport::missing(Layer::KernelGate, "what is done in a scratch layer is not judged", "run without `--scratch`")]);
         }
         Ok(match (attached, prober) {
-            (Ok(()), Ok(prober)) if must_probe => prober.report().to_vec(),
+            (Ok(()), Ok(prober)) if must_probe => {
+                let (layers, given) = prober.report();
+                given.into_iter().for_each(|given| drop(notes.set(given)));
+                layers.to_vec()
+            }
             (Ok(()), _) => Vec::new(),
             (Err(why), _) => vec![probes::missing(&why), probes::no_gate(&why)],
         })
     };
-    let mut running = match launch(plan, prepare, |what| files.hand_over(what)) {
+    let hand_over = |what| match (own_files, notes.get()) {
+        // Where the kernel gate is missing it does not come to this.
+        (OwnFiles::ByKernel, None) if matches!(what, ForTheGate::Listener(_)) => Err(io::Error::other("the kernel gate gives no notes")),
+        (OwnFiles::ByKernel | OwnFiles::ByGate, notes) => files.hand_over(what, notes.map(AsFd::as_fd)),
+    };
+    let mut running = match launch(plan, prepare, hand_over) {
         Ok(running) => running,
         Err(error) => {
             if let Some(ledger) = ledger {

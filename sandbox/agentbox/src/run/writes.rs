@@ -3,7 +3,7 @@
 use std::{
     io,
     os::{
-        fd::{AsFd as _, AsRawFd as _},
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd},
         unix::net::UnixStream,
     },
     path::{Path, PathBuf},
@@ -105,9 +105,9 @@ impl Files {
         }
     }
 
-    pub(super) fn hand_over(&self, what: ForTheGate) -> io::Result<()> {
+    pub(super) fn hand_over(&self, what: ForTheGate, notes: Option<BorrowedFd<'_>>) -> io::Result<()> {
         match self {
-            Files::Gate { line, .. } => files::hand_over(line, what),
+            Files::Gate { line, .. } => files::hand_over(line, what, notes),
             Files::Layer(_) => Ok(()),
         }
     }

@@ -8,7 +8,7 @@ use super::{
     files,
     layers::{Layered, stack},
     raw::RawLayer,
-    settings::{Approval, CredentialRule, Env, Limits, Settings, Unsigned},
+    settings::{Approval, CredentialRule, Env, KernelGate, Limits, Settings, Unsigned},
     source::nearest,
     table::Table,
 };
@@ -113,6 +113,7 @@ fn settings(layers: &[&Layered]) -> Settings {
         add(&mut settings.caches, raw.caches.iter().map(|at| at.value.clone()));
         add(&mut settings.folders, raw.folders.iter().cloned());
         settings.nested_userns = raw.nested_userns.unwrap_or(settings.nested_userns);
+        settings.kernel_gate = raw.kernel_gate.unwrap_or(settings.kernel_gate);
         for (name, courier) in &raw.couriers {
             settings.couriers.retain(|old| old.name != *name);
             settings.couriers.push(courier.clone());
@@ -184,6 +185,10 @@ fn tighten(settings: &mut Settings, full: &[&Layered]) {
         let wanted = if raw.approvers.is_empty() { Unsigned::Everything } else { Unsigned::Reversible };
         settings.approval.unsigned = settings.approval.unsigned.max(raw.unsigned.unwrap_or(wanted));
         settings.nested_userns &= raw.nested_userns.unwrap_or(true);
+        // Judging takes a layer away from below the file gate.
+        if raw.kernel_gate == Some(KernelGate::Refuse) {
+            settings.kernel_gate = KernelGate::Refuse;
+        }
     }
 }
 

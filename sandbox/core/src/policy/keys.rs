@@ -22,6 +22,7 @@ pub(super) const TOP: &[&str] = &[
     "caches",
     "folders",
     "nested-userns",
+    "kernel-gate",
 ];
 /// `[place.NAME]`
 pub(super) const PLACE: &[&str] =
@@ -43,6 +44,9 @@ pub(super) const ENV: &[&str] = &["pass", "set"];
 
 /// Channels that this version has.
 pub(super) const CHANNELS: &[&str] = &["terminal", "web", "desktop"];
+
+/// What `kernel-gate` may be.
+pub(super) const KERNEL_GATES: &[&str] = &["refuse", "judge"];
 
 /// What `require` may name besides `landlock>=N`: the layers of `agentbox doctor`.
 pub const LAYERS: &[&str] = &[

@@ -9,7 +9,7 @@ use super::{
     pattern::{Glob, HostPattern, PathPattern, ResourcePattern, split_port},
     raw::{At, RawCredential, RawExample, RawLayer, RawPlace, RawRule},
     read::{Section, absolute},
-    settings::{self, ApproverKey, CourierKind, CourierRule, Limits, Mail, MailCloth, Source as SecretSource, Spoken, Unsigned},
+    settings::{self, ApproverKey, CourierKind, CourierRule, KernelGate, Limits, Mail, MailCloth, Source as SecretSource, Spoken, Unsigned},
     source::{Source, nearest},
 };
 use crate::{Effect, HostName, Verdict, verdict::Confirm};
@@ -105,6 +105,7 @@ pub(super) fn parse(source: &Arc<Source>, context: &Context) -> Result<RawLayer,
         caches: top.each("caches", path)?,
         folders: doors(top.each("folders", path)?)?,
         nested_userns: top.boolean("nested-userns")?.map(|at| at.value),
+        kernel_gate: kernel_gate(&top)?,
     })
 }
 
@@ -404,6 +405,21 @@ fn require(top: &Section<'_, '_>) -> Result<Vec<String>, PolicyError> {
         }
     }
     Ok(all.into_iter().map(|at| at.value).collect())
+}
+
+fn kernel_gate(top: &Section<'_, '_>) -> Result<Option<KernelGate>, PolicyError> {
+    let Some(word) = top.text("kernel-gate")? else { return Ok(None) };
+    match word.value.as_str() {
+        "refuse" => Ok(Some(KernelGate::Refuse)),
+        "judge" => Ok(Some(KernelGate::Judge)),
+        other => {
+            let hint = match nearest(other, keys::KERNEL_GATES.iter().copied()) {
+                Some(meant) => format!("did you mean \"{meant}\"?"),
+                None => format!("it is one of: {}", keys::KERNEL_GATES.join(", ")),
+            };
+            Err(word.mark.error(&format!("`{other}` is nothing that the kernel gate does"), Some(&hint)))
+        }
+    }
 }
 
 fn limits(top: &Section<'_, '_>) -> Result<Limits, PolicyError> {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Du
 
 use super::{
     pattern::{Glob, HostPattern, PathPattern, ResourcePattern},
-    settings::{ApproverKey, CourierRule, Limits, Published, Source as SecretSource, Spoken, Unsigned},
+    settings::{ApproverKey, CourierRule, KernelGate, Limits, Published, Source as SecretSource, Spoken, Unsigned},
     source::{Mark, Source},
 };
 use crate::{Effect, HostName, Verdict, verdict::Confirm};
@@ -99,4 +99,5 @@ pub(super) struct RawLayer {
     pub(super) caches: Vec<At<PathBuf>>,
     pub(super) folders: Vec<PathBuf>,
     pub(super) nested_userns: Option<bool>,
+    pub(super) kernel_gate: Option<KernelGate>,
 }

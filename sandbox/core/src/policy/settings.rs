@@ -325,6 +325,18 @@ pub struct Settings {
     pub folders: Vec<PathBuf>,
     /// Whether the agent may make user namespaces of its own.
     pub nested_userns: bool,
+    /// What the kernel gate does, where there is one.
+    pub kernel_gate: KernelGate,
+}
+
+/// What the kernel's own hooks do about files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KernelGate {
+    /// They refuse what only the file gate may do; where the policy requires them.
+    #[default]
+    Refuse,
+    /// They leave to the kernel what is opened for writing and removed of the box's own works, and send the rest to the file gate. It requires them.
+    Judge,
 }
 
 /// Words in a variable's name that say it holds a secret.

@@ -18,7 +18,15 @@ pub(super) fn landlock() -> LayerReport {
         Err(absence) => return LayerReport::missing(Layer::Landlock, absence.to_string(), absence.fix()),
     };
     let trial = in_child(|| {
-        let plan = LandlockPlan { readable: vec!["/".into()], writable: Vec::new(), gated: Vec::new(), devices: Vec::new(), tcp: Tcp::Free, abi: Abi::Kernel };
+        let plan = LandlockPlan {
+            readable: vec!["/".into()],
+            writable: Vec::new(),
+            gated: Vec::new(),
+            judged: Vec::new(),
+            devices: Vec::new(),
+            tcp: Tcp::Free,
+            abi: Abi::Kernel,
+        };
         let _report = landlock::restrict(&plan).map_err(|e| e.to_string())?;
         fs::read_dir("/").map_err(|e| format!("reading / in a domain that may: {e}"))?;
         match fs::File::create(std::env::temp_dir().join(format!("agentbox-doctor-{}", std::process::id()))) {

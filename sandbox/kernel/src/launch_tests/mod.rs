@@ -19,6 +19,7 @@ use crate::{
     layer::{Layer, Requirement},
     mounts::{FileFence, Provided},
     network::BoxSockets,
+    stopped::OwnFiles,
     trial::in_child,
 };
 
@@ -35,6 +36,7 @@ fn plan(command: &[&str], files: FileFence, output: OwnedFd) -> Plan {
         doors: crate::launch::Doors::default(),
         stdio: Stdio { stdin: null(), stdout: output.try_clone().unwrap(), stderr: output, controlling: None },
         file_gate: FileGate::Off,
+        own_files: OwnFiles::ByGate,
         probes: crate::launch::Probed::No,
         hostname: "box".to_owned(),
         require: Vec::new(),

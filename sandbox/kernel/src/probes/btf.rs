@@ -205,6 +205,11 @@ impl<'b> Types<'b> {
         match of.kind() {
             INT | STRUCT | UNION | ENUM | ENUM64 => Some(of.size),
             POINTER => Some(8),
+            ARRAY => {
+                // Its element, and how many there are; of arrays in arrays nothing is read.
+                let element = self.resolved(word(self.bytes, of.more)?).filter(|element| element.kind() != ARRAY)?;
+                self.width(element)?.checked_mul(word(self.bytes, of.more + 8)?)
+            }
             _ => None,
         }
     }
@@ -285,6 +290,17 @@ mod tests {
         for length in 2..bytes.len() {
             assert!(Types::read(&bytes[..length]).is_err(), "cut at {length}");
         }
+    }
+
+    #[test]
+    fn an_array_is_as_wide_as_all_that_is_in_it() {
+        // `struct file { uint f_mode[3]; }`, and one whose elements are such arrays.
+        let array = |of: u32, count: u32| [0, ARRAY << 24, 0, of, 1, count];
+        let bytes = description(&[&[UINT, INT << 24, 4, 32], &array(1, 3), &array(2, 2), &[FILE, STRUCT << 24 | 2, 36, F_MODE, 2, 64, INNER, 3, 160]], TEXTS);
+        let types = Types::read(&bytes).unwrap();
+        assert_eq!(types.offset(&["file", "f_mode"], 12), Ok(8));
+        assert_eq!(types.offset(&["file", "f_mode"], 4), Err(BtfError::Width("file.f_mode".to_owned(), 12, 4)));
+        assert!(types.offset(&["file", "inner"], 24).is_err());
     }
 
     #[test]

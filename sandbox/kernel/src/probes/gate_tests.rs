@@ -13,10 +13,10 @@ use std::{
 
 use nix::{sys::wait::waitpid, unistd::Pid};
 
-use super::{NOBODYS, holder, load, try_gate};
+use super::{Gate, NOBODYS, gate, holder, try_gate};
 use crate::cgroup::Cgroup;
 
-const DEEDS: &str = include_str!("gate_deeds.py");
+pub(super) const DEEDS: &str = include_str!("gate_deeds.py");
 
 /// What only the file gate may do.
 const REFUSED: &[&str] = &[
@@ -47,14 +47,14 @@ const FREE: &[&str] = &["read", "made", "folder", "symlink", "nameless", "null",
 const TRIES: u32 = 60;
 
 /// A cgroup, and files that were there before.
-struct Ground {
+pub(super) struct Ground {
     cgroup: Cgroup,
     folder: PathBuf,
     _kept: tempfile::TempDir,
 }
 
 impl Ground {
-    fn new(name: &str, within: &Path) -> Self {
+    pub(super) fn new(name: &str, within: &Path) -> Self {
         let cgroup = crate::cgroup::plain(&format!("{name}-{}", std::process::id())).unwrap();
         let kept = tempfile::Builder::new().prefix("agentbox-gate-").tempdir_in(within).unwrap();
         let folder = kept.path().canonicalize().unwrap();
@@ -66,14 +66,20 @@ impl Ground {
         Self { cgroup, folder, _kept: kept }
     }
 
-    fn load(&self) -> load::Probes {
-        let (probes, files) = load::load(&self.cgroup.open().unwrap(), NOBODYS, false, load::Wanted::FilesToo).unwrap();
-        files.unwrap();
-        probes
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn cgroup(&self) -> &Cgroup {
+        &self.cgroup
+    }
+
+    fn load(&self) -> gate::Guard {
+        gate::load(&self.cgroup.open().unwrap(), NOBODYS, Gate::Refuses).unwrap()
     }
 
     /// What is run by a process of the cgroup.
-    fn script(&self, command: &str) -> Command {
+    pub(super) fn script(&self, command: &str) -> Command {
         // The descriptor is had before the cgroup is entered: what is done through it is looked at as well.
         let script = format!("exec 3<>open && echo $$ > {}/cgroup.procs && exec {command}", self.cgroup.path().display());
         let mut bash = Command::new("bash");
@@ -82,7 +88,7 @@ impl Ground {
     }
 
     /// What became of each deed.
-    fn deeds(&self) -> String {
+    pub(super) fn deeds(&self) -> String {
         let output = self.script("timeout 50 python3 -B deeds.py .").output().unwrap();
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
     }
@@ -102,7 +108,7 @@ impl Ground {
         panic!("the programs still refuse {TRIES} tries after they were let go: {said}");
     }
 
-    fn is_whole(&self) {
+    pub(super) fn is_whole(&self) {
         for name in ["kept", "other", "open"] {
             assert_eq!(fs::read_to_string(self.folder.join(name)).unwrap(), "precious", "{name}");
         }
@@ -110,7 +116,7 @@ impl Ground {
 }
 
 /// Asked once, since the trial has a cgroup of its own. Where it is known that it is here, it must be.
-fn is_here() -> bool {
+pub(super) fn is_here() -> bool {
     static HERE: OnceLock<Result<(), String>> = OnceLock::new();
     let here = HERE.get_or_init(try_gate);
     if let Err(why) = here {

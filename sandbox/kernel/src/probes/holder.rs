@@ -37,10 +37,33 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// `cgroup.events` is two short lines.
 const EVENTS: usize = 128;
 
+/// Says whether anybody is in a cgroup, and is ready when that changes.
+pub(super) struct Events(File);
+
+impl Events {
+    /// # Errors
+    /// The cgroup has gone.
+    pub(super) fn of(cgroup: &OwnedFd) -> io::Result<Self> {
+        Ok(Self(file_in(cgroup, "cgroup.events", OFlag::O_RDONLY)?))
+    }
+
+    /// One that was removed has nobody in it; one that cannot be read may have.
+    pub(super) fn is_populated(&self) -> bool {
+        let mut text = [0; EVENTS];
+        match self.0.read_at(&mut text, 0) {
+            Ok(read) => !text.get(..read).unwrap_or_default().split(|byte| *byte == b'\n').any(|line| line == b"populated 0"),
+            Err(error) => error.raw_os_error() != Some(Errno::ENODEV as i32),
+        }
+    }
+}
+
+fn file_in(cgroup: &OwnedFd, name: &str, how: OFlag) -> io::Result<File> {
+    Ok(openat(cgroup, name, how | OFlag::O_CLOEXEC, Mode::empty()).map(File::from)?)
+}
+
 /// What it watches.
 struct Watch {
-    /// Says whether anybody is in the cgroup, and is ready when that changes.
-    events: File,
+    events: Events,
     /// Ends all that is in it.
     kill: File,
     supervisor: OwnedFd,
@@ -59,8 +82,7 @@ pub(super) fn fork_off(cgroup: &OwnedFd, not: &[RawFd]) -> io::Result<Pid> {
 
 /// The same, for another supervisor.
 pub(super) fn fork_for(cgroup: &OwnedFd, supervisor: Pid, not: &[RawFd]) -> io::Result<Pid> {
-    let file = |name: &str, how| openat(cgroup, name, how | OFlag::O_CLOEXEC, Mode::empty()).map(File::from);
-    let watch = Watch { events: file("cgroup.events", OFlag::O_RDONLY)?, kill: file("cgroup.kill", OFlag::O_WRONLY)?, supervisor: pidfd::open(supervisor)? };
+    let watch = Watch { events: Events::of(cgroup)?, kill: file_in(cgroup, "cgroup.kill", OFlag::O_WRONLY)?, supervisor: pidfd::open(supervisor)? };
     match fork()? {
         Side::Parent(pid) => Ok(pid),
         Side::Child => {
@@ -77,12 +99,12 @@ pub(super) fn fork_for(cgroup: &OwnedFd, supervisor: Pid, not: &[RawFd]) -> io::
 impl Watch {
     /// Until nobody is in the cgroup.
     fn stay(mut self) {
-        while self.is_populated() {
+        while self.events.is_populated() {
             let over = self.is_over();
             if over {
                 let _ = self.kill.write_all(b"1");
             }
-            let mut watched = vec![PollFd::new(self.events.as_fd(), PollFlags::POLLPRI)];
+            let mut watched = vec![PollFd::new(self.events.0.as_fd(), PollFlags::POLLPRI)];
             if !over {
                 watched.push(PollFd::new(self.supervisor.as_fd(), PollFlags::POLLIN));
             }
@@ -98,14 +120,5 @@ impl Watch {
 
     fn is_over(&self) -> bool {
         poll(&mut [PollFd::new(self.supervisor.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
-    }
-
-    /// One that was removed has nobody in it; one that cannot be read may have.
-    fn is_populated(&self) -> bool {
-        let mut text = [0; EVENTS];
-        match self.events.read_at(&mut text, 0) {
-            Ok(read) => !text.get(..read).unwrap_or_default().split(|byte| *byte == b'\n').any(|line| line == b"populated 0"),
-            Err(error) => error.raw_os_error() != Some(Errno::ENODEV as i32),
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Loads the object, attaches its programs to a cgroup, and reads its maps.
+//! Loads the connect probes, attaches them to a cgroup, and reads their maps.
 
 use std::{
     net::SocketAddr,
@@ -13,10 +13,7 @@ use aya::{
 };
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 
-use super::{
-    gate,
-    words::{self, Seen},
-};
+use super::words::{self, Seen};
 
 /// The programs, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../../ebpf/agentbox.bpf.o");
@@ -28,63 +25,40 @@ const MOST_AT_ONCE: usize = 64;
 pub(super) struct Probes {
     connections: HashMap<MapData, [u8; size_of::<Tuple>()], [u8; size_of::<Asker>()]>,
     breaches: RingBuf<MapData>,
-    bypasses: RingBuf<MapData>,
     _programs: Ebpf,
 }
 
-/// The namespaces of a box, by which the programs tell what is its own.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Whose {
-    /// Cookie of the network.
-    pub(super) network: u64,
-    /// Number of the user namespace; 0: nothing in memory is taken for the box's.
-    pub(super) users: u32,
-}
-
-/// What of the programs is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
-    /// Those that see connections.
-    Connections,
-    /// Those that refuse what only the file gate may do, too.
-    FilesToo,
-}
-
-/// Loads and attaches the programs, or says in one line which could not be and why. Of those for files it is said apart, since the others
-/// are of use without them.
-pub(super) fn load(cgroup: &OwnedFd, of: Whose, strict: bool, wanted: Wanted) -> Result<(Probes, Result<(), String>), String> {
+/// Loads and attaches the programs, or says in one line which could not be and why.
+pub(super) fn load(cgroup: &OwnedFd, network: u64, strict: bool) -> Result<Probes, String> {
     let strict = u32::from(strict);
-    let Whose { network, users } = of;
-    let kernel = match wanted {
-        Wanted::Connections => Err("nobody asked for it".to_owned()),
-        Wanted::FilesToo => gate::look(),
-    };
     let mut loader = plain_loader();
-    loader.override_global("BOX_NETWORK", &network, true).override_global("STRICT", &strict, true).override_global("BOX_USERS", &users, true);
-    for (name, offset) in kernel.iter().flat_map(|kernel| &kernel.offsets) {
-        loader.override_global(name, offset, true);
-    }
+    loader.override_global("BOX_NETWORK", &network, true).override_global("STRICT", &strict, true);
     let mut programs = loader.load(OBJECT).map_err(|error| format!("the object: {}", first_line(&error.to_string())))?;
-    for (name, program) in programs.programs_mut().filter(|(_, program)| !matches!(program, Program::Lsm(_))) {
+    for (name, program) in programs.programs_mut() {
         attach(program, cgroup).map_err(|error| {
             tracing::info!(program = name, ?error, "the kernel's log");
             format!("program {name} on Linux {}: {}", release(), first_line(&error.to_string()))
         })?;
     }
-    let files = kernel.and_then(|kernel| gate::attach(&mut programs, &kernel, cgroup));
-    let mut map = |name: &str| programs.take_map(name).ok_or_else(|| format!("the object has no map {name}"));
     let wrong = |error: aya::maps::MapError| error.to_string();
-    let connections: HashMap<_, _, _> = map("CONNECTIONS").and_then(|map: Map| HashMap::try_from(map).map_err(wrong))?;
-    let mut ring = |name| map(name).and_then(|map: Map| RingBuf::try_from(map).map_err(wrong));
-    let (breaches, bypasses) = (ring("BREACHES")?, ring("BYPASSES")?);
-    Ok((Probes { connections, breaches, bypasses, _programs: programs }, files))
+    let connections = HashMap::try_from(map(&mut programs, "CONNECTIONS")?).map_err(wrong)?;
+    let breaches = ring(&mut programs, "BREACHES")?;
+    Ok(Probes { connections, breaches, _programs: programs })
+}
+
+pub(super) fn map(programs: &mut Ebpf, name: &str) -> Result<Map, String> {
+    programs.take_map(name).ok_or_else(|| format!("the object has no map {name}"))
+}
+
+pub(super) fn ring(programs: &mut Ebpf, name: &str) -> Result<RingBuf<MapData>, String> {
+    RingBuf::try_from(map(programs, name)?).map_err(|error| error.to_string())
 }
 
 /// A loader without the kernel's types: where a field of the kernel's lies we read ourselves.
 ///
 /// `EbpfLoader::new` always reads and parses them all first, 5 MB of them, which takes tens of milliseconds and stays as
 /// megabytes of heap; it does without when it cannot open them. A process with other threads, as tests have, lets it.
-fn plain_loader<'a>() -> EbpfLoader<'a> {
+pub(super) fn plain_loader<'a>() -> EbpfLoader<'a> {
     let _closed = is_alone().then(NoMoreDescriptors::begin).flatten();
     let mut loader = EbpfLoader::new();
     loader.btf(None);
@@ -136,16 +110,14 @@ pub(super) fn release() -> String {
 }
 
 impl Probes {
-    /// Each readable when something was refused.
-    pub(super) fn rings(&self) -> [BorrowedFd<'_>; 2] {
-        [self.breaches.as_fd(), self.bypasses.as_fd()]
+    /// Readable when something was refused.
+    pub(super) fn ring(&self) -> BorrowedFd<'_> {
+        self.breaches.as_fd()
     }
 
     /// What was refused since it was last asked, a line each.
     pub(super) fn refused(&mut self) -> Vec<String> {
-        let mut all = taken(&mut self.breaches, |record| words::breach(record).map(|refused| refused.told()));
-        all.extend(taken(&mut self.bypasses, |record| words::bypass(record).map(|bypassed| bypassed.told())));
-        all
+        taken(&mut self.breaches, |record| words::breach(record).map(|refused| refused.told()))
     }
 
     /// Who opened a connection.
@@ -155,7 +127,7 @@ impl Probes {
     }
 }
 
-fn taken(ring: &mut RingBuf<MapData>, told: impl Fn(&[u8]) -> Option<String>) -> Vec<String> {
+pub(super) fn taken(ring: &mut RingBuf<MapData>, told: impl Fn(&[u8]) -> Option<String>) -> Vec<String> {
     let mut all = Vec::new();
     while all.len() < MOST_AT_ONCE {
         let Some(record) = ring.next() else { break };

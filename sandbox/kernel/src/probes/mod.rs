@@ -25,7 +25,6 @@ pub use agentbox_ebpf::Asker;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 
-use load::{Wanted, Whose};
 pub use words::Seen;
 
 use crate::{
@@ -51,8 +50,10 @@ const MOST_OPEN: u64 = 32;
 /// The initial pid namespace's identity (`PROC_PID_INIT_INO`): only there the kernel's numbers are ours.
 const INITIAL_PIDS: &str = "pid:[4026531836]";
 
-/// For a trial: a network that none is, and nobody's memory.
-const NOBODYS: Whose = Whose { network: 1, users: 0 };
+/// For a trial: a network that none is.
+const NOBODYS_NETWORK: u64 = 1;
+/// And nobody's memory.
+const NOBODYS: u32 = 0;
 
 /// When the programs are loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +79,7 @@ enum ToProber {
 /// What it says.
 #[derive(Debug, Serialize, Deserialize)]
 enum FromProber {
-    /// And what became of the programs for files.
+    /// And what became of the programs for files. Where they judge, with the map of notes.
     Attached {
         files: Result<(), String>,
     },
@@ -111,10 +112,12 @@ pub fn no_gate(why: &str) -> LayerReport {
 /// Whether a box is to have the kernel gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Gate {
-    /// The policy requires it.
-    Wanted,
     /// Nobody asked for it.
     Not,
+    /// It refuses what only the file gate may do, none of which comes to it.
+    Refuses,
+    /// It leaves to the kernel what is opened for writing and removed of the box's own works, and sends the rest of that to the file gate.
+    Judges,
 }
 
 /// Whether this process could load them at all; else why not. Cheap.
@@ -142,7 +145,7 @@ pub fn try_them() -> Result<(), String> {
     possible()?;
     let cgroup = crate::cgroup::plain(&format!("doctor-{}", std::process::id()))?;
     let folder = cgroup.open().map_err(|error| error.to_string())?;
-    load::load(&folder, NOBODYS, true, Wanted::Connections).map(drop)
+    load::load(&folder, NOBODYS_NETWORK, true).map(drop)
 }
 
 /// Loads and attaches the kernel gate for a cgroup made for it, and lets go of both again.
@@ -151,10 +154,9 @@ pub fn try_them() -> Result<(), String> {
 /// One sentence.
 pub fn try_gate() -> Result<(), String> {
     possible()?;
-    gate::look()?;
     let cgroup = crate::cgroup::plain(&format!("doctor-{}", std::process::id()))?;
     let folder = cgroup.open().map_err(|error| error.to_string())?;
-    load::load(&folder, NOBODYS, true, Wanted::FilesToo).and_then(|(_probes, files)| files)
+    gate::load(&folder, NOBODYS, Gate::Refuses).map(drop)
 }
 
 /// The process of the probes, as the supervisor has it.
@@ -194,17 +196,18 @@ impl Prober {
         self.line.send(&ToProber::Attach { network, users, strict, when }, &[folder.as_raw_fd()])
     }
 
-    /// Waits until they are attached: the connect probes, and the kernel gate.
-    pub fn report(&self) -> [LayerReport; 2] {
+    /// Waits until they are attached: the connect probes, and the kernel gate. Where that judges, with the map in which it notes which call is on its
+    /// way to the file gate.
+    pub fn report(&self) -> ([LayerReport; 2], Option<OwnedFd>) {
         match self.hear(Instant::now() + PATIENCE) {
-            Some(FromProber::Attached { files }) => {
+            Some((FromProber::Attached { files }, fds)) => {
                 let gate = files.map_or_else(|why| no_gate(&why), |()| LayerReport::enforced(Layer::KernelGate));
-                [LayerReport::enforced(Layer::ConnectProbes), gate]
+                ([LayerReport::enforced(Layer::ConnectProbes), gate], fds.into_iter().next())
             }
-            Some(FromProber::Failed(why)) => [missing(&why), no_gate(&why)],
-            Some(FromProber::Who { .. }) | None => {
+            Some((FromProber::Failed(why), _)) => ([missing(&why), no_gate(&why)], None),
+            Some((FromProber::Who { .. }, _)) | None => {
                 let why = "the process of the probes gives no answer";
-                [missing(why), no_gate(why)]
+                ([missing(why), no_gate(why)], None)
             }
         }
     }
@@ -221,7 +224,7 @@ impl Prober {
         let number = self.asked;
         self.line.send(&ToProber::Who { number, client, server }, &[]).ok()?;
         loop {
-            match self.hear(until)? {
+            match self.hear(until)?.0 {
                 FromProber::Who { number: answered, seen } => {
                     self.answered = answered;
                     if answered == number {
@@ -239,17 +242,17 @@ impl Prober {
 
     /// Without waiting for any.
     fn take_late_answers(&mut self) {
-        while let Some(FromProber::Who { number, .. }) = self.hear(Instant::now()) {
+        while let Some((FromProber::Who { number, .. }, _)) = self.hear(Instant::now()) {
             self.answered = number;
         }
     }
 
-    fn hear(&self, until: Instant) -> Option<FromProber> {
+    fn hear(&self, until: Instant) -> Option<(FromProber, Vec<OwnedFd>)> {
         let left = until.saturating_duration_since(Instant::now());
         let patience = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         let mut watched = [PollFd::new(self.line.as_fd(), PollFlags::POLLIN)];
         match poll(&mut watched, patience) {
-            Ok(ready) if ready > 0 => self.line.receive().ok().flatten().map(|(message, _)| message),
+            Ok(ready) if ready > 0 => self.line.receive().ok().flatten(),
             Ok(_) | Err(_) => None,
         }
     }
@@ -270,28 +273,36 @@ fn run(line: &Control, socket: UnixStream) -> u8 {
     if when == When::Soon && !lasts_a_moment(line) {
         return 0;
     }
-    let wanted = match when {
-        When::AtOnce(Gate::Wanted) => Wanted::FilesToo,
-        When::AtOnce(Gate::Not) | When::Soon => Wanted::Connections,
+    let gate = match when {
+        When::AtOnce(gate) => gate,
+        When::Soon => Gate::Not,
     };
     // What the agent does goes first, unless the policy has it wait for this.
     if when == When::Soon {
         sys::fork::only_when_idle();
     }
     crate::cgroup::sweep();
-    let (mut probes, files) = match load::load(&folder, Whose { network, users }, strict, wanted) {
-        Ok(loaded) => loaded,
-        Err(why) => {
-            let _ = line.send(&FromProber::Failed(why), &[]);
-            return 1;
-        }
+    let failed = |why: String| {
+        let _ = line.send(&FromProber::Failed(why), &[]);
+        1
     };
-    // A box that requires the gate has it for as long as it lives, also when this process ends first.
-    if files.is_ok()
-        && let Err(error) = holder::fork_off(&folder, &[line.as_fd().as_raw_fd(), socket.as_raw_fd()])
-    {
-        let _ = line.send(&FromProber::Failed(format!("the process that holds the programs beside this one: {error}")), &[]);
-        return 1;
+    let probes = match load::load(&folder, network, strict) {
+        Ok(loaded) => loaded,
+        Err(why) => return failed(why),
+    };
+    // Told apart, since the others are of use without them.
+    let (guard, files) = match gate::load(&folder, users, gate) {
+        Ok(guard) => (Some(guard), Ok(())),
+        Err(why) => (None, Err(why)),
+    };
+    // A box that requires the gate has it for as long as it lives, also when this process ends first. That the other one ends is noticed here.
+    let mut beside = None;
+    if guard.is_some() {
+        let pid = holder::fork_off(&folder, &[line.as_fd().as_raw_fd(), socket.as_raw_fd()]);
+        match pid.and_then(|pid| Ok((sys::pidfd::open(pid)?, holder::Events::of(&folder)?))) {
+            Ok(held) => beside = Some(held),
+            Err(error) => return failed(format!("the process that holds the programs beside this one: {error}")),
+        }
     }
     drop::<OwnedFd>(folder);
     // Whoever asks from here on waits for the answer.
@@ -300,10 +311,31 @@ fn run(line: &Control, socket: UnixStream) -> u8 {
         let _ = line.send(&FromProber::Failed(why), &[]);
         return 1;
     }
-    if line.send(&FromProber::Attached { files }, &[]).is_ok() {
-        serve(&mut probes, line, &socket);
+    let notes = match guard.as_ref().filter(|_| gate == Gate::Judges).map(gate::Guard::notes).transpose() {
+        Ok(notes) => notes.map(|notes| notes.as_raw_fd()),
+        Err(why) => return failed(why),
+    };
+    if line.send(&FromProber::Attached { files }, notes.as_slice()).is_ok() {
+        serve(&mut Loaded { probes, guard, beside }, line, &socket);
     }
     0
+}
+
+/// What there is to watch.
+struct Loaded {
+    probes: load::Probes,
+    guard: Option<gate::Guard>,
+    /// The process that holds the gate's programs beside this one, and whether there is still something that it holds them for.
+    beside: Option<(OwnedFd, holder::Events)>,
+}
+
+impl Loaded {
+    /// What was refused since it was last asked, a line each.
+    fn refused(&mut self) -> Vec<String> {
+        let mut all = self.probes.refused();
+        all.extend(self.guard.iter_mut().flat_map(gate::Guard::refused));
+        all
+    }
 }
 
 /// Whether the box is still there when the moment is over. Somebody who asks ends the moment.
@@ -321,35 +353,48 @@ fn fence() -> Result<(), String> {
     selfguard::guard_prober().map_err(|error| error.to_string())
 }
 
-fn serve(probes: &mut load::Probes, line: &Control, mut socket: &UnixStream) {
+/// Said when the other holder has gone before the box: with one that is left, the next to go would take the programs along.
+const ALONE: &str = "the process that holds the kernel gate's programs beside their loader has ended before the box";
+
+fn serve(loaded: &mut Loaded, line: &Control, mut socket: &UnixStream) {
     let mut idle = Idle::default();
+    let mut tell = |told: &str| socket.write_all(format!("{told}\n").as_bytes()).is_ok();
     loop {
-        let [breaches, bypasses] = probes.rings();
-        let mut watched = [line.as_fd(), breaches, bypasses].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let ring = loaded.guard.as_ref().map(gate::Guard::ring);
+        let fds = [Some(line.as_fd()), Some(loaded.probes.ring()), ring, loaded.beside.as_ref().map(|(beside, _)| beside.as_fd())];
+        // poll(2) passes over a descriptor below zero; here it is left out.
+        let mut watched: Vec<PollFd<'_>> = fds.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
         match poll(&mut watched, idle.patience()) {
             Ok(0) => idle.came(),
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(_) => return,
         }
-        let [of_line, of_breaches, of_bypasses] = watched.map(|fd| fd.any() == Some(true));
+        let mut ready = watched.iter().map(|fd| fd.any() == Some(true));
+        let [of_line, of_breaches, of_bypasses, alone] = fds.map(|fd| fd.is_some() && ready.next() == Some(true));
         if of_breaches || of_bypasses {
-            for refused in probes.refused() {
-                if socket.write_all(format!("{refused}\n").as_bytes()).is_err() {
+            for refused in loaded.refused() {
+                if !tell(&refused) {
                     return;
                 }
             }
         }
         if of_line {
             let Ok(Some((ToProber::Who { number, client, server }, _))) = line.receive() else { return };
-            let seen = probes.who(client, server);
+            let seen = loaded.probes.who(client, server);
             if line.send(&FromProber::Who { number, seen }, &[]).is_err() {
                 return;
             }
+        }
+        // It ends when the box has ended, and else by being killed alone.
+        if alone && loaded.beside.take().is_some_and(|(_, events)| events.is_populated()) && !tell(ALONE) {
+            return;
         }
     }
 }
 
 #[cfg(test)]
 mod gate_tests;
+#[cfg(test)]
+mod judge_tests;
 #[cfg(test)]
 mod tests;

@@ -21,10 +21,6 @@ fn ground(name: &str) -> Option<(Cgroup, OwnedFd)> {
     Some((cgroup, folder))
 }
 
-fn whose(network: u64) -> load::Whose {
-    load::Whose { network, users: 0 }
-}
-
 /// Runs a program of Python in the cgroup.
 fn python(cgroup: &Cgroup, program: &str) -> Output {
     let script = format!("echo $$ > {}/cgroup.procs && exec timeout 50 python3 -c '{program}'", cgroup.path().display());
@@ -51,7 +47,7 @@ fn own_network() -> u64 {
 #[test]
 fn a_connection_tells_who_opened_it() {
     let Some((cgroup, folder)) = ground("who") else { return };
-    let probes = load::load(&folder, whose(own_network()), true, load::Wanted::Connections).unwrap().0;
+    let probes = load::load(&folder, own_network(), true).unwrap();
     for (listen, connect) in [("127.0.0.1:0", "127.0.0.1"), ("127.0.0.1:0", "::ffff:127.0.0.1"), ("[::1]:0", "::1")] {
         let Ok(listener) = TcpListener::bind(listen) else { continue };
         let here = listener.local_addr().unwrap();
@@ -80,7 +76,7 @@ fn a_connection_tells_who_opened_it() {
 fn nothing_leaves_by_another_network() {
     let Some((cgroup, folder)) = ground("breach") else { return };
     // The box's network is another than the one that the processes are in.
-    let mut probes = load::load(&folder, whose(own_network() + 1), true, load::Wanted::Connections).unwrap().0;
+    let mut probes = load::load(&folder, own_network() + 1, true).unwrap();
     let program = format!(
         "import socket
 {TRIED}tried(\"tcp\", lambda: socket.socket())
@@ -120,14 +116,14 @@ tried(\"mapped\", lambda: mapped.connect((\"::ffff:127.0.0.1\", {1})))
     let mut child = Command::new("timeout").args(["50", "python3", "-c", &program]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut made = [0; 5];
     child.stdout.as_mut().unwrap().read_exact(&mut made).unwrap();
-    let mut probes = load::load(&folder, whose(own_network() + 1), true, load::Wanted::Connections).unwrap().0;
+    let mut probes = load::load(&folder, own_network() + 1, true).unwrap();
     child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
     let output = child.wait_with_output().unwrap();
     let wanted = "connect refused\nfastopen refused\nsendto refused\nsendmsg refused\nmapped refused\n";
     assert_eq!(String::from_utf8_lossy(&output.stdout), wanted, "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(probes.refused().len(), 5);
     drop(probes);
-    let loose = load::load(&folder, whose(own_network() + 1), false, load::Wanted::Connections).unwrap().0;
+    let loose = load::load(&folder, own_network() + 1, false).unwrap();
     assert_eq!(String::from_utf8_lossy(&python(&cgroup, "import socket; socket.socket(); print(1)").stdout), "1\n");
     drop(loose);
 }

@@ -30,6 +30,18 @@ pub struct Stops {
     pub sockets: Sockets,
     /// Openings for reading.
     pub readings: Readings,
+    /// Openings for writing, and removing.
+    pub own: OwnFiles,
+}
+
+/// Who opens for writing and removes what was made in this box.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OwnFiles {
+    /// The file gate, as it does with everything.
+    #[default]
+    ByGate,
+    /// The kernel, where the kernel gate judges: nothing of it is stopped, and what was not made in this box it sends here.
+    ByKernel,
 }
 
 /// Who opens what is only to be read.
@@ -43,7 +55,7 @@ pub enum Readings {
 
 impl Stops {
     /// In a box with namespaces of its own.
-    pub const APART: Self = Self { setting: Setting::Namespaces, sockets: Sockets::Taken, readings: Readings::ByKernel };
+    pub const APART: Self = Self { setting: Setting::Namespaces, sockets: Sockets::Taken, readings: Readings::ByKernel, own: OwnFiles::ByGate };
 }
 
 /// What a stopped call is.
@@ -65,6 +77,8 @@ pub(super) enum Kind {
     Fallocate,
     SetFlags,
     Umask,
+    /// Something goes on that was interrupted. What the kernel gate sends here comes so, too, and is never told by this number.
+    Restart,
     Mkdir,
     MkdirAt,
     Mknod,
@@ -128,7 +142,8 @@ macro_rules! opens_for_writing {
     };
 }
 
-const ROWS: &[Row] = &[
+/// Besides [`ROWS`], unless the kernel gate judges.
+const OF_OWN: &[Row] = &[
     #[cfg(target_arch = "x86_64")]
     Row { number: libc::SYS_open, kind: Kind::Open, when: opens_for_writing!(1) },
     Row { number: libc::SYS_openat, kind: Kind::OpenAt, when: opens_for_writing!(2) },
@@ -139,6 +154,27 @@ const ROWS: &[Row] = &[
     Row { number: libc::SYS_unlinkat, kind: Kind::UnlinkAt, when: &[] },
     #[cfg(target_arch = "x86_64")]
     Row { number: libc::SYS_rmdir, kind: Kind::Rmdir, when: &[] },
+];
+
+/// Goes on with what was interrupted.
+pub(super) const RESTART: libc::c_long = libc::SYS_restart_syscall;
+
+/// Neither for reading nor for writing, and for reading what it cuts short: hooks tell such an opening badly from others.
+macro_rules! opens_oddly {
+    ($argument:literal) => {
+        &[&[masked($argument, ACCESS | PATH, ACCESS)], &[masked($argument, ACCESS | PATH | TRUNC, TRUNC)]]
+    };
+}
+
+/// Instead of those, where the kernel gate judges.
+const JUDGED: &[Row] = &[
+    #[cfg(target_arch = "x86_64")]
+    Row { number: libc::SYS_open, kind: Kind::Open, when: opens_oddly!(1) },
+    Row { number: libc::SYS_openat, kind: Kind::OpenAt, when: opens_oddly!(2) },
+    Row { number: RESTART, kind: Kind::Restart, when: &[] },
+];
+
+const ROWS: &[Row] = &[
     #[cfg(target_arch = "x86_64")]
     Row { number: libc::SYS_rename, kind: Kind::Rename, when: &[] },
     Row { number: libc::SYS_renameat, kind: Kind::RenameAt, when: &[] },
@@ -231,7 +267,7 @@ const READS: &[Row] = &[
 
 /// Which stopped call has this number.
 pub(super) fn kind(number: i32) -> Option<Kind> {
-    ROWS.iter().chain(WITHOUT).chain(MAKES).find(|row| row.number == libc::c_long::from(number)).map(|row| row.kind)
+    ROWS.iter().chain(OF_OWN).chain(JUDGED).chain(WITHOUT).chain(MAKES).find(|row| row.number == libc::c_long::from(number)).map(|row| row.kind)
 }
 
 /// The notify filter.
@@ -249,8 +285,13 @@ pub(super) fn filter(stops: Stops) -> Result<Vec<libc::sock_filter>, SeccompErro
         Readings::ByKernel => &[],
         Readings::ByGate => READS,
     };
+    let own = match stops.own {
+        OwnFiles::ByGate => OF_OWN,
+        OwnFiles::ByKernel => JUDGED,
+    };
     let rows: Vec<Allowed> = ROWS
         .iter()
+        .chain(own)
         .chain(more)
         .chain(makes)
         .chain(reads)
@@ -281,8 +322,30 @@ mod tests {
 
     fn opens(flags: i32) -> bool {
         let flags = flags.cast_unsigned();
-        let row = ROWS.iter().find(|row| row.kind == Kind::OpenAt).unwrap();
+        opens_by(OF_OWN, flags)
+    }
+
+    fn opens_by(rows: &[Row], flags: u32) -> bool {
+        let row = rows.iter().find(|row| row.kind == Kind::OpenAt).unwrap();
         row.when.iter().any(|all| all.iter().all(|condition| matches!(condition.test, Test::Masked { mask, is } if flags & mask == is)))
+    }
+
+    #[test]
+    fn where_the_kernel_gate_judges_plain_openings_and_removals_are_not_stopped() {
+        use libc::*;
+        let opens = |flags: i32| opens_by(JUDGED, flags.cast_unsigned());
+        assert!(
+            [O_RDONLY, O_WRONLY, O_RDWR | O_CREAT, O_WRONLY | O_CREAT | O_TRUNC, O_RDWR | O_APPEND, O_PATH | O_TRUNC].into_iter().all(|flags| !opens(flags))
+        );
+        assert!([O_RDONLY | O_TRUNC, O_ACCMODE, O_ACCMODE | O_TRUNC].into_iter().all(opens));
+        for number in [SYS_unlink, SYS_unlinkat, SYS_rmdir, SYS_creat] {
+            assert!(OF_OWN.iter().any(|row| row.number == number) && !ROWS.iter().chain(JUDGED).any(|row| row.number == number));
+            // What it sends here is known by its number.
+            assert!(kind(i32::try_from(number).unwrap()).is_some());
+        }
+        for own in [OwnFiles::ByGate, OwnFiles::ByKernel] {
+            filter(Stops { own, ..Stops::APART }).unwrap();
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Where stopped calls arrive, and what answers them. A call that nobody answers is refused.
 
 use std::{
+    io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use nix::{
@@ -10,13 +11,18 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
-use super::calls::{self, Kind};
+use super::{
+    calls::{self, Kind, RESTART},
+    notes::Notes,
+};
 use crate::sys::notify::{self, Answer, OnExec, Stopped};
 
 /// The listener. One thread receives; anybody may answer.
 #[derive(Clone, Debug)]
 pub struct Listener {
     fd: Arc<OwnedFd>,
+    /// Where the kernel gate judges: which call it has sent here.
+    notes: Option<Arc<Mutex<Notes>>>,
 }
 
 /// What there is on a listener.
@@ -34,7 +40,7 @@ impl From<OwnedFd> for Listener {
     fn from(fd: OwnedFd) -> Self {
         // Since 6.6; without it each call waits longer for its answer.
         let _ = notify::wake_directly(fd.as_fd());
-        Self { fd: Arc::new(fd) }
+        Self { fd: Arc::new(fd), notes: None }
     }
 }
 
@@ -46,6 +52,22 @@ impl AsFd for Listener {
 }
 
 impl Listener {
+    /// With the map in which the kernel gate notes which call it sends here, where it judges.
+    ///
+    /// # Errors
+    /// It is no such map.
+    pub fn with_notes(self, notes: OwnedFd) -> io::Result<Self> {
+        let notes = Notes::of(notes).map_err(io::Error::other)?;
+        Ok(Self { notes: Some(Arc::new(Mutex::new(notes))), ..self })
+    }
+
+    /// What a stopped call was before the kernel gate sent it here.
+    fn as_it_was(&self, stopped: Stopped) -> Stopped {
+        let noted = || self.notes.as_ref()?.lock().ok()?.take(&stopped);
+        let number = if i64::from(stopped.number) == RESTART { noted().unwrap_or(stopped.number) } else { stopped.number };
+        Stopped { number, ..stopped }
+    }
+
     /// Takes a call if one waits; never waits itself.
     ///
     /// # Errors
@@ -71,7 +93,7 @@ impl Listener {
             return if events.contains(PollFlags::POLLHUP) { Ok(Received::End) } else { Err(Errno::EIO) };
         }
         match notify::receive(self.as_fd()) {
-            Ok(stopped) => Ok(Received::Call(Notice { listener: self.clone(), stopped, answered: Answered::NotYet })),
+            Ok(stopped) => Ok(Received::Call(Notice { listener: self.clone(), stopped: self.as_it_was(stopped), answered: Answered::NotYet })),
             // Its caller was killed in between.
             Err(Errno::ENOENT | Errno::EINTR) => Ok(Received::Nothing),
             Err(errno) => Err(errno),
@@ -166,8 +188,10 @@ impl Notice {
 
     /// Lets the kernel do it, which reads the caller's memory again: other threads may have changed what was judged. So only
     /// - `umask`, which has no memory to read;
+    /// - `restart_syscall`, which goes on with what the kernel has kept of `nanosleep` and its like;
     /// - removing and moving a name in a folder that is the box's own, where Landlock refuses the kernel's copy any other folder. Not
-    ///   linking: that needs no right but the one to make files, which is granted elsewhere too;
+    ///   linking: that needs no right but the one to make files, which is granted elsewhere too. Where the kernel gate judges, Landlock refuses none
+    ///   of it, and the kernel gate judges the kernel's copy;
     /// - changing an open file where the caller's descriptors cannot be had: nothing that is read by its number alone, and no descriptor was
     ///   given for appending only;
     /// - in a box without namespaces, what lies outside of the trees that the gate serves: there Landlock grants the kernel's copy, whatever it

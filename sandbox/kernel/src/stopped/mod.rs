@@ -17,6 +17,7 @@ mod listener;
 mod made;
 mod maps;
 mod memory;
+mod notes;
 mod read;
 mod reserve;
 mod resolve;
@@ -28,7 +29,7 @@ mod world;
 
 pub use act::Performed;
 pub use bounds::Bounds;
-pub use calls::{Readings, Stops, install};
+pub use calls::{OwnFiles, Readings, Stops, install};
 pub use deed::{Deed, Reading, Thing, Touched, What};
 pub use listener::{Listener, Notice, Received};
 pub use reserve::Reserve;

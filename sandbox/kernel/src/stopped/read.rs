@@ -68,6 +68,7 @@ fn arguments(notice: &Notice, world: &World) -> Result<Read, Errno> {
             change(world, notice, Change::Space { how, offset: notice.argument(2).cast_signed(), length: notice.argument(3).cast_signed() })
         }
         Kind::Attributes(call) => attributes::read(call, notice, world),
+        Kind::Restart => Ok(Read::GoOn),
         Kind::Umask => {
             world.forget_masks();
             Ok(Read::GoOn)

@@ -26,6 +26,8 @@ pub(crate) struct Stopped {
     pub(crate) tid: i32,
     pub(crate) number: i32,
     pub(crate) arguments: [u64; 6],
+    /// Where the program goes on.
+    pub(crate) instruction: u64,
 }
 
 /// Takes the next stopped call; waits for one. ENOENT: its caller has gone meanwhile.
@@ -36,7 +38,7 @@ pub(crate) fn receive(listener: BorrowedFd<'_>) -> Result<Stopped, Errno> {
     // SAFETY: the pointer is to a live local of the type that the request's number tells.
     unsafe { notif_recv(listener.as_raw_fd(), &raw mut notif) }?;
     let tid = i32::try_from(notif.pid).map_err(|_| Errno::ESRCH)?;
-    Ok(Stopped { id: notif.id, tid, number: notif.data.nr, arguments: notif.data.args })
+    Ok(Stopped { id: notif.id, tid, number: notif.data.nr, arguments: notif.data.args, instruction: notif.data.instruction_pointer })
 }
 
 /// How a stopped call is answered.

@@ -109,6 +109,8 @@ fn every_kind_has_a_line_and_a_column() {
         "[names]\n\"a b\" = \"127.0.0.1\"",
         "[names]\n\"a.b\" = \"127.0.0.1:0\"",
         "nested-userns = \"no\"",
+        "kernel-gate = true",
+        "kernel-gate = \"allow\"",
         "pass-through = [\"a/b\"]",
         "roots = [\"~x/y\"]",
         &deep_array,

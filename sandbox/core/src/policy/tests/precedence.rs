@@ -428,7 +428,7 @@ fn later_layers_override_cells_and_lists_add() {
 #[test]
 fn an_untrusted_repository_only_tightens() {
     let profile = "[place.net]\nhosts=[\"*\"]\nread=\"allow\"\nwrite=\"hold\"\n[limits]\nholds=10\n[env]\npass=[\"PATH\"]\n";
-    let repository = "nested-userns=true\n[place.net]\nread=\"deny\"\nwrite=\"allow\"\n[place.mine]\nhosts=[\"evil.example\"]\nread=\"allow\"\nwrite=\"allow\"\n[[rule]]\nname=\"r\"\nverdict=\"allow\"\n[limits]\nholds=5\nconnections=7\nalike=1000\nburst=1000\n[env]\npass=[\"AWS_SECRET_ACCESS_KEY\"]\n[names]\n\"a.b\"=\"127.0.0.1\"\n[approval]\npatience=\"1h\"";
+    let repository = "nested-userns=true\nkernel-gate=\"judge\"\n[place.net]\nread=\"deny\"\nwrite=\"allow\"\n[place.mine]\nhosts=[\"evil.example\"]\nread=\"allow\"\nwrite=\"allow\"\n[[rule]]\nname=\"r\"\nverdict=\"allow\"\n[limits]\nholds=5\nconnections=7\nalike=1000\nburst=1000\n[env]\npass=[\"AWS_SECRET_ACCESS_KEY\"]\n[names]\n\"a.b\"=\"127.0.0.1\"\n[approval]\npatience=\"1h\"";
     let with = |trusted| load(vec![layer(LayerKind::Profile, profile), layer(LayerKind::Repository { trusted }, repository)]);
     let (untrusted, trusted) = (with(false), with(true));
     assert_eq!(verdict(&untrusted, at_host(Effect::Write, "evil.example", 1)), Held);
@@ -437,7 +437,7 @@ fn an_untrusted_repository_only_tightens() {
     assert_eq!((settings.limits.holds, settings.limits.connections), (Some(5), Some(7)));
     assert_eq!((settings.limits.alike, settings.limits.burst), (Some(8), Some(12)), "what nobody has said is no open door");
     assert_eq!(settings.env.pass, ["PATH"]);
-    assert!(settings.names.is_empty() && !settings.nested_userns);
+    assert!(settings.names.is_empty() && !settings.nested_userns && settings.kernel_gate == crate::policy::settings::KernelGate::Refuse);
     assert_eq!(settings.approval.patience.as_secs(), 900);
     assert!(untrusted.warnings().iter().any(|warning| warning.contains("agentbox policy trust")), "{:?}", untrusted.warnings());
     assert!(!trusted.warnings().iter().any(|warning| warning.contains("policy trust")));
