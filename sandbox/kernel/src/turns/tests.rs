@@ -19,7 +19,8 @@ use super::*;
 use crate::sys::fork::{Side, exit_now, fork};
 
 struct Ground {
-    _keep: tempfile::TempDir,
+    #[expect(dead_code, reason = "is removed with it")]
+    keep: Option<tempfile::TempDir>,
     folder: PathBuf,
     root: PathBuf,
 }
@@ -30,7 +31,7 @@ fn ground() -> Ground {
     for name in ["w/sub/deep", "w/other", "v"] {
         fs::create_dir_all(root.join(name)).unwrap();
     }
-    Ground { _keep: keep, folder: root.join("turns"), root }
+    Ground { keep: Some(keep), folder: root.join("turns"), root }
 }
 
 impl Ground {
@@ -46,9 +47,12 @@ impl Ground {
         self.try_join(session, trees).unwrap()
     }
 
-    /// Whether two boxes with these trees take turns with each other.
+    /// Whether two boxes with these trees take turns with each other, where no others are: an entry of before may live on for a while, in a child
+    /// that a test beside this one has made meanwhile.
     fn meet(&self, one: &[&str], other: &[&str]) -> bool {
-        let (one, other) = (self.join("one", one), self.join("other", other));
+        static MEETING: AtomicU32 = AtomicU32::new(0);
+        let alone = Self { folder: self.root.join(format!("turns-{}", MEETING.fetch_add(1, Ordering::Relaxed))), root: self.root.clone(), keep: None };
+        let (one, other) = (alone.join("one", one), alone.join("other", other));
         one.take().unwrap();
         let met = other.take().is_err();
         one.give();
