@@ -125,7 +125,7 @@ fn ctrl_z_at_any_moment_of_the_start_stops_it_or_does_nothing() {
             },
             || format!("after {milliseconds} ms: {}", person.screen()),
         );
-        assert_eq!(person.ends(), 0);
+        assert_eq!(person.ends(), 0, "after {milliseconds} ms: {}", person.screen());
     }
 }
 

@@ -163,9 +163,12 @@ impl Control {
         let mut buffer = vec![0; LONGEST];
         let mut space = nix::cmsg_space!([RawFd; MOST_FDS]);
         let mut slices = [IoSliceMut::new(&mut buffer)];
+        let mut was_told = false;
         let message = loop {
             match recvmsg::<UnixAddr>(self.0.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
                 Err(Errno::EINTR) => {}
+                // The other side has gone with a word of ours unread. The kernel tells that once, and before the other side's own last words.
+                Err(Errno::ECONNRESET) if !was_told => was_told = true,
                 other => break other?,
             }
         };
@@ -198,4 +201,21 @@ pub(crate) fn partly(reports: &[LayerReport]) -> Vec<(String, String)> {
             crate::layer::LayerStatus::Enforced | crate::layer::LayerStatus::Missing { .. } => None,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn the_last_words_of_one_that_has_gone_are_heard_though_it_did_not_listen() {
+        let (ours, theirs) = Control::pair().unwrap();
+        theirs.send(&FromInit::Ended(Exit::Code(3)), &[]).unwrap();
+        ours.send(&ToInit::Signal(18), &[]).unwrap();
+        drop(theirs);
+        assert!(matches!(ours.receive::<FromInit>(), Ok(Some((FromInit::Ended(Exit::Code(3)), _)))));
+        assert!(matches!(ours.receive::<FromInit>(), Ok(None)));
+    }
 }

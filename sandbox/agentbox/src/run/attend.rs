@@ -58,6 +58,13 @@ async fn breach(line: &UnixStream) -> Option<String> {
     }
 }
 
+/// Who is not heard any more, which ends the box.
+fn lost(voice: Voice, whom: &str, error: Option<io::Error>) -> Exit {
+    let why = error.map(|error| format!(": {error}")).unwrap_or_default();
+    voice.say(&format!("agentbox: {whom} cannot be heard any more{why}; the box is ended"));
+    Exit::Code(crate::cli::FAILED)
+}
+
 /// Waits until the agent has ended; meanwhile hands signals on. A shim that has gone ends the box.
 ///
 /// # Errors
@@ -96,7 +103,7 @@ pub(crate) fn until_the_end<'a>(
                     }
                     // One byte is too little for any event, so none is lost; where there is none, tokio waits again.
                     if ready.is_err() || masks.try_read(&mut [0]).is_ok() {
-                        return Exit::Code(crate::cli::FAILED);
+                        return lost(voice, "the watch of what is masked", ready.err());
                     }
                 }
                 told = async { match &alarm { Some((line, _)) => breach(line).await, None => std::future::pending().await } } => match told {
@@ -116,8 +123,8 @@ pub(crate) fn until_the_end<'a>(
                     None => {}
                 },
                 ready = init.readable() => {
-                    if ready.is_err() {
-                        return Exit::Code(crate::cli::FAILED);
+                    if let Err(error) = ready {
+                        return lost(voice, "the box's first process", Some(error));
                     }
                     match init.try_io(Interest::READABLE, || running.hear()) {
                         Ok(Some(FromInit::Ended(exit))) => return exit,
@@ -132,12 +139,12 @@ pub(crate) fn until_the_end<'a>(
                         // Init was killed, or says nothing that can be understood: the box is over.
                         Ok(None) => return Exit::Signal(9),
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        Err(_) => return Exit::Code(crate::cli::FAILED),
+                        Err(error) => return lost(voice, "the box's first process", Some(error)),
                     }
                 }
                 ready = shim.readable() => {
-                    if ready.is_err() {
-                        return Exit::Code(crate::cli::FAILED);
+                    if let Err(error) = ready {
+                        return lost(voice, "the process at the terminal", Some(error));
                     }
                     let mut chunk = [0; 64];
                     match shim.try_read(&mut chunk) {
