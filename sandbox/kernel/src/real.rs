@@ -80,8 +80,10 @@ mod tests {
             let ours = real.of(&at(path)).map_err(|error| error.raw_os_error());
             assert_eq!(ours, fs::canonicalize(at(path)).map_err(|error| error.raw_os_error()), "{path}");
         }
-        for path in ["/", "src", ".", "src/lib.rs"] {
-            assert_eq!(real.of(Path::new(path)).unwrap(), fs::canonicalize(path).unwrap(), "{path}");
+        // In an emulated machine the working directory is another, and the last two are not there.
+        for path in ["/", ".", "src", "src/lib.rs"] {
+            let ours = real.of(Path::new(path)).map_err(|error| error.raw_os_error());
+            assert_eq!(ours, fs::canonicalize(path).map_err(|error| error.raw_os_error()), "{path}");
         }
     }
 }
