@@ -27,7 +27,7 @@ const FORMAT: u32 = 1;
 /// Longest entry that is read, in bytes.
 const LONGEST: u64 = 4 << 20;
 
-/// Entries that are looked through.
+/// Entries that are looked through. With more of them nobody would know of all boxes: no other one is started then.
 const MOST: usize = 4096;
 
 /// Words that a box takes turns by: as many boxes that overlap with it, and not with each other.
@@ -189,7 +189,7 @@ struct Others {
 impl Others {
     /// Reads them, and removes what nobody has or needs any more.
     fn read(folder: BorrowedFd<'_>, path: &Path) -> Result<Self, NoTurns> {
-        let numbers = numbers(folder).map_err(|error| NoTurns::io("looking through", path, error.into()))?;
+        let numbers = numbers(folder).map_err(|error| NoTurns::io("looking through", path, error))?;
         let (mut living, mut dead) = (Vec::new(), Vec::new());
         for number in numbers {
             let entry = match open(folder, number) {
@@ -264,9 +264,17 @@ fn mapped(folder: BorrowedFd<'_>, path: &Path, words: &BTreeSet<u32>) -> Result<
         .collect()
 }
 
-fn numbers(folder: BorrowedFd<'_>) -> Result<Vec<u32>, Errno> {
-    let names = rustix::fs::Dir::read_from(folder)?.take(MOST).filter_map(Result::ok);
-    Ok(names.filter_map(|entry| u32::from_str_radix(entry.file_name().to_str().ok()?, 16).ok()).collect())
+/// Of all entries: one that is passed over could be that of a box with the same files.
+fn numbers(folder: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    let mut numbers = Vec::new();
+    for entry in rustix::fs::Dir::read_from(folder)? {
+        let number = entry?.file_name().to_str().ok().and_then(|name| u32::from_str_radix(name, 16).ok());
+        if number.is_some() && numbers.len() == MOST {
+            return Err(io::Error::other(format!("there are more than {MOST} entries; fix: remove this folder when no box runs")));
+        }
+        numbers.extend(number);
+    }
+    Ok(numbers)
 }
 
 fn boot() -> Result<String, NoTurns> {

@@ -203,6 +203,21 @@ fn whoever_stops_a_gate_has_its_turn_meanwhile() {
 }
 
 #[test]
+fn where_not_all_entries_can_be_looked_through_no_box_starts() {
+    let ground = ground();
+    drop(ground.join("first", &["w"]));
+    for number in 0..=4096 {
+        fs::write(ground.folder.join(format!("{number:08x}")), "").unwrap();
+    }
+    let refused = ground.try_join("second", &["v"]).unwrap_err().to_string();
+    assert!(refused.contains("looking through"), "{refused}");
+    fs::remove_file(ground.folder.join("00000000")).unwrap();
+    // These are nobody's, and taken away.
+    drop(ground.join("third", &["v"]));
+    assert!(fs::read_dir(&ground.folder).unwrap().count() <= 1);
+}
+
+#[test]
 fn an_entry_that_cannot_be_read_refuses_the_start_while_its_box_lives() {
     use std::os::unix::fs::FileExt as _;
     let ground = ground();
