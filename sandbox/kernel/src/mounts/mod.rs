@@ -171,7 +171,7 @@ impl FileFence {
         let read_only = settle(&self.read_only)?;
         let sockets = settle(&self.sockets)?;
         let mut watch = MaskWatch::start().map_err(FenceError::Watch)?;
-        let masked = settled(self.masked.iter().zip(watch.hidden(&self.masked, &writable, &mut real)))?;
+        let masked = settled(self.masked.iter().zip(watch.hidden(&self.masked, &writable)))?;
         watch.also_read_only(&read_only, &writable);
         // A tree without a layer would be written to itself.
         if let Some(bare) = writable.iter().find(|path| !self.scratch.is_empty() && !self.scratch.iter().any(|scratch| scratch.tree == **path)) {

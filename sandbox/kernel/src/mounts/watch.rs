@@ -110,9 +110,10 @@ impl MaskWatch {
 
     /// Watches these names, of which those below a writable tree need not be there, and tells what each of them really is. Each is looked at
     /// only when its watch hangs: what comes to be before that is found, and what does later is noticed.
-    pub(crate) fn hidden(&mut self, names: &[PathBuf], writable: &[PathBuf], real: &mut Real) -> Vec<io::Result<PathBuf>> {
+    pub(crate) fn hidden(&mut self, names: &[PathBuf], writable: &[PathBuf]) -> Vec<io::Result<PathBuf>> {
         let mut found = Vec::with_capacity(names.len());
-        let mut hung = Hung::default();
+        // No folder that somebody followed before a watch hung on it: it may lead elsewhere by now.
+        let (mut hung, mut real) = (Hung::default(), Real::default());
         for name in names {
             if writable.iter().any(|tree| name.starts_with(tree))
                 && let Err(error) = real.of(name)
@@ -298,7 +299,7 @@ mod tests {
 
     fn hidden(names: &[PathBuf], writable: &[PathBuf]) -> MaskWatch {
         let mut watch = MaskWatch::start().unwrap();
-        watch.hidden(names, writable, &mut Real::default());
+        watch.hidden(names, writable);
         watch
     }
 
